@@ -1,0 +1,12 @@
+"""The two ways in which a run ends early: the user's mistake, or training's own failure."""
+
+
+class UserError(Exception):
+    """A mistake in what the user gave: one clear message, no traceback, exit code 2.
+
+    The message says what is wrong, where, and what would be right.
+    """
+
+
+class TrainingFailed(Exception):
+    """Training cannot go on for a reason of its own, for instance a loss that is not finite; exit code 1."""

@@ -1,0 +1,68 @@
+"""Which runs are the same experiment: ids that depend on what can change the result, and on nothing else."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+# Keys that cannot change a result: where things lie, how they are watched and named, how many processes load.
+WITHOUT_EFFECT = (
+    "name",
+    "label",
+    "rerun",
+    "tracking",
+    "data.root",
+    "loader.workers",
+    "loader.prefetch_factor",
+    "loader.persistent_workers",
+    "loader.pin_memory",
+)
+
+
+def run_id(config: Mapping[str, Any]) -> str:
+    """Return ten hexadecimal digits that name the experiment: two runs with one id are the same.
+
+    Args:
+        config: the resolved config, nested plain values.
+    """
+    return _digest(effective(config))
+
+
+def arm_id(config: Mapping[str, Any]) -> str:
+    """Return the `run_id` without the seed: runs of one arm differ in the seed only."""
+    return _digest(effective(config) | {"seed": None})
+
+
+def effective(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config without the keys of `WITHOUT_EFFECT` and without the index of a device."""
+    kept: dict[str, Any] = json.loads(json.dumps(config))
+    for key in WITHOUT_EFFECT:
+        *parents, last = key.split(".")
+        node: Any = kept
+        for parent in parents:
+            node = node.get(parent, {})
+        node.pop(last, None)
+    trainer = kept.get("trainer", {})
+    if isinstance(trainer.get("device"), str):
+        trainer["device"] = trainer["device"].split(":")[0]
+    return kept
+
+
+def slug(text: str) -> str:
+    """Return `text` as a folder name: letters, digits and `. _ = + -`; anything else becomes a dash."""
+    return re.sub(r"[^A-Za-z0-9._=+-]+", "-", text).strip("-.") or "run"
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(_numbers(value), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _numbers(value: Any) -> Any:
+    """Write whole floats as integers: `lr: 1` and `lr: 1.0` are one experiment."""
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,154 @@
+"""A run's record on disk: `record.json` and `metrics.jsonl`, written so that a kill at any moment leaves a whole file.
+
+The record is the truth about a run: the console, W&B and the report all come from it. Reading needs no torch.
+"""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+SCHEMA_VERSION = 1
+TIME_TO = ("0.50", "0.60", "0.70", "0.75", "0.80")
+
+Status = Literal["running", "completed", "failed", "interrupted"]
+
+
+class RecordError(ValueError):
+    """A record that cannot be used: truncated, of a newer schema, or with impossible values."""
+
+
+class _Part(BaseModel):
+    # Fields added by later versions of the same schema are kept, not refused.
+    model_config = ConfigDict(extra="allow", validate_assignment=True, allow_inf_nan=False)
+
+
+class Cost(_Part):
+    """What the run cost. Seconds are of training alone, without evaluation or checkpoints."""
+
+    parameters: int | None = None
+    macs_per_image: int | None = None
+    steps: int = 0
+    images: int = 0
+    train_seconds: float = Field(default=0.0, ge=0)
+    images_per_second: float | None = None
+    peak_memory_bytes: int | None = None
+    flops_utilization: float | None = None
+
+
+class DataInfo(_Part):
+    """The data set: its name, the content digest of each whole split, and how many images of each were used."""
+
+    name: str
+    digest: dict[str, str]
+    train: int
+    val: int
+    test: int
+
+
+class Record(_Part):
+    """The contents of record.json; accuracies are in 0..1."""
+
+    schema_version: int = SCHEMA_VERSION
+    status: Status = "running"
+    error: str | None = None
+    run_id: str
+    arm_id: str
+    label: str
+    sweep: str | None = None
+    seed: int
+    overrides: list[str] = Field(default_factory=list)
+    config: dict[str, Any] = Field(default_factory=dict)
+    metrics: dict[str, float | None] = Field(default_factory=dict)
+    cost: Cost = Field(default_factory=Cost)
+    time_to: dict[str, float | None] = Field(default_factory=lambda: dict.fromkeys(TIME_TO))
+    test_looks: int = 0
+    data: DataInfo | None = None
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write `data` beside `path` and rename: a reader sees the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(beside).chmod(0o644)
+        Path(beside).replace(path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically; numbers that are not finite become null."""
+    write_atomic(path, (json.dumps(_finite(value), indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Write `folder/record.json` atomically."""
+    write_json(folder / "record.json", record.model_dump(mode="json"))
+
+
+def read_record(folder: Path) -> Record:
+    """Read `folder/record.json`.
+
+    Raises:
+        FileNotFoundError: there is none.
+        RecordError: it cannot be used; the message says why, in one line.
+    """
+    path = folder / "record.json"
+    try:
+        raw = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RecordError(f"not valid JSON ({error})") from error
+    if not isinstance(raw, dict):
+        raise RecordError("not a record: the file holds no JSON object")
+    if isinstance(version := raw.get("schema_version"), int) and version > SCHEMA_VERSION:
+        raise RecordError(f"schema version {version} is newer than this program's {SCHEMA_VERSION}")
+    try:
+        return Record.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RecordError(f"{where}: {first['msg']}") from error
+
+
+def write_metrics(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write `folder/metrics.jsonl`, one line an epoch, atomically."""
+    lines = [json.dumps(_finite(dict(row)), allow_nan=False) + "\n" for row in rows]
+    write_atomic(folder / "metrics.jsonl", "".join(lines).encode())
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Read `folder/metrics.jsonl`; an absent file is an empty list, a line cut short ends it."""
+    try:
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    rows = []
+    for line in lines:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def _finite(value: Any) -> Any:
+    """Replace NaN and infinities, which JSON does not know, by None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
