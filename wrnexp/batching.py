@@ -4,8 +4,8 @@
 def step_plan(images: int, batch_size: int, accumulate: int = 1, *, drop_last: bool = False) -> list[tuple[int, ...]]:
     """Return the sizes of the micro-batches of every optimizer step of one epoch.
 
-    A full step takes `batch_size * accumulate` images. With `drop_last` the epoch is a whole number of full steps and the
-    images left over wait for the next shuffle. Without it the last step takes what is left, in micro-batches of
+    A full step takes `batch_size * accumulate` images. With `drop_last` the epoch is a whole number of full steps and
+    the images left over wait for the next shuffle. Without it the last step takes what is left, in micro-batches of
     `batch_size` and a smaller last one.
 
     Args:

@@ -8,5 +8,5 @@ class UserError(Exception):
     """
 
 
-class TrainingFailed(Exception):
+class TrainingError(Exception):
     """Training cannot go on for a reason of its own, for instance a loss that is not finite; exit code 1."""

@@ -1,0 +1,25 @@
+"""What Hydra finds by itself in every process that it starts: names by identity, the sweeps folder, the sweeper.
+
+Hydra takes plugins only from a package of this name; what they do is in `wrnexp.launch`.
+"""
+
+from pathlib import Path
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+from wrnexp.launch import naming, sweeper
+
+naming.register()
+
+
+class SweepsSearchPath(SearchPathPlugin):
+    """Finds the sweeps of the repository whatever the working directory is: `python run.py -cn dropout`."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Add the folder `sweeps` beside `conf`."""
+        search_path.append("wrnexp", f"file://{Path(__file__).parents[1] / 'sweeps'}")
+
+
+class LabelledSweeper(sweeper.LabelledSweeper):
+    """`wrnexp.launch.sweeper.LabelledSweeper` under the name that `hydra.sweeper._target_` may have."""

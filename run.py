@@ -1,0 +1,22 @@
+#!/usr/bin/env python3
+"""One training run, or a sweep with -m: `python run.py experiment=light`. `--help` lists groups and keys."""
+
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from wrnexp import launch
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg: DictConfig) -> float | None:
+    """Train one run in the folder that Hydra made for it; return its validation accuracy for sweepers that search."""
+    from wrnexp import app  # torch comes with it: not for --help, --cfg and tab completion
+
+    return app.run(cfg, Path(HydraConfig.get().runtime.output_dir), launch.current_job()).metrics.get("val_accuracy")
+
+
+if __name__ == "__main__":
+    launch.start(main, Path(__file__).parent)

@@ -1,0 +1,154 @@
+"""The schema: every wrong key at once, each with its value, what is allowed and the nearest right key."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wrnexp.errors import UserError
+from wrnexp.schema import check, known_keys, problems
+
+LIGHT = yaml.safe_load((Path(__file__).parents[1] / "golden" / "light.yaml").read_text())
+
+
+def light(**values: Any) -> dict[str, Any]:
+    """Return light's config with dotted keys (`__` for the dot) set."""
+    config: dict[str, Any] = copy.deepcopy(LIGHT)
+    for key, value in values.items():
+        *parents, last = key.split("__")
+        node = config
+        for parent in parents:
+            node = node[parent]
+        node[last] = value
+    return config
+
+
+def without(key: str) -> dict[str, Any]:
+    group, last = key.split(".")
+    config = light()
+    del config[group][last]
+    return config
+
+
+def test_a_good_config_has_no_problems() -> None:
+    check(light())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("model__dropout", 1.5, "0 <= x < 1"),
+        ("model__dropout", 1.0, "0 <= x < 1"),
+        ("model__dropout", "a lot", "0 <= x < 1"),
+        ("model__depth", 17, "10, 16, 22"),
+        ("model__depth", 4, "10, 16, 22"),
+        ("model__width", 0, "1 or more"),
+        ("augment__policy", "auto", "trivialaugment"),
+        ("augment__magnitude", 31, "0 to 30"),
+        ("augment__jitter__hue", 0.6, "0.5"),
+        ("optim__lr", -0.1, "above 0"),
+        ("optim__lr", float("nan"), "above 0"),
+        ("optim__epochs", "ten", "whole number"),
+        ("optim__epochs", 1.5, "whole number"),
+        ("optim__accumulate", 0, "1 or more"),
+        ("optim__clip_norm", 0.0, "above 0"),
+        ("optim__label_smoothing", True, "0 <= x < 1"),
+        ("loader__batch_size", 0, "1 or more"),
+        ("loader__workers", -1, "0 or more"),
+        ("loader__drop_last", 1, "true or false"),
+        ("data__train_limit", 0, "1 or more"),
+        ("trainer__device", "gpu", "cuda:<index>"),
+        ("trainer__precision", "fp16", "bf16"),
+        ("trainer__ema", 1.0, "0 < x < 1"),
+        ("tracking__wandb__mode", "on", "offline"),
+        ("seed", -1, "0 or more"),
+        ("name", "a/b", "without slashes"),
+    ],
+)
+def test_an_impossible_value_is_named_with_what_is_allowed(key: str, value: Any, allowed: str) -> None:
+    (line,) = problems(light(**{key: value}))
+    assert line.startswith(key.replace("__", ".") + "=")
+    assert str(value).lower() in line.lower()
+    assert allowed in line
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("model__droput", "model.dropout"),
+        ("model__stem_droput", "model.stem_dropout"),
+        ("optim__epoch", "optim.epochs"),
+        ("optim__learning_rate", None),
+        ("optim__batch_size", "loader.batch_size"),
+        ("loader__batchsize", "loader.batch_size"),
+        ("optim__schedule__warmup", "optim.schedule.warmup_epochs"),
+        ("sead", "seed"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(wrong: str, right: str | None) -> None:
+    (line,) = problems(light(**{wrong: 1}))
+    assert line.startswith(f"{wrong.replace('__', '.')}=1: there is no such key")
+    assert right is None or line.endswith(f"did you mean {right}?")
+
+
+@pytest.mark.parametrize("key", ["model.depth", "optim.lr", "data.root"])
+def test_a_missing_key_is_named(key: str) -> None:
+    (line,) = problems(without(key))
+    assert line.startswith(f"{key} is missing")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"optim__schedule__warmup_epochs": 85}, "optim.epochs=85"),
+        ({"optim__momentum": 0.0}, "optim.nesterov=true"),
+        ({"data__name": "folder"}, "data.root"),
+        ({"data__resize": True}, "data=folder"),
+    ],
+)
+def test_values_that_do_not_fit_together(values: dict[str, Any], words: str) -> None:
+    (line,) = problems(light(**values))
+    assert words in line
+
+
+def test_milestones_must_grow() -> None:
+    steps = {"_target_": "wrnexp.optim.Steps", "milestones": [60, 30], "gamma": 0.2, "warmup_epochs": 0}
+    (line,) = problems(light(optim__schedule=steps))
+    assert line.startswith("optim.schedule.milestones=[60, 30]")
+
+
+def test_one_message_says_everything() -> None:
+    with pytest.raises(UserError) as caught:
+        check(light(model__dropout=1.5, model__droput=1, optim__schedule__warmup_epochs=90))
+    assert str(caught.value).splitlines()[0] == "config: 3 errors"
+    assert len(str(caught.value).splitlines()) == 4
+
+
+def test_a_value_that_is_wrong_itself_is_not_compared_with_others() -> None:
+    assert len(problems(light(optim__epochs="ten", optim__schedule__warmup_epochs=90))) == 1
+
+
+def test_a_class_from_elsewhere_has_keys_of_its_own() -> None:
+    check(light(model={"_target_": "torch.nn.Linear", "_partial_": True, "in_features": 3}))
+
+
+def test_a_class_of_ours_that_does_not_exist_is_refused() -> None:
+    assert problems(light(model___target_="wrnexp.models.Resnet"))
+
+
+@given(st.sampled_from([key for key in known_keys() if key.count(".") == 1]), st.text(min_size=1, max_size=3))
+def test_any_addition_to_a_group_is_an_error(key: str, letters: str) -> None:
+    group, name = key.split(".")
+    if isinstance(LIGHT[group], dict) and name + letters not in LIGHT[group]:
+        config = light()
+        config[group][name + letters] = 1
+        assert problems(config)
+
+
+@given(st.floats(allow_nan=True, allow_infinity=True))
+def test_a_dropout_is_accepted_exactly_in_its_range(value: float) -> None:
+    assert (problems(light(model__dropout=value)) == []) == (0 <= value < 1)

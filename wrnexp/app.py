@@ -1,0 +1,179 @@
+"""The wall between config and objects: reads as a parts list. The only user of Hydra's `instantiate`."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.console import Console as Terminal
+
+from wrnexp import identity, provenance
+from wrnexp.data import Dataset, eval_batches
+from wrnexp.engine import Checkpoints, Outcome, Trainer
+from wrnexp.engine.results import final_metrics, save_results
+from wrnexp.engine.trainer import Splits
+from wrnexp.errors import UserError
+from wrnexp.launch.naming import Job, app_config
+from wrnexp.models import multiply_adds
+from wrnexp.optim import averaged
+from wrnexp.records import DataInfo, Record, RecordError, read_metrics, read_record
+from wrnexp.report.curves import plot_run
+from wrnexp.schema import check
+from wrnexp.seeding import derive
+from wrnexp.tracking import Journal, Plan
+from wrnexp.tracking.console import summary
+
+EVAL_BATCH = 500
+
+
+def run(cfg: DictConfig, out_dir: Path, job: Job | None = None) -> Record:
+    """Train the run that `cfg` describes in `out_dir`; go on where it stopped, or say that it is complete.
+
+    Args:
+        cfg: the composed config, without Hydra's own part.
+        out_dir: the run's folder.
+        job: what is known of the command; None for a run started from Python.
+
+    Returns:
+        The run's record, with status `completed`.
+
+    Raises:
+        UserError: the config, the data or the folder is not right; nothing was trained.
+        TrainingError: training cannot go on.
+    """
+    config, job = app_config(cfg), job or Job()
+    with _alone(out_dir):
+        if (done := _completed(out_dir)) is not None:
+            return done
+        with Journal(_new_record(config, job), out_dir) as journal, _termination_raises():
+            check(config)
+            _train(cfg, journal, job.shared or out_dir.parent)
+        return journal.record
+
+
+def _train(cfg: DictConfig, journal: Journal, shared: Path) -> None:
+    record = journal.record
+    data: Dataset = _make(cfg.data)
+    recipe, augment = _make(cfg.optim), _make(cfg.augment)
+    loader = _make(cfg.loader)(
+        data.train,
+        augment.per_image(size=data.image_size, mean=data.mean, std=data.std),
+        accumulate=recipe.accumulate,
+        seed=cfg.seed,
+    )
+    torch.manual_seed(derive(cfg.seed, "weights"))
+    model = _make(cfg.model)(num_classes=len(data.classes))
+    trainer: Trainer = _make(cfg.trainer)(
+        model=model,
+        recipe=recipe,
+        batches=loader,
+        splits=_splits(data),
+        average=averaged,
+        checkpoints=Checkpoints(journal.folder / "checkpoints"),
+        watcher=journal,
+        seed=cfg.seed,
+    )
+    plan = Plan(recipe.epochs, len(loader.plan), sum(map(sum, loader.plan)))
+    _describe(record, data, model, trainer)
+    journal.attach([_make(sink)(record=record, plan=plan, shared=shared) for sink in cfg.tracking.values()])
+    outcome = trainer.fit()
+    loader.close()
+    _finish(journal, outcome, trainer)
+
+
+def _make(node: DictConfig) -> Any:
+    """Instantiate a node of the config as plain objects."""
+    return instantiate(node, _convert_="all")
+
+
+def _splits(data: Dataset) -> Splits:
+    def batches(images: Any) -> Any:
+        return lambda: eval_batches(images, data.mean, data.std, EVAL_BATCH)
+
+    return Splits(test=batches(data.test), val=None if data.val is None else batches(data.val))
+
+
+def _new_record(config: dict[str, Any], job: Job) -> Record:
+    seed, label = config["seed"], config["label"] or job.recipe
+    return Record(
+        run_id=identity.run_id(config),
+        arm_id=identity.arm_id(config),
+        label=str(label),
+        sweep=job.sweep,
+        seed=seed if isinstance(seed, int) else -1,  # a wrong config has a record too: a failed one
+        overrides=job.overrides,
+        config=config,
+        provenance=provenance.collect(Path(__file__).parent),
+    )
+
+
+def _describe(record: Record, data: Dataset, model: torch.nn.Module, trainer: Trainer) -> None:
+    record.data = DataInfo(
+        name=data.name,
+        digest=dict(data.digest),
+        train=len(data.train),
+        val=0 if data.val is None else len(data.val),
+        test=len(data.test),
+    )
+    record.cost.parameters = sum(parameter.numel() for parameter in model.parameters())
+    record.cost.macs_per_image = multiply_adds(model, data.image_size)
+    record.provenance |= {"device": trainer.hardware.name, "precision": trainer.hardware.precision}
+
+
+def _finish(journal: Journal, outcome: Outcome, trainer: Trainer) -> None:
+    save_results(outcome, journal.folder)
+    plot_run(outcome.rows, journal.folder / "curves.png", title=journal.record.label)
+    journal.complete(final_metrics(outcome.test), trainer.hardware.peak_memory(), outcome.test_looks)
+
+
+def _completed(folder: Path) -> Record | None:
+    """Return the record of a run that is complete, after saying so and printing its summary."""
+    try:
+        record = read_record(folder)
+    except (FileNotFoundError, RecordError):
+        return None
+    if record.status != "completed":
+        return None
+    terminal = Terminal(highlight=False)
+    terminal.print(f"complete already, {len(read_metrics(folder))} epochs: {folder} (rerun=true runs it anew)")
+    terminal.print(summary(record))
+    return record
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the run's folder against a second process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise UserError(f"another process is training this run in {folder}; wait for it, or use rerun=true") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _termination_raises() -> Iterator[None]:
+    """Let SIGTERM end the run as Ctrl-C does, so that its record and W&B's are closed."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not in the main thread: whoever owns it decides
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

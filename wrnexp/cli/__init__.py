@@ -1,0 +1,34 @@
+"""`wrnexp COMMAND`: everything around runs. Each command is a module of its own."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from wrnexp import __version__
+from wrnexp.cli import bench, data, doctor, report
+from wrnexp.errors import UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return 0 on success, 2 on a user's mistake, 1 where the command itself failed."""
+    args = _parser().parse_args(arguments)
+    try:
+        return int(args.run(args))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader, `head` for instance, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="wrnexp", description="Everything around runs; runs themselves: run.py.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for module in (report, data, bench, doctor):
+        module.add_parser(commands)
+    return parser

@@ -1,0 +1,69 @@
+"""`wrnexp doctor`: what this machine has, what a run would use, and what is in the way."""
+
+import argparse
+import importlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from wrnexp import provenance
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("doctor", help="what this machine has and what a run would use")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a table of findings; return 1 where a run could not start."""
+    findings = [_python(), *_packages(), _disk(Path.cwd()), _wandb()]
+    table = Table("", "what", "finding", show_edge=False)
+    for good, what, text in findings:
+        table.add_row("[green]ok[/green]" if good else "[red]no[/red]", what, text)
+    Console(highlight=False).print(table)
+    return 0 if all(good for good, _, _ in findings) else 1
+
+
+Finding = tuple[bool, str, str]
+
+
+def _python() -> Finding:
+    return (3, 11) <= sys.version_info[:2] < (3, 14), "Python", f"{sys.version.split()[0]} (3.11 to 3.13 work)"
+
+
+def _packages() -> list[Finding]:
+    try:
+        importlib.import_module("torchvision")
+    except (ImportError, RuntimeError) as error:  # a torchvision that was built for another torch
+        return [(False, "torch", f"{str(error).splitlines()[0]}: install torch and torchvision as a pair")]
+    from wrnexp.engine import Hardware
+
+    hardware = Hardware.settle()
+    kinds = [
+        hardware.precision,
+        *(["channels_last"] if hardware.channels_last else []),
+        *(["compile"] if hardware.compile else []),
+    ]
+    versions = provenance.collect(Path(__file__).parent)
+    return [
+        (True, "torch", f"{versions['torch']}, torchvision {versions['torchvision']}"),
+        (True, "device", f"{hardware.device} ({hardware.name})"),
+        (True, "a run uses", ", ".join(kinds)),
+        (True, "cores", str(os.cpu_count())),
+    ]
+
+
+def _disk(folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free / 2**30
+    return free >= 1, "disk", f"{free:,.1f} GiB free in {folder} (checkpoints of WRN-28-10 take 0.3 GiB a run)"
+
+
+def _wandb() -> Finding:
+    from wrnexp.tracking.wandb import settle_mode
+
+    return True, "W&B", f"mode auto is {settle_mode('auto')} here"

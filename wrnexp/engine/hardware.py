@@ -1,0 +1,154 @@
+"""The device and the arithmetic of a run, settled once: what was `auto` or null becomes what is faster there."""
+
+import re
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from wrnexp.errors import UserError
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """A device with a precision and a memory format.
+
+    Attributes:
+        device: where model and batches live.
+        bf16: compute convolutions and matrix products in bfloat16 under autocast; weights stay float32.
+        channels_last: keep images and convolution weights in NHWC order.
+        compile: run the model through torch.compile.
+    """
+
+    device: torch.device
+    bf16: bool
+    channels_last: bool
+    compile: bool
+
+    @classmethod
+    def settle(
+        cls,
+        device: str = "auto",
+        precision: str = "auto",
+        channels_last: bool | None = None,
+        compile: bool | None = None,
+    ) -> "Hardware":
+        """Return the hardware that the trainer's keys ask for.
+
+        Raises:
+            UserError: the device is not there.
+        """
+        found = _device(device)
+        return cls(
+            device=found,
+            bf16=_fast_bf16(found) if precision == "auto" else precision == "bf16",
+            channels_last=found.type in ("cpu", "cuda") if channels_last is None else channels_last,
+            compile=found.type == "cuda" if compile is None else compile,
+        )
+
+    @property
+    def name(self) -> str:
+        """The device's name for the record, for instance `NVIDIA H200` or the processor's."""
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        return f"{_processor()}, {torch.get_num_threads()} threads" if self.device.type == "cpu" else self.device.type
+
+    @property
+    def precision(self) -> str:
+        """`bf16` or `fp32`."""
+        return "bf16" if self.bf16 else "fp32"
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context in which forward passes run."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+
+    def place(self, model: M) -> M:
+        """Return the model on the device, in the memory format."""
+        return model.to(self.device, memory_format=self._format)  # type: ignore[call-overload, no-any-return]
+
+    def batch(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a batch on the device; copies from pinned memory do not wait."""
+        images = images.to(self.device, non_blocking=True, memory_format=self._format)
+        return images, labels.to(self.device, non_blocking=True)
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+
+    def reset_peak_memory(self) -> None:
+        """Start counting the peak of memory anew."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        elif self.device.type == "cpu":
+            _reset_resident_peak()
+
+    def peak_memory(self) -> int | None:
+        """Return the most bytes held since the reset: the allocator's on a GPU, the process's resident ones on a CPU.
+
+        None where the platform does not tell.
+        """
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        return _resident_peak() if self.device.type == "cpu" else None
+
+    @property
+    def _format(self) -> torch.memory_format:
+        return torch.channels_last if self.channels_last else torch.preserve_format
+
+
+def _device(name: str) -> torch.device:
+    mps = torch.backends.mps.is_available()
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+    device = torch.device(name)
+    if device.type == "mps" and not mps:
+        raise UserError("trainer.device=mps: this machine has none; use trainer.device=auto")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"trainer.device={name}: torch sees {torch.cuda.device_count()} CUDA devices here; use trainer.device=auto"
+        )
+    return device
+
+
+def _fast_bf16(device: torch.device) -> bool:
+    """Say whether the device multiplies matrices in bfloat16 faster than in float32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":  # the instructions, not emulation on top of float32
+        return any(_asks(probe) for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return False
+
+
+def _asks(probe: str) -> bool:
+    return bool(getattr(torch.cpu, probe, lambda: False)())
+
+
+def _processor() -> str:
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found[1].strip() if found else "CPU"
+
+
+def _reset_resident_peak() -> None:
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: VmHWM starts again from the present size
+    except OSError:
+        return
+
+
+def _resident_peak() -> int | None:
+    try:
+        found = re.search(r"^VmHWM:\s*(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found[1]) * 1024 if found else None

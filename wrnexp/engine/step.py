@@ -1,0 +1,116 @@
+"""One optimizer step: micro-batches forward and backward, clip, update, average."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from wrnexp.engine.hardware import Hardware
+from wrnexp.engine.meters import Meters
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Recipe(Protocol):
+    """What training asks of the optim group."""
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of a whole training."""
+        ...
+
+    @property
+    def clip_norm(self) -> float | None:
+        """The largest global gradient norm; None is no clipping."""
+        ...
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Return the optimizer of a model that is on its device."""
+        ...
+
+    def learning_rate(self, step: int, steps_per_epoch: int) -> float:
+        """Return the rate of a step, counted from 0."""
+        ...
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss summed over the images."""
+        ...
+
+
+class Average(Protocol):
+    """An average of the weights, or the weights themselves."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The network to evaluate."""
+        ...
+
+    def update(self, model: nn.Module) -> None:
+        """Take the weights in after a step."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what resuming needs."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        ...
+
+
+class TrainStep:
+    """The state that a step changes (weights, momentum, average), and the step.
+
+    Args:
+        model: maps float32 [B, 3, H, W] to logits [B, classes].
+        recipe: optimizer, rate, loss, clipping.
+        average: makes the average of a model's weights.
+        hardware: where and how to compute.
+    """
+
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, average: Callable[[nn.Module], Average], hardware: Hardware
+    ) -> None:
+        self.hardware = hardware
+        self.recipe = recipe
+        self.model = hardware.place(model)
+        self.average = average(self.model)
+        self._forward = torch.compile(self.model) if hardware.compile else self.model
+        self._optimizer = recipe.optimizer(self.model)
+        self._limit = recipe.clip_norm or math.inf
+
+    def __call__(self, micro_batches: Iterable[Batch], images: int, rate: float, meters: Meters) -> None:
+        """Take a step at `rate` on the mean gradient of the `images` images of `micro_batches`; reads nothing back."""
+        for batch in micro_batches:
+            inputs, targets = self.hardware.batch(*batch)
+            with self.hardware.autocast():
+                logits = self._forward(inputs)
+            loss = self.recipe.loss(logits, targets)
+            (loss / images).backward()  # type: ignore[no-untyped-call]
+            meters.add_loss(loss, len(targets))
+        meters.add_step(nn.utils.clip_grad_norm_(self.model.parameters(), self._limit), self._limit)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self.average.update(self.model)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the step changes."""
+        return {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take a state that `state_dict` gave.
+
+        Raises:
+            KeyError, RuntimeError, ValueError: it is not of this model.
+        """
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self._optimizer.load_state_dict(state["optimizer"])

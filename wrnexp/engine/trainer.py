@@ -1,0 +1,190 @@
+"""Training: an epoch of steps, a look at the validation and test sets, a checkpoint, a line in the log; and again."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from wrnexp.engine.checkpoint import Checkpoints
+from wrnexp.engine.evaluate import Evaluation, evaluate
+from wrnexp.engine.hardware import Hardware
+from wrnexp.engine.meters import Meters, Waiting
+from wrnexp.engine.step import Average, Batch, Recipe, TrainStep
+from wrnexp.errors import TrainingError, UserError
+from wrnexp.seeding import derive
+
+Row = dict[str, Any]
+
+
+class Batches(Protocol):
+    """What training asks of the loader group: micro-batches, and how they fall into steps."""
+
+    @property
+    def plan(self) -> list[tuple[int, ...]]:
+        """The sizes of the micro-batches of each step of an epoch."""
+        ...
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Return the micro-batches of an epoch, counted from 0, in the order of the plan."""
+        ...
+
+
+class Watcher(Protocol):
+    """Who is told how training goes: two events."""
+
+    def on_step(self, epoch: int, step: int) -> None:
+        """Hear that `step` steps of epoch `epoch` (from 0) are done."""
+        ...
+
+    def on_epoch(self, rows: list[Row]) -> None:
+        """Hear that an epoch is done; `rows` are the log so far."""
+        ...
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The batches to evaluate on; each call starts at the first image again. No validation where `val` is None."""
+
+    test: Callable[[], Iterable[Batch]]
+    val: Callable[[], Iterable[Batch]] | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What training leaves: a row an epoch, the final weights' answers on the test set, and that model.
+
+    `test_looks` counts the readings of the test set, the final one included.
+    """
+
+    rows: list[Row]
+    test: Evaluation
+    model: nn.Module
+    test_looks: int
+
+
+@dataclass
+class Trainer:
+    """Trains one model by one recipe; `wrnexp.app` builds it, `fit` runs it.
+
+    The first block is the config's `trainer` group, the second what exists at run time only.
+    """
+
+    device: str
+    precision: str
+    channels_last: bool | None
+    compile: bool | None
+    ema: float | None
+    test_every: int
+
+    model: nn.Module
+    recipe: Recipe
+    batches: Batches
+    splits: Splits
+    average: Callable[[nn.Module, float | None], Average]
+    checkpoints: Checkpoints
+    watcher: Watcher
+    seed: int
+
+    rows: list[Row] = field(default_factory=list, init=False)
+    test_looks: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.hardware = Hardware.settle(self.device, self.precision, self.channels_last, self.compile)
+        self.step = TrainStep(self.model, self.recipe, lambda model: self.average(model, self.ema), self.hardware)
+
+    def fit(self) -> Outcome:
+        """Train from the last checkpoint, or from the start, to the last epoch.
+
+        Raises:
+            UserError: the checkpoint is not of this model.
+            TrainingError: the loss is not finite.
+        """
+        self._resume()
+        self.hardware.reset_peak_memory()
+        test = None
+        for epoch in range(len(self.rows), self.recipe.epochs):
+            row = self.train_epoch(epoch) | self._validate()
+            test = self._test() if self._looks(epoch) else None
+            self._close(row, test)
+        return Outcome(self.rows, test or self._test(), self.step.average.model, self.test_looks)
+
+    def train_epoch(self, epoch: int) -> Row:
+        """Train one epoch and return its row of the log, without evaluations."""
+        torch.manual_seed(derive(self.seed, "train", epoch))  # dropout: the same whether resumed or not
+        self.step.model.train()
+        meters = Meters(self.hardware.device)
+        start = time.perf_counter()
+        batches = Waiting(self.batches.epoch(epoch))
+        rate = 0.0
+        for index, sizes in enumerate(self.batches.plan):
+            rate = self._rate(epoch, index)
+            self.step(islice(batches, len(sizes)), sum(sizes), rate, meters)
+            self.watcher.on_step(epoch, index + 1)
+        means = meters.read()
+        return self._row(epoch, rate, means, meters.images, time.perf_counter() - start, batches.seconds)
+
+    def _rate(self, epoch: int, index: int) -> float:
+        steps = len(self.batches.plan)
+        return self.recipe.learning_rate(epoch * steps + index, steps)
+
+    def _row(self, epoch: int, rate: float, means: dict[str, float], images: int, seconds: float, waited: float) -> Row:
+        if not math.isfinite(means["train_loss"]):
+            raise TrainingError(
+                f"the training loss is {means['train_loss']} in epoch {epoch + 1}: a lower optim.lr, a longer "
+                "optim.schedule.warmup_epochs or optim.clip_norm may help; the checkpoint is of the epoch before"
+            )
+        return {
+            "epoch": epoch + 1,
+            "step": (epoch + 1) * len(self.batches.plan),
+            "lr": rate,
+            "train_loss": means["train_loss"],
+            **dict.fromkeys(("val_loss", "val_accuracy", "test_loss", "test_accuracy")),
+            "seconds": seconds,
+            "images_per_second": images / seconds,
+            "data_wait": waited / seconds,
+            "grad_norm": means["grad_norm"],
+            "clipped": means["clipped"],
+        }
+
+    def _validate(self) -> Row:
+        if self.splits.val is None:
+            return {}
+        found = evaluate(self.step.average.model, self.splits.val(), self.hardware)
+        return {"val_loss": found.loss, "val_accuracy": found.accuracy}
+
+    def _looks(self, epoch: int) -> bool:
+        """Say whether this epoch reads the test set; the last one always does."""
+        return epoch + 1 == self.recipe.epochs or bool(self.test_every and (epoch + 1) % self.test_every == 0)
+
+    def _test(self) -> Evaluation:
+        self.test_looks += 1
+        return evaluate(self.step.average.model, self.splits.test(), self.hardware)
+
+    def _close(self, row: Row, test: Evaluation | None) -> None:
+        """Close the epoch: its row, the checkpoint, then the watcher; a kill in between loses nothing."""
+        if test is not None:
+            row |= {"test_loss": test.loss, "test_accuracy": test.accuracy}
+        value = row["val_accuracy"]
+        best = value is not None and all(value > old["val_accuracy"] for old in self.rows)
+        self.rows.append(row)
+        state = self.step.state_dict() | {"rows": self.rows, "test_looks": self.test_looks}
+        self.checkpoints.save(state, best=best)
+        self.watcher.on_epoch(self.rows)
+
+    def _resume(self) -> None:
+        state = self.checkpoints.load()
+        if state is None:
+            return
+        try:
+            self.step.load_state_dict(state)
+            self.rows, self.test_looks = list(state["rows"]), state["test_looks"]
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"{self.checkpoints.last} is not of this model ({str(error).splitlines()[0]}); move it away to train "
+                "from the start, or use rerun=true"
+            ) from error

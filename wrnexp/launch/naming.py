@@ -1,0 +1,113 @@
+"""Where a run lives and what it is called, from its composed config.
+
+The folder is a function of the config (`run_id`), so the same command finds its own folder again. Hydra asks for it
+through the resolvers `wrnexp.label`, `wrnexp.folder` and `wrnexp.sweep` that conf/config.yaml uses.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from wrnexp import identity
+from wrnexp.errors import UserError
+
+RECIPE = ("model", "augment", "optim", "loader")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run knows of the command that started it; the defaults are those of a run started from Python."""
+
+    sweep: str | None = None
+    overrides: list[str] = field(default_factory=list)
+    choices: Mapping[str, str | None] = field(default_factory=dict)
+    shared: Path | None = None  # the folder beside the runs' folders
+
+    @property
+    def recipe(self) -> str:
+        """The name of what the groups were set to, for instance `light`."""
+        return recipe_name(self.choices)
+
+
+def current_job() -> Job:
+    """Return the job that Hydra is running now."""
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    multirun = hydra.mode == RunMode.MULTIRUN
+    return Job(
+        sweep=hydra.sweep.dir.split("/", 1)[-1] if multirun else None,
+        overrides=list(hydra.overrides.task),
+        choices=_choices(hydra.runtime.choices),
+        shared=folder.parent if multirun else folder.parents[1],
+    )
+
+
+def register() -> None:
+    """Make the resolvers known to OmegaConf; calling it again changes nothing."""
+    OmegaConf.register_new_resolver("wrnexp.label", _label, replace=True)
+    OmegaConf.register_new_resolver("wrnexp.folder", _folder, replace=True)
+    OmegaConf.register_new_resolver("wrnexp.sweep", _sweep, replace=True)
+
+
+def app_config(root: DictConfig) -> dict[str, Any]:
+    """Return the app's part of a composed config as resolved plain values."""
+    app = OmegaConf.masked_copy(root, [str(key) for key in root if key != "hydra"])
+    values = OmegaConf.to_container(app, resolve=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def recipe_name(choices: Mapping[str, str | None]) -> str:
+    """Return the experiment's name, or what the four groups agree on, or base and how they differ from it."""
+    if experiment := choices.get("experiment"):
+        return experiment
+    chosen = {group: choices.get(group) or "base" for group in RECIPE}
+    if len(set(chosen.values())) == 1:
+        return chosen["model"]
+    return "+".join(["base", *(f"{group}={name}" for group, name in chosen.items() if name != "base")])
+
+
+def swept_keys(overrides: Iterable[str]) -> list[str]:
+    """Return the keys of `overrides` that take several values, in their order, without the seed."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return [str(one.key_or_group) for one in parsed if one.is_sweep_override() and one.key_or_group != "seed"]
+
+
+def _label(*, _root_: DictConfig) -> str:
+    return identity.slug(_root_.label or recipe_name(_choices(_root_.hydra.runtime.choices)))
+
+
+def _folder(*, _root_: DictConfig) -> str:
+    """Return the run's folder name. A wrong config ends here, before Hydra makes a folder for it."""
+    from wrnexp.schema import check  # pydantic comes with it: not for --help and --cfg
+
+    config = app_config(_root_)
+    try:
+        check(config)
+    except UserError:
+        if _root_.hydra.mode != RunMode.MULTIRUN:
+            raise
+        # In a sweep the job itself reports it, and the other jobs go on.
+    name = identity.run_id(config)
+    return f"{name}-{datetime.now():%Y%m%d-%H%M%S}" if config["rerun"] else name
+
+
+def _sweep(*, _root_: DictConfig) -> str:
+    if _root_.name:
+        return identity.slug(_root_.name)
+    hydra = _root_.hydra
+    if hydra.job.config_name and hydra.job.config_name != "config":
+        return identity.slug(hydra.job.config_name)
+    keys = [key.rsplit(".", 1)[-1] for key in swept_keys(hydra.overrides.task)]
+    return identity.slug("_x_".join(keys) or "seed")
+
+
+def _choices(choices: Mapping[Any, Any]) -> dict[str, str | None]:
+    return {str(group): choice for group, choice in choices.items()}

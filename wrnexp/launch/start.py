@@ -1,0 +1,103 @@
+"""Starts the Hydra application and turns what goes wrong into one clear message and the right exit code."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from wrnexp.errors import TrainingError, UserError
+from wrnexp.launch.naming import app_config
+
+
+def start(main: Callable[[], object], root: Path) -> None:
+    """Run `main`, a function that `hydra.main` decorates, and exit with 0, 1, 2 or 130.
+
+    Args:
+        main: the application.
+        root: the folder that holds `conf/`.
+    """
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them its own way
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(_say("interrupted; the same command goes on from the last checkpoint", 130))
+    except Exception as error:
+        if wants_traceback:
+            raise
+        sys.exit(_report(error, root))
+
+
+def _report(error: Exception, root: Path) -> int:
+    for cause in _causes(error):
+        if isinstance(cause, UserError):
+            return _say(str(cause), 2)
+        if isinstance(cause, TrainingError):
+            return _say(str(cause), 1)
+    if isinstance(error, HydraException):
+        return _say(_composition_message(error, root), 2)
+    if isinstance(error, OmegaConfBaseException):
+        return _say(f"config: {str(error).splitlines()[0]}", 2)
+    traceback.print_exception(error)
+    return 1
+
+
+def _say(text: str, code: int) -> int:
+    print(f"error: {text}" if code != 130 else text, file=sys.stderr)
+    return code
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _composition_message(error: HydraException, root: Path) -> str:
+    """Return one message for every wrong key on the command line, or Hydra's own where the trouble lies elsewhere."""
+    from wrnexp.schema import message, nearest  # pydantic comes with it: only once something is wrong
+
+    overrides = _overrides(sys.argv[1:])
+    wrong = [one for one in overrides if _unknown(one, root)]
+    if not wrong:
+        return "\n".join(part for part in (str(error), str(error.__cause__ or "")) if part)
+    lines = [f"{one.input_line}: there is no such key{nearest(str(one.key_or_group))}" for one in wrong]
+    kept = [str(one.input_line) for one in overrides if one not in wrong and not one.is_sweep_override()]
+    return message(lines + _other_problems(kept, root))
+
+
+def _other_problems(overrides: list[str], root: Path) -> list[str]:
+    """Return what is wrong with the rest of the command, so that one message says it all."""
+    from wrnexp.schema import problems
+
+    try:
+        with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+            return problems(app_config(compose("config", overrides=overrides)))
+    except Exception:  # one more error of composition: it is told once the known ones are mended
+        return []
+
+
+def _overrides(arguments: Iterable[str]) -> list[Override]:
+    parser = OverridesParser.create()
+    found = []
+    for argument in arguments:
+        try:
+            found += parser.parse_overrides([argument])
+        except HydraException:  # a flag or its value
+            continue
+    return found
+
+
+def _unknown(override: Override, root: Path) -> bool:
+    from wrnexp.schema import known_keys
+
+    key = str(override.key_or_group)
+    is_group = (root / "conf" / key).is_dir() or key.startswith("hydra")
+    return not is_group and key.lstrip("+~") not in known_keys()

@@ -1,0 +1,53 @@
+"""Where a run's numbers come from: code, software, machine and times."""
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "torchvision", "hydra-core", "numpy", "wandb")
+
+
+def collect(source: Path) -> dict[str, Any]:
+    """Return git commit and state, Python, package versions, platform and the time of the start.
+
+    Args:
+        source: a folder of the code, for git to look at.
+    """
+    commit = _git(source, "rev-parse", "HEAD")
+    return {
+        "git_commit": commit,
+        "git_dirty": None if commit is None else bool(_git(source, "status", "--porcelain", "--untracked-files=no")),
+        "python": platform.python_version(),
+        **{package.split("-")[0]: _version(package) for package in PACKAGES},
+        "platform": platform.platform(),
+        "hostname": platform.node(),
+        "cpus": os.cpu_count(),
+        "command": " ".join(sys.argv),
+        "started": now(),
+        "finished": None,
+    }
+
+
+def now() -> str:
+    """Return the time in UTC as ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

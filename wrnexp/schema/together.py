@@ -1,0 +1,35 @@
+"""Checks across keys: values that are each allowed and do not fit together."""
+
+from collections.abc import Callable, Iterator
+
+
+def _nesterov(nesterov: bool, momentum: float) -> Iterator[str]:
+    if nesterov and momentum == 0:
+        yield "optim.nesterov=true needs optim.momentum above 0"
+
+
+def _warmup(warmup: float | None, epochs: int) -> Iterator[str]:
+    if warmup is not None and warmup >= epochs:
+        yield (
+            f"optim.schedule.warmup_epochs={warmup:g} must be less than optim.epochs={epochs}: "
+            "shorten the one or lengthen the other"
+        )
+
+
+def _root(name: str | None, root: str | None) -> Iterator[str]:
+    if name == "folder" and root is None:
+        yield "data=folder needs data.root, a folder that holds {train,test}/<class>/<images>"
+
+
+def _resize(name: str | None, resize: bool | None) -> Iterator[str]:
+    if resize and name != "folder":
+        yield f"data.resize=true is for data=folder; the images of {name} are 32x32 already"
+
+
+# Each check with the keys that it takes; it is asked only where each of them is right on its own.
+TOGETHER: list[tuple[tuple[str, ...], Callable[..., Iterator[str]]]] = [
+    (("optim.nesterov", "optim.momentum"), _nesterov),
+    (("optim.schedule.warmup_epochs", "optim.epochs"), _warmup),
+    (("data.name", "data.root"), _root),
+    (("data.name", "data.resize"), _resize),
+]

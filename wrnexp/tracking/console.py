@@ -1,0 +1,141 @@
+"""The console: the composed config as a tree, bars while it trains, a line an epoch, a closing summary.
+
+On a terminal two bars show epoch and step with images/s and the time left; elsewhere (a pipe, a log file) there are
+plain lines only.
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console as Terminal
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.tree import Tree
+
+from wrnexp.records import Record
+from wrnexp.tracking.journal import Plan, Row
+
+# Where each figure of the summary stands in the record, with how it is written.
+SUMMARY = (
+    ("test accuracy", "metrics", "test_accuracy", "{:.2%}"),
+    ("test top-5", "metrics", "test_top5_accuracy", "{:.2%}"),
+    ("validation accuracy", "metrics", "val_accuracy", "{:.2%}"),
+    ("test NLL", "metrics", "test_nll", "{:.4f} nats"),
+    ("test ECE", "metrics", "test_ece", "{:.4f}"),
+    ("training time", "cost", "train_seconds", "{:,.1f} s"),
+    ("speed", "cost", "images_per_second", "{:,.0f} images/s"),
+    ("parameters", "cost", "parameters", "{:,}"),
+    ("multiply-adds", "cost", "macs_per_image", "{:,} an image"),
+)
+
+
+class Console:
+    """The console of one run, a sink.
+
+    Args:
+        progress: `auto` (bars on a terminal, lines elsewhere), `bars`, `lines` or `off`.
+        record: the run's record.
+        plan: how long the run is.
+        shared: not used; every sink is given it.
+        terminal: where to print; None is the standard output.
+    """
+
+    def __init__(
+        self, *, progress: str, record: Record, plan: Plan, shared: Path, terminal: Terminal | None = None
+    ) -> None:
+        self._plan = plan
+        self._terminal = terminal or Terminal(highlight=False, quiet=progress == "off")
+        self._terminal.print(config_tree(record))
+        self._bars = _bars(self._terminal, progress == "bars" or (progress == "auto" and self._terminal.is_terminal))
+        self._epochs = self._bars.add_task("epoch", total=plan.epochs, note="")
+        self._steps = self._bars.add_task("step", total=plan.steps, note="")
+        self._started: tuple[int, float] | None = None
+        self._bars.start()
+
+    def step(self, epoch: int, step: int) -> None:
+        """Move the bars. The speed shown is the epoch's so far."""
+        now = time.perf_counter()
+        if self._started is None or self._started[0] != epoch:
+            self._started = (epoch, now)
+            self._bars.reset(self._steps)
+        elapsed = now - self._started[1]
+        speed = f"{(step - 1) * self._plan.images / self._plan.steps / elapsed:,.0f} images/s" if elapsed else ""
+        self._bars.update(self._steps, completed=step, note=speed)
+        self._bars.update(self._epochs, completed=epoch + step / self._plan.steps)
+
+    def log(self, record: Record, row: Row) -> None:
+        """Print an epoch's line."""
+        self._bars.update(self._epochs, completed=row["epoch"], note=f"test {_percent(row['test_accuracy'])}")
+        self._terminal.print(epoch_line(row, self._plan.epochs))
+
+    def finish(self, record: Record) -> None:
+        """Take the bars away and print the summary."""
+        self._bars.stop()
+        if record.status == "completed":
+            self._terminal.print(summary(record))
+
+
+def config_tree(record: Record) -> Tree:
+    """Return the composed config of a run as a tree."""
+    tree = Tree(f"[bold]{escape(record.label)}[/bold]  run {record.run_id}  seed {record.seed}", guide_style="dim")
+    _grow(tree, record.config)
+    return tree
+
+
+def epoch_line(row: Row, epochs: int) -> str:
+    """Return one line on an epoch: losses, accuracies, speed."""
+    parts = [
+        f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}",
+        f"loss {row['train_loss']:.3f}",
+        *([f"val {_percent(row['val_accuracy'])}"] if row["val_accuracy"] is not None else []),
+        *([f"test {_percent(row['test_accuracy'])}"] if row["test_accuracy"] is not None else []),
+        f"lr {row['lr']:.3g}",
+        f"{row['images_per_second']:,.0f} images/s",
+        f"{row['seconds']:.1f} s",
+    ]
+    return "  ".join(parts)
+
+
+def summary(record: Record) -> Table:
+    """Return the closing table: what the run reached and what it cost."""
+    table = Table(title=f"{escape(record.label)}, seed {record.seed}", show_header=False, title_justify="left")
+    values: Mapping[str, Any] = record.model_dump()
+    for name, part, key, form in SUMMARY:
+        if (value := values[part].get(key)) is not None:
+            table.add_row(name, form.format(value))
+    if memory := record.cost.peak_memory_bytes:
+        table.add_row("peak memory", f"{memory / 2**20:,.0f} MiB")
+    for level, seconds in record.time_to.items():
+        if seconds is not None:
+            table.add_row(f"time to {float(level):.0%} test", f"{seconds:,.1f} s")
+    return table
+
+
+def _bars(terminal: Terminal, shown: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description:>5}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=terminal,
+        disable=not shown,
+        transient=True,
+    )
+
+
+def _grow(tree: Tree, node: Mapping[str, Any]) -> None:
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            _grow(tree.add(f"[cyan]{key}[/cyan]"), value)
+        else:
+            shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+            tree.add(f"{key}: [bold]{escape(shown)}[/bold]")
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.2%}"

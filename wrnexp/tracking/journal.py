@@ -1,0 +1,117 @@
+"""The journal of a run: keeps its record on disk true from the first byte, and tells the sinks.
+
+The record says `running` until the run's last line said otherwise: a kill that nothing can catch leaves it so, any
+error leaves `failed`, a signal `interrupted`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+from wrnexp import provenance
+from wrnexp.records import TIME_TO, Record, write_metrics, write_record
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long a run is: epochs, optimizer steps an epoch, images an epoch."""
+
+    epochs: int
+    steps: int
+    images: int
+
+
+class Sink(Protocol):
+    """One who watches: told of each step, of each epoch, and of the end."""
+
+    def step(self, epoch: int, step: int) -> None:
+        """Take note that `step` steps of epoch `epoch` (from 0) are done; called often, must cost next to nothing."""
+
+    def log(self, record: Record, row: Row) -> None:
+        """Take note of an epoch's row."""
+
+    def finish(self, record: Record) -> None:
+        """Take note of the end; `record.status` says which."""
+
+
+class Journal:
+    """Keeps `record.json` and `metrics.jsonl` of one run; a context manager around all that the run does."""
+
+    def __init__(self, record: Record, folder: Path) -> None:
+        self.record = record
+        self.folder = folder
+        self._sinks: list[Sink] = []
+        self._complete = False
+
+    def attach(self, sinks: Sequence[Sink]) -> None:
+        """Tell `sinks` from now on."""
+        self._sinks += sinks
+
+    def on_step(self, epoch: int, step: int) -> None:
+        """Pass on that a step is done."""
+        for sink in self._sinks:
+            sink.step(epoch, step)
+
+    def on_epoch(self, rows: list[Row]) -> None:
+        """Write the epochs so far, then pass the newest on."""
+        last = rows[-1]
+        seconds = sum(row["seconds"] for row in rows)
+        cost = self.record.cost
+        cost.steps, cost.train_seconds = last["step"], seconds
+        cost.images = round(sum(row["images_per_second"] * row["seconds"] for row in rows))
+        cost.images_per_second = cost.images / seconds
+        names = ("train_loss", "val_loss", "val_accuracy", "test_accuracy")
+        self.record.metrics |= {name: last[name] for name in names}
+        self.record.time_to = time_to(rows)
+        write_metrics(self.folder, rows)
+        write_record(self.folder, self.record)
+        for sink in self._sinks:
+            sink.log(self.record, last)
+
+    def complete(self, metrics: Mapping[str, float], peak_memory: int | None, test_looks: int) -> None:
+        """Take the final figures: the run is complete once its context is left without an error."""
+        self.record.metrics |= metrics
+        self.record.cost.peak_memory_bytes = peak_memory
+        self.record.test_looks = test_looks
+        self._complete = True
+
+    def __enter__(self) -> "Journal":
+        write_record(self.folder, self.record)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.record.status = _status(error, self._complete)
+        self.record.error = None if error is None else _one_line(error)
+        self.record.provenance["finished"] = provenance.now()
+        write_record(self.folder, self.record)
+        for sink in self._sinks:
+            sink.finish(self.record)
+
+
+def time_to(rows: Sequence[Row]) -> dict[str, float | None]:
+    """Return for each accuracy of `records.TIME_TO` the seconds of training until a look at the test set reached it."""
+    found: dict[str, float | None] = dict.fromkeys(TIME_TO)
+    seconds = 0.0
+    for row in rows:
+        seconds += row["seconds"]
+        for level in TIME_TO:
+            if found[level] is None and (row["test_accuracy"] or 0.0) >= float(level):
+                found[level] = seconds
+    return found
+
+
+def _status(error: BaseException | None, complete: bool) -> Any:
+    if error is None and complete:
+        return "completed"
+    return "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
