@@ -15,7 +15,9 @@ def main(cfg: DictConfig) -> float | None:
     """Train one run in the folder that Hydra made for it; return its validation accuracy for sweepers that search."""
     from wrnexp import app  # torch comes with it: not for --help, --cfg and tab completion
 
-    return app.run(cfg, Path(HydraConfig.get().runtime.output_dir), launch.current_job()).metrics.get("val_accuracy")
+    job = launch.current_job()
+    with launch.one_message(job):
+        return app.run(cfg, Path(HydraConfig.get().runtime.output_dir), job).metrics.get("val_accuracy")
 
 
 if __name__ == "__main__":

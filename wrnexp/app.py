@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console as Terminal
@@ -89,7 +90,12 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path) -> None:
 
 def _make(node: DictConfig) -> Any:
     """Instantiate a node of the config as plain objects."""
-    return instantiate(node, _convert_="all")
+    try:
+        return instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):  # said clearly already
+            raise error.__cause__ from None
+        raise
 
 
 def _splits(data: Dataset) -> Splits:

@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -13,7 +14,11 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from wrnexp.errors import TrainingError, UserError
-from wrnexp.launch.naming import app_config
+from wrnexp.launch.naming import Job, app_config
+
+
+WANTS_TRACEBACK = "WRNEXP_FULL_ERROR"
+SIGNALS = (130, 143)  # exit codes after Ctrl-C and SIGTERM
 
 
 def start(main: Callable[[], object], root: Path) -> None:
@@ -23,16 +28,35 @@ def start(main: Callable[[], object], root: Path) -> None:
         main: the application.
         root: the folder that holds `conf/`.
     """
-    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":  # the user asks for tracebacks
+        os.environ[WANTS_TRACEBACK] = "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them its own way
     try:
         main()
-    except KeyboardInterrupt:
-        sys.exit(_say("interrupted; the same command goes on from the last checkpoint", 130))
+    except (KeyboardInterrupt, SystemExit) as stop:
+        code = 130 if isinstance(stop, KeyboardInterrupt) else stop.code
+        if code in SIGNALS:
+            print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(code)
     except Exception as error:
-        if wants_traceback:
+        if os.environ.get(WANTS_TRACEBACK):
             raise
         sys.exit(_report(error, root))
+
+
+@contextmanager
+def one_message(job: Job) -> Iterator[None]:
+    """End a single run at once where the user or training is at fault; in a sweep the error goes on to Hydra.
+
+    Hydra would put a line of its own before the message. In a sweep that line is wanted, for it names the job, and an
+    exit would take the other jobs with it.
+    """
+    try:
+        yield
+    except (UserError, TrainingError) as error:
+        if job.sweep is not None or os.environ.get(WANTS_TRACEBACK):
+            raise
+        sys.exit(_say(str(error), 2 if isinstance(error, UserError) else 1))
 
 
 def _report(error: Exception, root: Path) -> int:
@@ -50,7 +74,7 @@ def _report(error: Exception, root: Path) -> int:
 
 
 def _say(text: str, code: int) -> int:
-    print(f"error: {text}" if code != 130 else text, file=sys.stderr)
+    print(f"error: {text}", file=sys.stderr)
     return code
 
 

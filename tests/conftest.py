@@ -1,0 +1,44 @@
+"""Shared by all tests: nothing leaves the temporary folder, and W&B stays offline and silent."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+CONF = Path(__file__).parents[1] / "conf"
+
+# A run of a second or two: 96 drawn images, one small net, float32 so that figures are comparable.
+TINY = [
+    "data=shapes", "data.train_limit=96", "data.test_limit=48", "model.depth=10", "model.width=1", "optim.epochs=2",
+    "optim.schedule.warmup_epochs=1", "loader.batch_size=16", "loader.workers=0", "trainer.precision=fp32",
+    "tracking.wandb.mode=disabled", "tracking.console.progress=off",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    home = tmp_path_factory.getbasetemp() / "wandb"
+    for name in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_ARTIFACT_DIR"):
+        monkeypatch.setenv(name, str(home))
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_SWEEP_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("WANDB_DIR")
+
+
+@pytest.fixture
+def tiny() -> Callable[..., DictConfig]:
+    """Return a function that composes the config of a tiny run, with more overrides."""
+
+    def make(*overrides: str) -> DictConfig:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose("config", overrides=[*TINY, *overrides])
+
+    return make
+
+
+@pytest.fixture
+def tiny_overrides() -> list[str]:
+    """Return the overrides of a tiny run, for a command line."""
+    return list(TINY)

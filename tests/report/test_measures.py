@@ -1,0 +1,85 @@
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import stdev
+
+import pytest
+
+from wrnexp.records import read_record
+from wrnexp.report.measures import Run, epoch_seconds, late_oscillation, series, step_images
+
+WriteRun = Callable[..., Path]
+
+
+def _run(folder: Path) -> Run:
+    return Run(folder, folder.name, read_record(folder))
+
+
+def test_late_oscillation_is_the_spread_of_the_changes_in_the_last_quarter(write_run: WriteRun) -> None:
+    curve = [0.1, 0.9, 0.1, 0.9, 0.1, 0.9, 0.1, 0.6, 0.62, 0.61, 0.65, 0.64]
+    run = _run(write_run("base", 0, 0.64, curve=curve))
+    assert late_oscillation(run) == pytest.approx(stdev([0.62 - 0.61, 0.61 - 0.65, 0.65 - 0.64]))
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [[], [0.1] * 8, [0.1] * 11 + [None], [0.1] * 8 + [None] + [0.1] * 3],
+    ids=["no epochs", "too few", "last not tested", "first not tested"],
+)
+def test_late_oscillation_is_unknown_without_every_late_test(
+    write_run: WriteRun, curve: Sequence[float | None]
+) -> None:
+    assert late_oscillation(_run(write_run("base", 0, 0.64, curve=curve))) is None
+
+
+def test_early_epochs_need_no_test(write_run: WriteRun) -> None:
+    run = _run(write_run("base", 0, 0.64, curve=[None, *[0.1] * 11]))
+    assert late_oscillation(run) == 0.0
+
+
+def test_epoch_seconds_are_the_mean_over_the_epochs(write_run: WriteRun) -> None:
+    assert epoch_seconds(_run(write_run("base", 0, 0.6, curve=[0.1, 0.2, 0.3]))) == pytest.approx(12.0)
+    assert epoch_seconds(_run(write_run("base", 1, 0.6))) is None
+
+
+def test_a_series_has_only_what_was_measured(write_run: WriteRun) -> None:
+    folder = write_run("base", 0, 0.6)
+    lines = [
+        '{"epoch": 1, "x": 1}',
+        '{"epoch": 2, "x": null}',
+        '{"epoch": 3, "x": NaN}',
+        "5",
+        '{"epoch": 5, "x": 2}',
+        "{",
+    ]
+    (folder / "metrics.jsonl").write_text("\n".join(lines))
+    assert series(_run(folder), "x") == {1: 1, 5: 2}
+
+
+def test_curves_that_cannot_be_read_are_none(write_run: WriteRun) -> None:
+    folder = write_run("base", 0, 0.6)
+    (folder / "metrics.jsonl").write_bytes(b"\x80")
+    assert _run(folder).rows == []
+
+
+def test_images_of_a_step(write_run: WriteRun) -> None:
+    assert step_images(_run(write_run("base", 0, 0.6, cost={"images": 49_152 * 85, "steps": 48 * 85}))) == 1024
+    assert step_images(_run(write_run("base", 1, 0.6))) is None
+
+
+@pytest.mark.parametrize(
+    ("device", "cpu"),
+    [
+        ("NVIDIA H200", False),
+        ("AMD EPYC 9V74, 2 threads", True),
+        ("arm, 1 threads", True),
+        ("cpu", True),
+        ("mps", False),
+        (None, False),
+    ],
+)
+def test_processors_are_told_from_gpus(write_run: WriteRun, device: str | None, cpu: bool) -> None:
+    assert _run(write_run("base", 0, 0.6, provenance={"device": device})).on_cpu is cpu
+
+
+def test_a_device_asked_for_is_believed(write_run: WriteRun) -> None:
+    assert _run(write_run("x", 0, 0.6, config={"trainer": {"device": "cpu"}})).on_cpu

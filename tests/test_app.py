@@ -1,0 +1,167 @@
+"""A whole run in this process: what it leaves on disk, how it goes on, how it fails."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+from omegaconf import DictConfig
+from safetensors.torch import load_file
+
+from wrnexp import app, identity
+from wrnexp.errors import TrainingError, UserError
+from wrnexp.launch import Job
+from wrnexp.models import WideResNet
+from wrnexp.records import Record, read_metrics, read_record
+from wrnexp.tracking import Journal
+
+Tiny = Callable[..., DictConfig]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for one run that several tests look at; the first of them trains it."""
+    return tmp_path_factory.mktemp("finished") / "run"
+
+
+def complete(tiny: Tiny, folder: Path) -> Record:
+    return app.run(tiny("data.val_size=24"), folder)
+
+
+def test_a_run_leaves_what_the_contract_lists(tiny: Tiny, finished: Path) -> None:
+    record = complete(tiny, finished)
+    assert record.status == "completed"
+    assert record == read_record(finished)
+    names = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
+    assert names == {
+        ".lock", "record.json", "metrics.jsonl", "predictions.npz", "model.safetensors", "curves.png",
+        "checkpoints/last.pt", "checkpoints/best.pt",
+    }  # fmt: skip
+    assert (record.run_id, record.arm_id) == (identity.run_id(record.config), identity.arm_id(record.config))
+    assert (record.label, record.sweep, record.seed) == ("base", None, 0)
+    assert record.data is not None
+    assert (record.data.name, record.data.train, record.data.val, record.data.test) == ("shapes", 96, 24, 48)
+    assert record.test_looks == 2
+    assert set(record.time_to) == {"0.50", "0.60", "0.70", "0.75", "0.80"}
+    cost = record.cost
+    assert (cost.steps, cost.images) == (2 * 6, 2 * 96)
+    assert cost.parameters == sum(value.numel() for value in WideResNet(10, 1, 0.3, 0.0, num_classes=24).parameters())
+    assert {"git_commit", "git_dirty", "python", "torch", "device", "started", "finished"} <= set(record.provenance)
+
+
+def test_the_figures_agree_with_each_other(tiny: Tiny, finished: Path) -> None:
+    record = complete(tiny, finished)
+    rows = read_metrics(finished)
+    saved = np.load(finished / "predictions.npz")
+    logits, labels = saved["logits"], saved["labels"]
+    assert (logits.dtype, labels.dtype, logits.shape) == (np.float16, np.int64, (48, 24))
+    assert (np.diff(labels) >= 0).all()  # the canonical order is by label
+    assert (
+        record.metrics["test_accuracy"]
+        == rows[-1]["test_accuracy"]
+        == pytest.approx(float((logits.argmax(1) == labels).mean()), abs=1.01 / 48)
+    )
+    assert record.metrics["val_accuracy"] == rows[-1]["val_accuracy"]
+    assert record.cost.train_seconds == pytest.approx(sum(row["seconds"] for row in rows))
+    text = (finished / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in text] == [1, 2]
+
+
+def test_the_weights_are_those_that_answered(tiny: Tiny, finished: Path) -> None:
+    record = complete(tiny, finished)
+    model = WideResNet(10, 1, 0.3, 0.0, num_classes=24)
+    model.load_state_dict(load_file(finished / "model.safetensors"))
+    last = torch.load(finished / "checkpoints" / "last.pt", weights_only=True)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, last["model"][name])
+    assert record.metrics["test_nll"] is not None
+    assert math.isfinite(record.metrics["test_nll"])
+
+
+def test_a_complete_run_is_not_run_again(tiny: Tiny, finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = complete(tiny, finished)
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    assert complete(tiny, finished) == record
+    assert "complete already" in capsys.readouterr().out
+    del before[finished / ".lock"]
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+
+
+def test_one_seed_gives_one_result_and_another_another(tiny: Tiny, tmp_path: Path) -> None:
+    one, same, other = (app.run(tiny(f"seed={seed}"), tmp_path / str(index)) for index, seed in enumerate((1, 1, 2)))
+    assert one.metrics == same.metrics
+    assert one.metrics["train_loss"] != other.metrics["train_loss"]
+    assert one.arm_id == other.arm_id
+    assert one.run_id != other.run_id
+
+
+def test_a_stopped_run_goes_on(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = app.run(tiny(), tmp_path / "whole")
+
+    def stop(journal: Journal, epoch: int, step: int) -> None:
+        if (epoch, step) == (1, 2):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "on_step", stop)
+        with pytest.raises(KeyboardInterrupt):
+            app.run(tiny(), tmp_path / "stopped")
+    assert read_record(tmp_path / "stopped").status == "interrupted"
+    assert len(read_metrics(tmp_path / "stopped")) == 1
+    resumed = app.run(tiny(), tmp_path / "stopped")
+    assert resumed.status == "completed"
+    assert resumed.metrics == whole.metrics
+    assert resumed.cost.steps == whole.cost.steps
+
+
+def test_a_wrong_value_leaves_a_failed_record(tiny: Tiny, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"model\.dropout=1\.5"):
+        app.run(tiny("model.dropout=1.5"), tmp_path)
+    record = read_record(tmp_path)
+    assert record.status == "failed"
+    assert record.error is not None
+    assert "0 <= x < 1" in record.error
+    assert "\n" not in record.error
+
+
+def test_a_missing_data_root_is_the_users_mistake(tiny: Tiny, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere"):
+        app.run(tiny("data=cifar100", f"data.root={tmp_path}/nowhere"), tmp_path / "run")
+    assert read_record(tmp_path / "run").status == "failed"
+
+
+def test_a_batch_larger_than_the_data(tiny: Tiny, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"loader\.batch_size"):
+        app.run(tiny("loader.batch_size=512"), tmp_path)
+
+
+def test_a_rate_that_diverges_fails_with_a_reason(tiny: Tiny, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"optim\.lr"):
+        app.run(tiny("optim.lr=1e30"), tmp_path)
+    record = read_record(tmp_path)
+    assert record.status == "failed"
+    assert record.error is not None
+    assert "loss" in record.error
+
+
+def test_a_second_process_is_kept_out(tiny: Tiny, tmp_path: Path) -> None:
+    with FileLock(tmp_path / ".lock"), pytest.raises(UserError, match="another process"):
+        app.run(tiny(), tmp_path)
+
+
+def test_what_the_job_says_is_in_the_record(tiny: Tiny, tmp_path: Path) -> None:
+    job = Job(sweep="dropout", overrides=["model.dropout=0.1"], choices={"experiment": "light"})
+    record = app.run(tiny("optim.epochs=1", "optim.schedule.warmup_epochs=0"), tmp_path, job)
+    assert (record.label, record.sweep, record.overrides) == ("light", "dropout", ["model.dropout=0.1"])
+
+
+def test_the_average_is_what_is_kept(tiny: Tiny, tmp_path: Path) -> None:
+    app.run(tiny("trainer.ema=0.9"), tmp_path)
+    last = torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)
+    kept = load_file(tmp_path / "model.safetensors")
+    assert not torch.equal(kept["stem.weight"], last["model"]["stem.weight"])
+    assert torch.equal(kept["stem.weight"], last["average"]["module.stem.weight"])

@@ -1,0 +1,124 @@
+import copy
+import json
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wrnexp.identity import WITHOUT_EFFECT, arm_id, effective, run_id, slug
+
+CONFIG: dict[str, Any] = {
+    "model": {"depth": 16, "width": 8, "dropout": 0.25},
+    "augment": {"padding": 4, "jitter": {"hue": 0.0}},
+    "optim": {"lr": 0.8, "clip_norm": None, "schedule": {"milestones": [60, 120]}},
+    "loader": {"batch_size": 512, "workers": 6, "prefetch_factor": 3, "persistent_workers": True, "pin_memory": True},
+    "data": {"name": "cifar100", "root": "/somewhere", "val_size": 0},
+    "trainer": {"device": "cuda:1", "precision": "auto"},
+    "tracking": {"wandb": {"mode": "auto"}},
+    "seed": 3,
+    "name": None,
+    "label": None,
+    "rerun": False,
+}
+
+
+def put(config: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """Return a copy of `config` with another value at the dotted `key`."""
+    changed = copy.deepcopy(config)
+    *parents, last = key.split(".")
+    node = changed
+    for parent in parents:
+        node = node[parent]
+    node[last] = value
+    return changed
+
+
+def leaves(node: dict[str, Any], prefix: str = "") -> list[str]:
+    return [
+        key
+        for name, value in node.items()
+        for key in (leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else [prefix + name])
+    ]
+
+
+EFFECT = [key for key in leaves(CONFIG) if not key.startswith(WITHOUT_EFFECT)]
+
+
+def test_known_ids_hold_for_all_time() -> None:
+    assert (run_id(CONFIG), arm_id(CONFIG)) == ("cf52e92c08", "21f96e7160")
+
+
+@pytest.mark.parametrize("key", WITHOUT_EFFECT)
+def test_keys_without_effect_do_not_count(key: str) -> None:
+    changed = put(CONFIG, key, "something else")
+    assert run_id(changed) == run_id(CONFIG)
+    assert arm_id(changed) == arm_id(CONFIG)
+
+
+@pytest.mark.parametrize("key", EFFECT)
+def test_every_other_key_counts(key: str) -> None:
+    changed = put(CONFIG, key, "something else")
+    assert run_id(changed) != run_id(CONFIG)
+    assert (arm_id(changed) == arm_id(CONFIG)) == (key == "seed")
+
+
+def test_run_and_arm_are_different_names() -> None:
+    assert run_id(CONFIG) != arm_id(CONFIG)
+    assert len({run_id(put(CONFIG, "seed", seed)) for seed in range(100)}) == 100
+    assert re.fullmatch("[0-9a-f]{10}", run_id(CONFIG))
+
+
+@pytest.mark.parametrize(("one", "other", "same"), [("cuda:1", "cuda", True), ("cuda", "cpu", False)])
+def test_the_index_of_a_device_does_not_count(one: str, other: str, same: bool) -> None:
+    ids = [run_id(put(CONFIG, "trainer.device", device)) for device in (one, other)]
+    assert (ids[0] == ids[1]) is same
+
+
+def test_how_a_number_or_an_order_is_written_does_not_count() -> None:
+    written = put(put(CONFIG, "model.depth", 16.0), "optim.schedule.milestones", [60.0, 120])
+    keys = list(written)
+    random.Random(0).shuffle(keys)
+    assert run_id({key: written[key] for key in keys}) == run_id(CONFIG)
+    assert run_id(put(CONFIG, "optim.schedule.milestones", [120, 60])) != run_id(CONFIG)
+    assert run_id(put(CONFIG, "loader.drop_last", True)) != run_id(put(CONFIG, "loader.drop_last", 1))
+
+
+values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text()),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(), inner, max_size=3)),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.text(), values, max_size=4).map(lambda extra: {"more": extra}))
+def test_an_id_survives_json_and_leaves_the_config_alone(extra: dict[str, Any]) -> None:
+    config = CONFIG | extra
+    before = copy.deepcopy(config)
+    assert run_id(json.loads(json.dumps(config))) == run_id(config)
+    assert config == before
+
+
+def test_a_config_without_some_groups_has_an_id() -> None:
+    assert run_id({"seed": 0}) != run_id({"seed": 1})
+    assert effective({"seed": 0, "label": "x"}) == {"seed": 0}
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_a_slug_is_one_folder(text: str) -> None:
+    found = slug(text)
+    assert re.fullmatch(r"[A-Za-z0-9._=+-]+", found)
+    assert found not in (".", "..")
+    assert Path(found).name == found
+    assert slug(found) == found
+
+
+def test_slugs() -> None:
+    assert slug("light model.dropout=0.3") == "light-model.dropout=0.3"
+    assert slug("../../etc/passwd") == "etc-passwd"
+    assert slug("...") == slug("") == "run"

@@ -1,0 +1,170 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as distributions
+
+from wrnexp import stats
+
+ACCURACIES = st.lists(st.integers(0, 10_000).map(lambda hits: hits / 10_000), min_size=2, max_size=12)
+
+
+@settings(deadline=None)
+@given(ACCURACIES)
+def test_summary_is_the_t_interval(values: list[float]) -> None:
+    found = stats.summary(values)
+    assert found.n == len(values)
+    assert found.mean == pytest.approx(np.mean(values), abs=1e-12)
+    assert found.sd == pytest.approx(np.std(values, ddof=1), abs=1e-12)
+    if len(set(values)) == 1:
+        assert found.ci95 is None
+    else:
+        expected = distributions.t.interval(
+            0.95, len(values) - 1, loc=np.mean(values), scale=distributions.sem(np.array(values))
+        )
+        assert found.ci95 == pytest.approx(expected, abs=1e-9)
+
+
+def test_one_value_has_no_spread_and_no_interval() -> None:
+    assert stats.summary([0.7]) == stats.Summary(1, 0.7, None, None)
+
+
+def test_no_value_cannot_be_summarised() -> None:
+    with pytest.raises(ValueError, match="no values"):
+        stats.summary([])
+
+
+@settings(deadline=None)
+@given(ACCURACIES)
+def test_paired_is_the_one_sample_test_of_the_differences(values: list[float]) -> None:
+    a = dict(enumerate(values))
+    b = {seed: value + 0.01 + 0.001 * math.sin(7 * seed + value) for seed, value in a.items()}
+    found = stats.paired(a, b | {99: 0.5})
+    differences = np.array([b[seed] - a[seed] for seed in a])
+    expected = distributions.ttest_1samp(differences, 0)
+    assert found.n == len(values)
+    assert found.difference == pytest.approx(differences.mean(), abs=1e-12)
+    assert found.sd == pytest.approx(differences.std(ddof=1), abs=1e-12)
+    assert found.p == pytest.approx(expected.pvalue, rel=1e-6)
+    assert found.ci95 == pytest.approx(tuple(expected.confidence_interval(0.95)), abs=1e-9)
+
+
+def test_pairs_are_matched_by_seed_not_by_order() -> None:
+    a, b = {0: 0.1, 1: 0.5, 2: 0.3}, {2: 0.32, 0: 0.11, 1: 0.53}
+    found = stats.paired(a, b)
+    assert found.difference == pytest.approx(0.02)
+    assert found.p == pytest.approx(distributions.ttest_rel([0.11, 0.53, 0.32], [0.1, 0.5, 0.3]).pvalue)
+
+
+def test_no_common_seed_gives_nothing() -> None:
+    assert stats.paired({0: 0.5}, {1: 0.6}) == stats.Paired(0, None, None, None, None)
+
+
+def test_one_common_seed_gives_a_difference_only() -> None:
+    found = stats.paired({0: 0.5, 1: 0.4}, {1: 0.6})
+    assert (found.n, found.ci95, found.p, found.sd) == (1, None, None, None)
+    assert found.difference == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.01])
+def test_differences_without_spread_give_no_test(shift: float) -> None:
+    a = {seed: 0.70 + 0.013 * seed for seed in range(5)}
+    found = stats.paired(a, {seed: value + shift for seed, value in a.items()})
+    assert found.sd == 0.0  # though the sums in binary differ in the last digit
+    assert found.p is None
+    assert found.ci95 is None
+    assert found.difference == pytest.approx(shift)
+
+
+def test_a_small_real_spread_is_kept() -> None:
+    found = stats.paired({0: 0.7, 1: 0.7}, {0: 0.7101, 1: 0.7102})
+    assert found.p == pytest.approx(distributions.ttest_rel([0.7101, 0.7102], [0.7, 0.7]).pvalue)
+
+
+def _holm_by_definition(p_values: list[float]) -> list[float]:
+    """Return for each p-value the smallest level at which Holm's procedure rejects it, found step by step."""
+    order = np.argsort(p_values, kind="stable")
+    corrected = np.empty(len(p_values))
+    for position, index in enumerate(order):
+        steps = [(len(p_values) - earlier) * p_values[order[earlier]] for earlier in range(position + 1)]
+        corrected[index] = min(1.0, max(steps))
+    return [float(p) for p in corrected]
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_holm(p_values: list[float]) -> None:
+    assert stats.holm(p_values) == pytest.approx(_holm_by_definition(p_values), abs=1e-12)
+
+
+def test_holm_on_a_worked_example() -> None:
+    assert stats.holm([0.04, 0.01, 0.03, 0.005]) == pytest.approx([0.06, 0.03, 0.06, 0.02])
+
+
+def test_holm_does_not_count_tests_that_were_not_made() -> None:
+    assert stats.holm([0.02, None, 0.04]) == [0.04, None, 0.04]
+
+
+@pytest.mark.parametrize(("effect", "n"), [(1.0, 5), (0.5, 20), (1.6, 4)])
+def test_power_is_the_share_of_simulated_tests_that_reject(effect: float, n: int) -> None:
+    draws = np.random.default_rng(1).normal(effect, 1, size=(20_000, n))
+    rejected = (distributions.ttest_1samp(draws, 0, axis=1).pvalue < 0.05).mean()
+    power = stats.paired_power(effect, n)
+    assert rejected == pytest.approx(power, abs=4 * math.sqrt(power * (1 - power) / 20_000))
+
+
+@pytest.mark.parametrize(
+    ("difference", "sd"), [(0.004, 0.0042), (-0.004, 0.0042), (0.2, 0.6), (5.0, 1.0), (0.1, 1.0), (0.01, 1.0)]
+)
+def test_seeds_needed_is_the_first_number_with_enough_power(difference: float, sd: float) -> None:
+    n = stats.seeds_needed(difference, sd)
+    assert n is not None
+    assert stats.paired_power(abs(difference) / sd, n) >= 0.8
+    assert n == 2 or stats.paired_power(abs(difference) / sd, n - 1) < 0.8
+
+
+def test_seeds_needed_agrees_with_g_power() -> None:
+    # G*Power 3, matched pairs, two tails, dz = 0.5, alpha = 0.05: 34 pairs at power 0.80, 44 at 0.90.
+    assert stats.seeds_needed(0.5, 1.0) == 34
+    assert stats.seeds_needed(0.5, 1.0, power=0.9) == 44
+
+
+@pytest.mark.parametrize(("difference", "sd"), [(0.0, 1.0), (1.0, 0.0), (1.0, None), (1e-5, 1.0)])
+def test_seeds_needed_is_unknown_without_a_difference_or_a_spread(difference: float, sd: float | None) -> None:
+    assert stats.seeds_needed(difference, sd) is None
+
+
+@pytest.mark.parametrize(
+    ("difference", "p", "expected"),
+    [
+        (0.01, 0.049, "better"),
+        (-0.01, 0.049, "worse"),
+        (0.01, 0.05, "unresolved"),
+        (-0.01, 0.3, "unresolved"),
+        (0.01, None, "unresolved"),
+        (None, None, "unresolved"),
+    ],
+)
+def test_verdict(difference: float | None, p: float | None, expected: str) -> None:
+    assert stats.verdict(difference, p) == expected
+
+
+def test_equal_arms_are_told_apart_as_often_as_the_level_says() -> None:
+    repetitions, n, found = 2000, 5, 0
+    draws = np.random.default_rng(0).normal(0.7, 0.003, size=(repetitions, 2, n))
+    for first, second in draws:
+        test = stats.paired(dict(enumerate(first)), dict(enumerate(second)))
+        found += stats.verdict(test.difference, stats.holm([test.p])[0]) != "unresolved"
+    assert distributions.binomtest(found, repetitions, 0.05).pvalue > 0.001
+
+
+def test_one_of_many_equal_arms_is_told_apart_no_more_often_than_the_level_says() -> None:
+    repetitions, n, arms, found = 400, 5, 6, 0
+    draws = np.random.default_rng(2).normal(0.7, 0.003, size=(repetitions, arms, n))
+    for baseline, *others in draws:
+        tests = [stats.paired(dict(enumerate(baseline)), dict(enumerate(other))) for other in others]
+        corrected = stats.holm([test.p for test in tests])
+        found += any(p is not None and p < 0.05 for p in corrected)
+    assert distributions.binomtest(found, repetitions, 0.05, alternative="greater").pvalue > 0.001

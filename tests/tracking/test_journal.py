@@ -1,0 +1,93 @@
+"""The journal: what the record says at every moment, whatever happens."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wrnexp.records import Record, read_metrics, read_record
+from wrnexp.tracking import Journal
+from wrnexp.tracking.journal import time_to
+
+
+def record() -> Record:
+    return Record(run_id="0123456789", arm_id="9876543210", label="light", seed=0)
+
+
+def row(epoch: int, test: float | None, seconds: float = 10.0) -> dict[str, Any]:
+    return {
+        "epoch": epoch, "step": epoch * 5, "lr": 0.1, "train_loss": 1.0, "val_loss": None, "val_accuracy": None,
+        "test_loss": None, "test_accuracy": test, "seconds": seconds, "images_per_second": 100.0, "data_wait": 0.0,
+        "grad_norm": 1.0, "clipped": 0.0,
+    }  # fmt: skip
+
+
+class Listener:
+    """A sink that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    def step(self, epoch: int, step: int) -> None:
+        self.heard.append((epoch, step))
+
+    def log(self, record: Record, row: dict[str, Any]) -> None:
+        self.heard.append(row["epoch"])
+
+    def finish(self, record: Record) -> None:
+        self.heard.append(record.status)
+
+
+def test_the_record_says_running_from_its_first_byte(tmp_path: Path) -> None:
+    with Journal(record(), tmp_path) as journal:
+        assert read_record(tmp_path).status == "running"
+        journal.on_epoch([row(1, 0.4)])
+        kept = read_record(tmp_path)
+        assert (kept.status, kept.cost.steps, kept.cost.images, kept.cost.train_seconds) == ("running", 5, 1000, 10.0)
+        assert kept.metrics["test_accuracy"] == 0.4
+        assert read_metrics(tmp_path) == [row(1, 0.4)]
+        journal.complete({"test_accuracy": 0.4}, 123, 1)
+        assert read_record(tmp_path).status == "running"
+    done = read_record(tmp_path)
+    assert (done.status, done.error, done.test_looks, done.cost.peak_memory_bytes) == ("completed", None, 1, 123)
+    assert done.provenance["finished"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (RuntimeError("out of\n memory"), "failed", "RuntimeError: out of memory"),
+        (KeyboardInterrupt(), "interrupted", "KeyboardInterrupt"),
+        (SystemExit(143), "interrupted", "SystemExit: 143"),
+    ],
+)
+def test_an_error_is_in_the_record(tmp_path: Path, error: BaseException, status: str, line: str) -> None:
+    listener = Listener()
+    journal = Journal(record(), tmp_path)
+    journal.attach([listener])
+    with pytest.raises(type(error)), journal:
+        raise error
+    kept = read_record(tmp_path)
+    assert (kept.status, kept.error) == (status, line)
+    assert listener.heard == [status]
+
+
+def test_a_run_that_ends_without_completing_has_failed(tmp_path: Path) -> None:
+    with Journal(record(), tmp_path):
+        pass
+    assert read_record(tmp_path).status == "failed"
+
+
+def test_sinks_hear_in_order(tmp_path: Path) -> None:
+    listener = Listener()
+    with Journal(record(), tmp_path) as journal:
+        journal.attach([listener])
+        journal.on_step(0, 1)
+        journal.on_epoch([row(1, None)])
+        journal.complete({}, None, 0)
+    assert listener.heard == [(0, 1), 1, "completed"]
+
+
+def test_time_to_is_the_first_look_that_reached_it() -> None:
+    rows = [row(1, 0.3), row(2, None), row(3, 0.65), row(4, 0.59), row(5, 0.76, seconds=5.0)]
+    assert time_to(rows) == {"0.50": 30.0, "0.60": 30.0, "0.70": 45.0, "0.75": 45.0, "0.80": None}

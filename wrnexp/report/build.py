@@ -1,0 +1,125 @@
+"""From folders of runs to a report on disk."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from wrnexp.errors import UserError
+from wrnexp.records import RecordError, read_record, write_atomic, write_json
+from wrnexp.report.arms import Arm, find
+from wrnexp.report.claims import claims, roles
+from wrnexp.report.collect import Collection, comparable, find_runs, reasons
+from wrnexp.report.markdown import page
+from wrnexp.report.tables import Report, arm_rows, as_json, config_rows, origins, pair_rows
+
+BASELINES = ("base", "demo_base")
+
+
+def build(folders: Sequence[Path], out: Path, baseline: str | None = None) -> Report:
+    """Report on every run in and below some folders.
+
+    Args:
+        folders: runs' folders or folders above them.
+        out: where report.md, report.json and the plots go; made where it does not exist.
+        baseline: label of the arm that the others are compared with. Without it, the arm labelled `base`, else
+            `demo_base`, else the first by label.
+
+    Raises:
+        UserError: no run to report on, an unknown baseline, or a place that cannot be written.
+    """
+    collection = comparable(find_runs(folders))
+    first = find(collection.arms, baseline) if baseline is not None else _usual_baseline(collection.arms)
+    report = _report(collection, first, out)
+    pair = roles(collection.arms)
+    return _written(replace(report, claims=claims(*pair)) if pair else report)
+
+
+def compare(a: str, b: str, folders: Sequence[Path], out: Path) -> Report:
+    """Report on two arms, a as the baseline, with the claims table.
+
+    Args:
+        a: label of an arm, or the folder of one of its runs.
+        b: the same for the arm that is held against it.
+        folders: where to look for runs.
+        out: as in `build`.
+
+    Raises:
+        UserError: an arm is unknown, ambiguous or has no run that compares, or both are the same.
+    """
+    found = find_runs([*folders, *filter(_is_run, map(Path, (a, b)))])
+    first, second = (_named(found, name) for name in (a, b))
+    if first is second:
+        raise UserError(f"{a!r} and {b!r} are the same arm, {first.label!r}: there is nothing to compare.")
+    collection = comparable(_only(found, first, second))
+    first, second = (_left(collection, arm) for arm in (first, second))
+    return _written(replace(_report(collection, first, out), claims=claims(first, second)))
+
+
+def _usual_baseline(arms: Sequence[Arm]) -> Arm:
+    labelled = {arm.label: arm for arm in arms}
+    return next((labelled[label] for label in BASELINES if label in labelled), arms[0])
+
+
+def _named(found: Collection, name: str) -> Arm:
+    """Return the arm of this label or of the run in this folder."""
+    wanted = _arm_id(Path(name)) if _is_run(Path(name)) else name
+    lost = [entry for entry in found.excluded if entry.record and wanted in (entry.record.label, entry.record.arm_id)]
+    if lost and not any(wanted in (arm.label, arm.arm_id, *arm.names) for arm in found.arms):
+        raise UserError(f"{name!r} has no completed run: {reasons(lost)}.")
+    return find(found.arms, wanted)
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "record.json").is_file()
+
+
+def _arm_id(folder: Path) -> str:
+    try:
+        return read_record(folder).arm_id
+    except RecordError as error:
+        raise UserError(f"the record in {folder} cannot be read: {error}") from error
+
+
+def _only(found: Collection, first: Arm, second: Arm) -> Collection:
+    """Keep two arms, and of the excluded runs theirs and those that cannot be read."""
+    ids = (first.arm_id, second.arm_id)
+    excluded = [entry for entry in found.excluded if entry.record is None or entry.record.arm_id in ids]
+    return Collection([first, second], excluded)
+
+
+def _left(collection: Collection, wanted: Arm) -> Arm:
+    """Return the arm as it is after the checks, which may have left nothing of it."""
+    for arm in collection.arms:
+        if arm.arm_id == wanted.arm_id:
+            return arm
+    lost = [entry for entry in collection.excluded if entry.record and entry.record.arm_id == wanted.arm_id]
+    raise UserError(f"{wanted.label!r} has no run that compares: {reasons(lost)}.")
+
+
+def _report(collection: Collection, baseline: Arm, folder: Path) -> Report:
+    arms = collection.arms
+    return Report(
+        arms=arms,
+        rows=arm_rows(arms),
+        pairs=pair_rows(arms, baseline),
+        claims=[],
+        excluded=collection.excluded,
+        configs=config_rows(arms, baseline),
+        origins=origins(arms),
+        folder=folder,
+    )
+
+
+def _written(report: Report) -> Report:
+    # The plots need matplotlib, which takes a while to import: not before the records are known to be good.
+    from wrnexp.report.plots import draw
+
+    out = report.folder
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        drawn = draw(report, out)
+        write_json(out / "report.json", as_json(report))
+        write_atomic(out / "report.md", page(report, drawn).encode())
+    except OSError as error:
+        raise UserError(f"cannot write the report to {out}: {error}; choose another folder with --out.") from error
+    return report

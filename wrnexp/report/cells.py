@@ -1,0 +1,91 @@
+"""Rows of a report as text, one function for every page that shows them."""
+
+from wrnexp.report.claims import Claim
+from wrnexp.report.tables import ArmRow, PairRow
+from wrnexp.report.wording import (
+    NONE,
+    count,
+    decimals,
+    mebibytes,
+    p_value,
+    percent,
+    points,
+    seconds,
+    several,
+    span,
+    times,
+)
+
+ARM_COLUMNS = (
+    "arm",
+    "n",
+    "test accuracy %",
+    "SD",
+    "95% interval",
+    "NLL",
+    "ECE",
+    "training s",
+    "images/s",
+    "peak memory",
+    "parameters",
+)
+PAIR_COLUMNS = (
+    "arm",
+    "against",
+    "n",
+    "difference, points",
+    "95% interval",
+    "p",
+    "p (Holm)",
+    "verdict",
+    "seeds needed",
+)
+CLAIM_COLUMNS = ("claim", "measured (95% interval)", "supported by", "verdict")
+
+
+def arm_cells(row: ArmRow) -> list[str]:
+    """Return one arm's figures as text, in the order of `ARM_COLUMNS`."""
+    accuracy = row.accuracy
+    return [
+        row.label,
+        str(accuracy.n),
+        percent(accuracy.mean),
+        percent(accuracy.sd),
+        span(accuracy.ci95, percent),
+        decimals(row.nll),
+        decimals(row.ece),
+        seconds(row.train_seconds),
+        count(row.images_per_second),
+        mebibytes(row.peak_memory_bytes),
+        count(row.parameters),
+    ]
+
+
+def pair_cells(pair: PairRow) -> list[str]:
+    """Return one pair's figures as text, in the order of `PAIR_COLUMNS`."""
+    test = pair.paired
+    return [
+        pair.b,
+        pair.a,
+        str(test.n),
+        points(test.difference),
+        span(test.ci95, points),
+        p_value(test.p),
+        p_value(pair.p_holm),
+        pair.verdict,
+        count(pair.seeds_needed),
+    ]
+
+
+def claim_cells(claim: Claim) -> list[str]:
+    """Return one claim as text, in the order of `CLAIM_COLUMNS`."""
+    return [claim.claim, _measured(claim), claim.criterion, claim.verdict]
+
+
+def _measured(claim: Claim) -> str:
+    """Return what was measured for a claim, with its interval and number of seeds."""
+    if claim.measured is None:
+        return claim.note or NONE
+    show, unit = (times, "times") if claim.unit == "ratio" else (points, "points")
+    interval = f" ({span(claim.ci95, show)})" if claim.ci95 else ""
+    return f"{show(claim.measured)} {unit}{interval}, {several(claim.n, 'seed')}"

@@ -1,0 +1,45 @@
+"""The report in the terminal."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from wrnexp.report.cells import ARM_COLUMNS, CLAIM_COLUMNS, arm_cells, claim_cells
+from wrnexp.report.sentences import sentences
+from wrnexp.report.tables import Report
+from wrnexp.report.wording import several
+
+# What fits into a terminal; report.md has the rest.
+SHOWN = ("arm", "n", "test accuracy %", "95% interval", "training s", "images/s", "peak memory")
+CLAIMED = ("claim", "measured (95% interval)", "verdict")
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Print the arms, the claims where there are any, the sentences, and where the report lies."""
+    console.print(_table(SHOWN, [_picked(ARM_COLUMNS, arm_cells(row), SHOWN) for row in report.rows]))
+    if report.claims:
+        console.print(_table(CLAIMED, [_picked(CLAIM_COLUMNS, claim_cells(claim), CLAIMED) for claim in report.claims]))
+        console.print(Text(f"Measured on: {report.claims[0].scope}."))
+    for sentence in sentences(report):
+        console.print(Text(sentence))
+    if report.excluded:
+        console.print(Text(f"{several(len(report.excluded), 'run')} left out, see the report."))
+    console.print(Text(f"Report: {report.folder / 'report.md'}"), soft_wrap=True)
+
+
+def _picked(columns: Sequence[str], cells: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    return [cell for column, cell in zip(columns, cells, strict=True) if column in wanted]
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index, column in enumerate(columns):
+        number = index > 0 and columns is SHOWN
+        # A terminal of 80 columns has room for labels such as demo_light; longer ones are folded, not cut.
+        header = column.removeprefix("test ")
+        table.add_column(header, justify="right" if number else "left", no_wrap=number, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table

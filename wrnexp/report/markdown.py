@@ -1,0 +1,95 @@
+"""The report as a Markdown page."""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from wrnexp.report.cells import (
+    ARM_COLUMNS,
+    CLAIM_COLUMNS,
+    PAIR_COLUMNS,
+    arm_cells,
+    claim_cells,
+    pair_cells,
+)
+from wrnexp.report.claims import Claim
+from wrnexp.report.notes import notes
+from wrnexp.report.sentences import sentences
+from wrnexp.report.tables import PROVENANCE, ConfigRow, Origin, PairRow, Report
+
+PLOT_TITLES = {
+    "learning_curves.png": "Test accuracy and training loss against epochs",
+    "accuracy.png": "Test accuracy of each seed, with the mean and its 95% interval",
+    "accuracy_time.png": "Test accuracy against training time",
+}
+
+
+def page(report: Report, plots: Sequence[str]) -> str:
+    """Return the Markdown text.
+
+    Args:
+        report: what to show.
+        plots: file names of the plots that were drawn, beside the page.
+    """
+    sections = [
+        ("Report", _paragraphs(sentences(report))),
+        ("Arms", table(ARM_COLUMNS, map(arm_cells, report.rows), numbers=True)),
+        ("Pairs", _pairs(report.pairs)),
+        ("Claims", _claims(report.claims)),
+        ("Plots", "\n\n".join(f"![{PLOT_TITLES[name]}]({name})" for name in plots)),
+        ("How the configs differ", _configs(report.configs)),
+        ("Left out", _excluded(report)),
+        ("Where the runs come from", _origins(report.origins)),
+        ("How to read this", _paragraphs(notes(report))),
+    ]
+    parts = [f"{'#' if title == 'Report' else '##'} {title}\n\n{text}\n" for title, text in sections if text]
+    return "\n".join(parts)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False) -> str:
+    """Return a Markdown table, aligned left, or right from the second column on where they are numbers."""
+    lines = [[_cell(column) for column in columns], ["---", *["---:" if numbers else "---"] * (len(columns) - 1)]]
+    cells = [[_cell(value) for value in row] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [*lines, *cells])
+
+
+def _paragraphs(texts: Iterable[str]) -> str:
+    return "\n\n".join(map(_escaped, texts))
+
+
+def _pairs(pairs: Sequence[PairRow]) -> str:
+    return table(PAIR_COLUMNS, map(pair_cells, pairs), numbers=True) if pairs else ""
+
+
+def _claims(claims: Sequence[Claim]) -> str:
+    if not claims:
+        return ""
+    shown = table(CLAIM_COLUMNS, map(claim_cells, claims))
+    remarks = [f"{claim.claim}: {claim.note}." for claim in claims if claim.note and claim.measured is not None]
+    return "\n\n".join([f"Measured on: {_escaped(claims[0].scope)}.", shown, *map(_escaped, remarks)])
+
+
+def _configs(rows: Sequence[ConfigRow]) -> str:
+    if len({row.b for row in rows}) == 1:
+        return table(["key", rows[0].a, rows[0].b], [[row.key, row.value_a, row.value_b] for row in rows])
+    cells = [[row.b, row.key, row.value_b, f"{row.value_a} ({row.a})"] for row in rows]
+    return table(["arm", "key", "value", "value of the baseline"], cells) if rows else ""
+
+
+def _excluded(report: Report) -> str:
+    if not report.excluded:
+        return "No run was left out."
+    return table(["run", "reason"], [[entry.run_id, entry.reason] for entry in report.excluded])
+
+
+def _origins(origins: Sequence[Origin]) -> str:
+    rows = [[", ".join(origin.arms), str(origin.runs), *origin.values.values()] for origin in origins]
+    return table(["arms", "runs", *PROVENANCE.values()], rows)
+
+
+def _cell(text: str) -> str:
+    return " ".join(_escaped(text).replace("|", r"\|").split())
+
+
+# Labels and error messages come from outside and must not turn into markup.
+_escaped = partial(re.sub, r"([\\`*<\[])", r"\\\1")

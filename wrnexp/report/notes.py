@@ -1,0 +1,58 @@
+"""What a reader must know beside the figures: how they were made, and what makes the runs less alike than they look."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from wrnexp.report.arms import Arm
+from wrnexp.report.tables import Origin, Report, looks
+from wrnexp.report.wording import listed, several
+
+
+def notes(report: Report) -> list[str]:
+    """Say how the figures were made and how far they can be trusted."""
+    return [
+        "Test accuracy is that of the last epoch's weights (of their average where the recipe keeps one), never of an "
+        f"epoch chosen on the test set. Times that the test set was read in a run: {_looks(report)}.",
+        "Intervals are 95% t-intervals over seeds, differences are paired by seed, p-values are of the paired t-test, "
+        f"corrected by Holm for {several(len(report.pairs), 'comparison')}. The seeds needed are for 80% power at the "
+        "measured difference and spread, before that correction; both are themselves uncertain with few seeds.",
+        "Training seconds are without evaluation.",
+        *(["Claims are judged one by one, without a correction for their number."] if report.claims else []),
+        *_labels(report.arms),
+        *warnings(report.origins),
+    ]
+
+
+def warnings(origins: Sequence[Origin]) -> list[str]:
+    """Say what makes the runs less alike than their configs say."""
+    dirty = sum(origin.runs for origin in origins if origin.values["git_dirty"] == "yes")
+    kinds = {
+        key: list(dict.fromkeys(origin.values[key] for origin in origins)) for key in ("git_commit", "device", "torch")
+    }
+    found = []
+    if dirty:
+        found.append(f"Warning: {several(dirty, 'run')} had uncommitted changes: the code was not that of the commit.")
+    if len(kinds["device"]) > 1:
+        found.append(
+            f"Warning: the runs were made on different devices ({listed(kinds['device'])}): their seconds, images/s "
+            "and memory do not compare."
+        )
+    if len(kinds["git_commit"]) > 1 or len(kinds["torch"]) > 1:
+        found.append("Warning: the runs were made with different code or versions, see the table above.")
+    return found
+
+
+def _labels(arms: Sequence[Arm]) -> list[str]:
+    """Say where labels and arms are not one to one in the records."""
+    times = Counter(name for arm in arms for name in arm.names)
+    shared = [
+        f"{count} arms are labelled {name} by their records: what tells them apart was added to the label."
+        for name, count in sorted(times.items())
+        if count > 1
+    ]
+    return shared + [f"Runs of {arm.label} are labelled {listed([*arm.names])}." for arm in arms if len(arm.names) > 1]
+
+
+def _looks(report: Report) -> str:
+    ranges = [(arm.label, *looks(arm)) for arm in report.arms]
+    return ", ".join(f"{label} {low}" if low == high else f"{label} {low} to {high}" for label, low, high in ranges)

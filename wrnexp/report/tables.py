@@ -1,0 +1,187 @@
+"""The figures of a report: a row an arm, a row a pair, the differing config values, where the runs come from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from wrnexp.report.arms import ABSENT, Arm, differing
+from wrnexp.report.claims import Claim
+from wrnexp.report.collect import Excluded
+from wrnexp.report.measures import Run, cost, metric
+from wrnexp.stats import Paired, Summary, Verdict, holm, paired, seeds_needed, summary, verdict
+
+# Keys of a record's provenance and what they are called in a report.
+PROVENANCE = {
+    "git_commit": "commit",
+    "git_dirty": "uncommitted changes",
+    "device": "device",
+    "torch": "torch",
+    "python": "python",
+}
+
+
+@dataclass(frozen=True)
+class ArmRow:
+    """One arm: test accuracy (0..1) over its seeds, and the means of what else it measured and cost."""
+
+    label: str
+    arm_id: str
+    seeds: list[int]
+    accuracy: Summary
+    nll: float | None
+    ece: float | None
+    train_seconds: float | None
+    images_per_second: float | None
+    peak_memory_bytes: float | None
+    parameters: float | None
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """Arm b against arm a on test accuracy; `p_holm` is corrected within the report."""
+
+    a: str
+    b: str
+    paired: Paired
+    p_holm: float | None
+    verdict: Verdict
+    seeds_needed: int | None
+
+
+@dataclass(frozen=True)
+class ConfigRow:
+    """One config key that differs between arm a and arm b, and both values as text."""
+
+    a: str
+    b: str
+    key: str
+    value_a: str
+    value_b: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How many runs, of which arms, share one commit, device and set of versions."""
+
+    runs: int
+    arms: list[str]
+    values: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a report says, and the folder that it is written to; pages and tables only show it."""
+
+    arms: list[Arm]
+    rows: list[ArmRow]
+    pairs: list[PairRow]
+    claims: list[Claim]
+    excluded: list[Excluded]
+    configs: list[ConfigRow]
+    origins: list[Origin]
+    folder: Path
+
+
+def arm_rows(arms: Sequence[Arm]) -> list[ArmRow]:
+    """Summarise each arm over its seeds."""
+    return [_arm_row(arm) for arm in arms]
+
+
+def pair_rows(arms: Sequence[Arm], baseline: Arm) -> list[PairRow]:
+    """Compare the baseline with each other arm on test accuracy, paired by seed."""
+    others = [arm for arm in arms if arm is not baseline]
+    tests = [paired(baseline.by_seed(_accuracy), other.by_seed(_accuracy)) for other in others]
+    corrected = holm([test.p for test in tests])
+    return [_pair_row(baseline, *found) for found in zip(others, tests, corrected, strict=True)]
+
+
+def config_rows(arms: Sequence[Arm], baseline: Arm) -> list[ConfigRow]:
+    """List where each other arm's config differs from the baseline's."""
+    return [row for arm in arms if arm is not baseline for row in _config_rows(baseline, arm)]
+
+
+def origins(arms: Sequence[Arm]) -> list[Origin]:
+    """Group the runs by what they ran on and from which code, the largest group first."""
+    found: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for arm in arms:
+        for run in arm.runs:
+            found.setdefault(_provenance(run), []).append(arm.label)
+    groups = [Origin(len(labels), list(dict.fromkeys(labels)), dict(values)) for values, labels in found.items()]
+    return sorted(groups, key=lambda origin: -origin.runs)
+
+
+def looks(arm: Arm) -> tuple[int, int]:
+    """Return how often the arm's runs read the test set: the fewest and the most."""
+    counts = [run.record.test_looks for run in arm.runs]
+    return min(counts), max(counts)
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """Return what report.json holds; accuracies and their differences are in 0..1."""
+    return {
+        "arms": [_arm_json(row) for row in report.rows],
+        "pairs": [_pair_json(row) for row in report.pairs],
+        "claims": [vars(claim) for claim in report.claims],
+        "excluded": [{"run_id": entry.run_id, "reason": entry.reason} for entry in report.excluded],
+    }
+
+
+def _accuracy(run: Run) -> float:
+    return run.accuracy
+
+
+def _arm_row(arm: Arm) -> ArmRow:
+    return ArmRow(
+        label=arm.label,
+        arm_id=arm.arm_id,
+        seeds=arm.seeds,
+        accuracy=summary(list(arm.by_seed(_accuracy).values())),
+        nll=arm.mean(partial(metric, name="test_nll")),
+        ece=arm.mean(partial(metric, name="test_ece")),
+        train_seconds=arm.mean(partial(cost, name="train_seconds")),
+        images_per_second=arm.mean(partial(cost, name="images_per_second")),
+        peak_memory_bytes=arm.mean(partial(cost, name="peak_memory_bytes")),
+        parameters=arm.mean(partial(cost, name="parameters")),
+    )
+
+
+def _pair_row(a: Arm, b: Arm, test: Paired, p_holm: float | None) -> PairRow:
+    needed = seeds_needed(test.difference, test.sd) if test.difference is not None else None
+    return PairRow(a.label, b.label, test, p_holm, verdict(test.difference, p_holm), needed)
+
+
+def _config_rows(a: Arm, b: Arm) -> list[ConfigRow]:
+    first, second = a.config, b.config
+    keys = differing([first, second])
+    return [ConfigRow(a.label, b.label, key, first.get(key, ABSENT), second.get(key, ABSENT)) for key in keys]
+
+
+def _provenance(run: Run) -> tuple[tuple[str, str], ...]:
+    return tuple((key, _known(run.record.provenance.get(key))) for key in PROVENANCE)
+
+
+def _known(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "unknown" if value in (None, "") else str(value)
+
+
+def _arm_json(row: ArmRow) -> dict[str, Any]:
+    return {"label": row.label, "arm_id": row.arm_id, "seeds": row.seeds} | vars(row.accuracy)
+
+
+def _pair_json(row: PairRow) -> dict[str, Any]:
+    test = row.paired
+    return {
+        "a": row.a,
+        "b": row.b,
+        "n": test.n,
+        "difference": test.difference,
+        "ci95": test.ci95,
+        "p": test.p,
+        "p_holm": row.p_holm,
+        "verdict": row.verdict,
+        "seeds_needed": row.seeds_needed,
+    }

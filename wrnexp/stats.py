@@ -1,0 +1,154 @@
+"""Statistics over seeds: intervals of one arm, paired tests of two, and how many seeds a difference would need.
+
+Distributions and tests are those of scipy. Values that do not vary at all give no interval and no p-value: where every
+seed gives the same number, the spread between seeds has not been measured, and most often the seed did not reach the
+training.
+"""
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import stats as distributions
+
+ALPHA = 0.05
+MOST_SEEDS = 1_000_000
+
+Interval = tuple[float, float]
+Verdict = Literal["better", "worse", "unresolved"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The values of one arm: their number, mean, standard deviation (n - 1 in the denominator) and 95% t-interval."""
+
+    n: int
+    mean: float
+    sd: float | None
+    ci95: Interval | None
+
+
+@dataclass(frozen=True)
+class Paired:
+    """The difference b - a over the seeds that both arms have, and the paired t-test of it.
+
+    What cannot be computed is None: everything at n = 0, `sd` at n = 1, `ci95` and `p` at n = 1 or where `sd` is 0.
+    """
+
+    n: int
+    difference: float | None
+    ci95: Interval | None
+    p: float | None
+    sd: float | None
+
+
+def summary(values: Sequence[float]) -> Summary:
+    """Summarise one arm.
+
+    Args:
+        values: one finite number a seed, at least one.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    if data.size == 0:
+        raise ValueError("no values to summarise")
+    mean, sd = float(data.mean()), _spread(data, float(np.abs(data).max()))
+    if not sd:
+        return Summary(data.size, mean, sd, None)
+    half = float(distributions.t.ppf(1 - ALPHA / 2, data.size - 1)) * sd / data.size**0.5
+    return Summary(data.size, mean, sd, (mean - half, mean + half))
+
+
+def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Paired:
+    """Compare two arms seed by seed with the two-sided paired t-test.
+
+    Args:
+        a: value by seed; finite.
+        b: the same for the other arm. Seeds that only one arm has are left out.
+    """
+    seeds = sorted(a.keys() & b.keys())
+    if not seeds:
+        return Paired(0, None, None, None, None)
+    first, second = (np.array([arm[seed] for seed in seeds], dtype=np.float64) for arm in (a, b))
+    difference = float((second - first).mean())
+    sd = _spread(second - first, float(np.abs([first, second]).max()))
+    if not sd:
+        return Paired(len(seeds), difference, None, None, sd)
+    test = distributions.ttest_rel(second, first)
+    low, high = test.confidence_interval(1 - ALPHA)
+    return Paired(len(seeds), difference, (float(low), float(high)), float(test.pvalue), sd)
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Correct p-values for the number of tests (Holm, Scandinavian Journal of Statistics 6, 1979).
+
+    Args:
+        p_values: in 0..1, in any order; None stands for a test that could not be made and does not count.
+
+    Returns:
+        The corrected p-values, in the order given.
+    """
+    tested = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    running = 0.0
+    for rank, (p, index) in enumerate(tested):
+        running = max(running, min(1.0, p * (len(tested) - rank)))
+        corrected[index] = running
+    return corrected
+
+
+def seeds_needed(difference: float, sd: float | None, power: float = 0.8, alpha: float = ALPHA) -> int | None:
+    """Return how many seeds an arm a paired t-test needs to find a difference of this size.
+
+    Args:
+        difference: the true mean difference to find.
+        sd: standard deviation of the differences between seeds.
+        power: probability of finding it, in 0..1.
+        alpha: two-sided level of the test, not corrected for further tests.
+
+    Returns:
+        The smallest n of at least 2, or None where no number can be given: a difference or spread of 0 or unknown, or
+        more than a million seeds.
+    """
+    if not sd or not difference:
+        return None
+    enough = bisect_left(
+        range(2, MOST_SEEDS + 1), True, key=lambda n: paired_power(abs(difference) / sd, n, alpha) >= power
+    )
+    return enough + 2 if enough + 2 <= MOST_SEEDS else None
+
+
+def paired_power(effect: float, n: int, alpha: float = ALPHA) -> float:
+    """Return the power of the two-sided paired t-test.
+
+    Args:
+        effect: true mean difference in standard deviations of the differences, not negative.
+        n: seeds, at least 2.
+        alpha: level of the test.
+    """
+    critical = float(distributions.t.ppf(1 - alpha / 2, n - 1))
+    shifted = distributions.nct(n - 1, effect * n**0.5)
+    # scipy gives NaN for some far tails: the wrong side is below 1e-14 there.
+    return float(shifted.sf(critical) + np.nan_to_num(shifted.cdf(-critical)))
+
+
+def verdict(difference: float | None, p_holm: float | None, alpha: float = ALPHA) -> Verdict:
+    """Say whether arm b is better or worse than arm a, where more is better.
+
+    Args:
+        difference: mean of b - a.
+        p_holm: its p-value, corrected within the report; None (one seed, no spread) is never resolved.
+        alpha: level below which a difference counts as resolved.
+    """
+    if difference is None or p_holm is None or p_holm >= alpha:
+        return "unresolved"
+    return "better" if difference > 0 else "worse"
+
+
+def _spread(data: np.ndarray, scale: float) -> float | None:
+    """Return the sample standard deviation, with the rounding error of numbers of size `scale` counted as 0."""
+    if data.size < 2:
+        return None
+    sd = float(data.std(ddof=1))
+    return sd if sd > 1e-12 * scale else 0.0
