@@ -41,12 +41,18 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
         *parents, last = key.split(".")
         node: Any = kept
         for parent in parents:
-            node = node.get(parent, {})
+            node = _group(node, parent)
         node.pop(last, None)
-    trainer = kept.get("trainer", {})
+    trainer = _group(kept, "trainer")
     if isinstance(trainer.get("device"), str):
         trainer["device"] = trainer["device"].split(":")[0]
     return kept
+
+
+def _group(node: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a group of keys; a wrong config, which has an id too, may have a value in its place."""
+    found = node.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def slug(text: str) -> str:

@@ -1,6 +1,6 @@
 """`wrnexp bench step`: images/s of wrnexp's training step against a plain loop around the same net.
 
-The plain side is what one writes first: float32, eager, the default memory format, torch's own SGD and cross-entropy.
+The plain side is what one writes first, see `plain`.
 """
 
 import argparse
@@ -13,6 +13,8 @@ from wrnexp.cli.bench import Figure, alternate
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from wrnexp.engine import Hardware
 
 NETS = {"light": (16, 8, 0.25, 0.1), "base": (28, 10, 0.3, 0.0), "small": (10, 1, 0.0, 0.0)}
 CLASSES = 100
@@ -33,13 +35,15 @@ def measure(args: argparse.Namespace) -> list[Figure]:
     """Return one figure: ours, the plain loop's, and the ratio."""
     import torch
 
+    from wrnexp.cli.bench.plain import PlainWideResNet, plain_step
     from wrnexp.engine import Hardware
 
     hardware = Hardware.settle(args.device)
     images = torch.randn(args.batch, 3, 32, 32)
     labels = torch.randint(CLASSES, (args.batch,))
-    ours = _ours(args.model, images, labels, hardware.device.type)
-    plain = _plain(args.model, images.to(hardware.device), labels.to(hardware.device))
+    ours = _ours(args.model, images, labels, hardware)
+    net = PlainWideResNet(*NETS[args.model], num_classes=CLASSES).to(hardware.device)
+    plain = plain_step(net, images.to(hardware.device), labels.to(hardware.device))
     sides = [partial(_speed, side, args, hardware.synchronize) for side in (ours, plain)]
     for side in sides:  # warm up: allocators, compilers
         side()
@@ -58,8 +62,7 @@ def _speed(step: Callable[[], object], args: argparse.Namespace, synchronize: Ca
     return float(args.batch * args.steps / (time.perf_counter() - start))
 
 
-def _ours(net: str, images: "Tensor", labels: "Tensor", device: str) -> Callable[[], object]:
-    from wrnexp.engine import Hardware
+def _ours(net: str, images: "Tensor", labels: "Tensor", hardware: "Hardware") -> Callable[[], object]:
     from wrnexp.engine.meters import Meters
     from wrnexp.engine.step import TrainStep
     from wrnexp.models import WideResNet
@@ -69,24 +72,6 @@ def _ours(net: str, images: "Tensor", labels: "Tensor", device: str) -> Callable
         epochs=100, lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4, decay_norm_and_bias=True,
         label_smoothing=0.1, accumulate=1, clip_norm=None, schedule=Cosine(),
     )  # fmt: skip
-    hardware = Hardware.settle(device)
     step = TrainStep(WideResNet(*NETS[net], num_classes=CLASSES), recipe, partial(averaged, decay=None), hardware)
     meters = Meters(hardware.device)
     return lambda: step([(images, labels)], len(labels), 0.1, meters)
-
-
-def _plain(net: str, images: "Tensor", labels: "Tensor") -> Callable[[], object]:
-    import torch
-    from torch.nn import functional as F
-
-    from wrnexp.models import WideResNet
-
-    model = WideResNet(*NETS[net], num_classes=CLASSES).to(images.device)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        F.cross_entropy(model(images), labels, label_smoothing=0.1).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-
-    return step

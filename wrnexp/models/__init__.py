@@ -1,0 +1,6 @@
+"""Networks, and what one forward pass costs."""
+
+from wrnexp.models.cost import multiply_adds, parameter_count
+from wrnexp.models.wide_resnet import WideResNet
+
+__all__ = ["WideResNet", "multiply_adds", "parameter_count"]

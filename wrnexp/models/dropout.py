@@ -1,0 +1,32 @@
+"""Dropout whose mask is cheap to draw on a CPU."""
+
+import torch
+from torch import Tensor, nn
+
+LEVELS = 1 << 16
+
+
+class Dropout(nn.Dropout):
+    """`torch.nn.Dropout`, with the mask drawn from 16 random bits an element in eager mode on a CPU.
+
+    There `torch.nn.Dropout` may draw two 32-bit words an element (it does on processors that are not Intel's), which
+    takes a tenth of a training step of a wide ResNet. Here the probability is rounded to a multiple of 2**-16 and the
+    other elements are scaled by that, so the expectation stays that of the input.
+    """
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Zero each element with probability `p` and scale the others by 1 / (1 - p); the identity in eval mode."""
+        eager = values.device.type == "cpu" and not torch.compiler.is_compiling()
+        if eager and self.training and 0 < self.p < 1:
+            return values * scaled_mask(values, self.p)
+        return super().forward(values)
+
+
+def scaled_mask(values: Tensor, p: float) -> Tensor:
+    """Return a tensor like `values`: 0 with probability `p`, else 1 / (1 - p), drawn from torch's global generator."""
+    dropped = min(round(p * LEVELS), LEVELS - 1)
+    mask = torch.empty_like(values, requires_grad=False)
+    words = torch.empty(-(-values.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
+    bits = words.view(torch.int16)[: mask.numel()]
+    torch.ge(bits, dropped - LEVELS // 2, out=mask.as_strided(bits.shape, (1,)))  # flat: fast, channels last or not
+    return mask.mul_(LEVELS / (LEVELS - dropped))
