@@ -172,6 +172,8 @@ def _termination_raises() -> Iterator[None]:
     """Let SIGTERM end the run as Ctrl-C does, so that its record and W&B's are closed."""
 
     def stop(number: int, frame: FrameType | None) -> None:
+        # The loader's workers may have been told to end too; torch would raise that in the middle of the closing.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         raise SystemExit(128 + number)
 
     try:

@@ -6,7 +6,10 @@ import sys
 from collections.abc import Sequence
 
 from wrnexp import __version__
-from wrnexp.cli import bench, data, doctor, report
+from wrnexp.cli.bench import add_parser as add_bench
+from wrnexp.cli.data import add_parser as add_data
+from wrnexp.cli.doctor import add_parser as add_doctor
+from wrnexp.cli.report import add_parser as add_report
 from wrnexp.errors import UserError
 
 
@@ -29,6 +32,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="wrnexp", description="Everything around runs; runs themselves: run.py.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (report, data, bench, doctor):
-        module.add_parser(commands)
+    for add in (add_report, add_data, add_bench, add_doctor):
+        add(commands)
     return parser

@@ -16,7 +16,6 @@ from omegaconf.errors import OmegaConfBaseException
 from wrnexp.errors import TrainingError, UserError
 from wrnexp.launch.naming import Job, app_config
 
-
 WANTS_TRACEBACK = "WRNEXP_FULL_ERROR"
 SIGNALS = (130, 143)  # exit codes after Ctrl-C and SIGTERM
 

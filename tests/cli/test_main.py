@@ -1,0 +1,85 @@
+"""`wrnexp`: exit codes, help, what is imported; doctor and bench."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wrnexp import cli
+from wrnexp.cli.bench import alternate
+
+COMMANDS = ["report", "compare", "data", "bench", "doctor"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main([command, "--help"])
+    assert stop.value.code == 0
+    assert f"wrnexp {command}" in capsys.readouterr().out
+
+
+def test_a_mistake_is_one_line_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["report", str(tmp_path / "nowhere")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert "nowhere" in error
+    assert error.count("\n") == 1
+
+
+def test_an_unknown_command_is_exit_code_2() -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["reprot"])
+    assert stop.value.code == 2
+
+
+def test_help_imports_neither_torch_nor_wandb() -> None:
+    code = "import sys; from wrnexp.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "print(sorted({'torch', 'wandb', 'scipy', 'matplotlib'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_doctor_says_what_a_run_would_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    for words in ("Python", "torch", "device", "W&B", "disk"):
+        assert words in text
+
+
+def test_bench_step_measures_both_sides_and_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "step.json"
+    arguments = ["--model", "small", "--batch", "8", "--rounds", "2", "--device", "cpu", "--json", str(path)]
+    assert cli.main(["bench", "step", *arguments]) == 0
+    (figure,) = json.loads(path.read_text())
+    assert set(figure) == {"name", "value", "unit", "reference", "ratio"}
+    assert figure["unit"] == "images/s"
+    assert figure["value"] > 0
+    assert figure["reference"] > 0
+    assert "WRN-10-1, batch 8" in capsys.readouterr().out
+
+
+def test_the_plain_net_of_the_benchmark_is_the_same_net() -> None:
+    from wrnexp.cli.bench.plain import PlainWideResNet
+    from wrnexp.models import WideResNet, multiply_adds, parameter_count
+
+    ours, plain = WideResNet(16, 2, 0.3, 0.1, num_classes=10), PlainWideResNet(16, 2, 0.3, 0.1, num_classes=10)
+    assert parameter_count(ours) == parameter_count(plain)
+    assert multiply_adds(ours, 32) == multiply_adds(plain, 32)
+
+
+def test_sides_alternate_and_the_ratio_is_of_pairs() -> None:
+    order: list[str] = []
+    values = iter([10.0, 5.0, 40.0, 10.0, 30.0, 10.0])
+
+    def side(name: str) -> float:
+        order.append(name)
+        return next(values)
+
+    assert alternate(lambda: side("a"), lambda: side("b"), 3) == (30.0, 10.0, 3.0)
+    assert order == ["a", "b"] * 3

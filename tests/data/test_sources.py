@@ -1,0 +1,269 @@
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wrnexp.data import load
+from wrnexp.data.content import Content
+from wrnexp.data.datasets import find_source, obtain
+from wrnexp.errors import UserError
+
+
+def contents(name: str, root: Path) -> tuple[list[Any], ...]:
+    """What a run would see, as plain values."""
+    data = load(name, str(root), 0, None, None, False)
+    pixels = [part.gather(np.arange(len(part))).tolist() for part in (data.train, data.test)]
+    return [*pixels[0], *data.train.labels.tolist()], [*pixels[1], *data.test.labels.tolist()], [*data.digest.values()]
+
+
+def test_every_form_gives_the_same_data_set(
+    tiny_cifar: Any, tmp_path: Path, python2: Callable[[Any], bytes], contract_digest: Callable[[Any], str]
+) -> None:
+    inner = tiny_cifar.spec.layout.folder
+    packed = tiny_cifar.packed(tmp_path / "packed")
+    roots = [
+        packed,
+        packed.parent,
+        tiny_cifar.extracted(tmp_path / "extracted"),
+        tmp_path / "extracted" / inner,
+        tiny_cifar.extracted(tmp_path / "python2", python2),
+        tiny_cifar.folder(tmp_path / "folder"),
+        tiny_cifar.parquet(tmp_path / "hub" / "data"),
+        tmp_path / "hub",
+        tiny_cifar.parquet(tmp_path / "plain", plain=True),
+    ]
+    found = [contents(tiny_cifar.spec.name, root) for root in roots]
+    assert all(one == found[0] for one in found[1:])
+    assert found[0][2] == [contract_digest(tiny_cifar.content.train), contract_digest(tiny_cifar.content.test)]
+
+
+def test_images_stand_by_label_and_keep_their_labels(tiny_cifar: Any, tmp_path: Path) -> None:
+    data = load(tiny_cifar.spec.name, str(tiny_cifar.extracted(tmp_path / "a")), 0, None, None, False)
+    given = {
+        image.tobytes(): label
+        for image, label in zip(tiny_cifar.content.train.images, tiny_cifar.content.train.labels, strict=True)
+    }
+    assert data.train.labels.tolist() == sorted(given.values())
+    assert [given[data.train[index].tobytes()] for index in range(30)] == data.train.labels.tolist()
+
+
+def error(name: str, root: Path | str | None, *, resize: bool = False) -> str:
+    with pytest.raises(UserError) as caught:
+        obtain(name, None if root is None else str(root), resize=resize)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_root_that_is_not_there(tmp_path: Path) -> None:
+    message = error("cifar100", tmp_path / "nowhere")
+    assert f"data.root={tmp_path}/nowhere does not exist; it may be cifar-100-python.tar.gz" in message
+    assert "does not exist" in error("folder", tmp_path / "nowhere")
+    assert "data.root is needed for data=folder" in error("folder", None)
+
+
+def test_a_root_with_something_else(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing here")
+    assert "holds no CIFAR-100; it may be" in error("cifar100", tmp_path)
+    assert "holds no CIFAR-100; it may be" in error("cifar100", tmp_path / "notes.txt")
+    assert "has no folder 'train'" in error("folder", tmp_path)
+
+
+def test_an_unknown_name() -> None:
+    assert error("imagenet", None) == ("data.name=imagenet is unknown: allowed are cifar10, cifar100, shapes, folder")
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.0001, 0.2, 0.5, 0.9])
+def test_a_truncated_archive(tiny_cifar: Any, tmp_path: Path, kept: float) -> None:
+    packed = tiny_cifar.packed(tmp_path / "a")
+    data = packed.read_bytes()
+    packed.write_bytes(data[: int(len(data) * kept)])
+    assert f"{packed} is damaged or cut short" in error(tiny_cifar.spec.name, packed)
+
+
+def test_an_archive_of_another_data_set(tiny_cifar: Any, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "other.tar.gz", "w:gz") as tar:
+        tar.add(__file__, arcname="readme")
+    assert f"lacks {tiny_cifar.spec.layout.names[0]}" in error(tiny_cifar.spec.name, tmp_path / "other.tar.gz")
+
+
+def test_an_extracted_archive_without_its_test_split(tiny_cifar: Any, tmp_path: Path) -> None:
+    root = tiny_cifar.extracted(tmp_path / "a")
+    name = tiny_cifar.spec.layout.batches["test"][0]
+    (root / tiny_cifar.spec.layout.folder / name).unlink()
+    assert f"{tiny_cifar.spec.layout.folder} lacks {name}" in error(tiny_cifar.spec.name, root)
+
+
+def test_a_batch_whose_labels_do_not_fit(tiny_cifar: Any, tmp_path: Path) -> None:
+    part = tiny_cifar.content.train
+    part.labels[0] = 7
+    root = tiny_cifar.extracted(tmp_path / "a")
+    assert "is no CIFAR batch" in error(tiny_cifar.spec.name, root)
+
+
+def test_a_missing_image(tiny_cifar: Any, tmp_path: Path) -> None:
+    root = tiny_cifar.folder(tmp_path / "a")
+    next((root / "train" / "dog").iterdir()).unlink()
+    message = error(tiny_cifar.spec.name, root)
+    assert f"{root}: train has 29 images, {tiny_cifar.spec.title} has 30: class 'dog' has 9 of 10" in message
+
+
+def test_a_changed_pixel(tiny_cifar: Any, tmp_path: Path) -> None:
+    tiny_cifar.content.test.images[0, 0, 0, 0] ^= 1
+    message = error(tiny_cifar.spec.name, tiny_cifar.extracted(tmp_path / "a"))
+    assert f"the test images or labels are not those of {tiny_cifar.spec.title}" in message
+    assert tiny_cifar.spec.digest["test"] in message
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_missing_class_is_named(tiny_cifar: Any, tmp_path: Path, split: str) -> None:
+    root = tiny_cifar.folder(tmp_path / "a")
+    (root / split / "dog").rename(tmp_path / "dog")
+    assert f"{root / split} has 2 classes, the data set has 3: missing 'dog'" in error(tiny_cifar.spec.name, root)
+
+
+def test_parquet_without_pyarrow(tiny_cifar: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tiny_cifar.parquet(tmp_path / "a")
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    assert "pip install 'wrnexp[parquet]'" in error(tiny_cifar.spec.name, root)
+
+
+def test_parquet_with_other_columns(tiny_cifar: Any, tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table({"image": [b""], "target": [0]}), tmp_path / "train.parquet")
+    message = error(tiny_cifar.spec.name, tmp_path)
+    assert "train.parquet has no column 'img'; it has image, target" in message
+
+
+def test_parquet_without_a_test_split(tiny_cifar: Any, tmp_path: Path) -> None:
+    root = tiny_cifar.parquet(tmp_path / "a")
+    for file in root.glob("test*"):
+        file.unlink()
+    assert "none whose name begins with 'test'" in error(tiny_cifar.spec.name, root)
+
+
+def test_a_damaged_parquet_file(tiny_cifar: Any, tmp_path: Path) -> None:
+    (tmp_path / "train.parquet").write_bytes(b"PAR1 and no more")
+    assert "train.parquet is damaged or no parquet file" in error(tiny_cifar.spec.name, tmp_path)
+
+
+def paint(file: Path, mode: str = "RGB", size: tuple[int, int] = (32, 32), **options: Any) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    colours: dict[str, float | tuple[float, ...]] = {
+        "RGB": (10, 20, 30),
+        "RGBA": (10, 20, 30, 128),
+        "L": 77,
+        "LA": (77, 5),
+        "P": 3,
+        "1": 1,
+    }
+    Image.new(mode, size, colours.get(mode, 5)).save(file, **options)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A user's own images: two classes, one image each in each split."""
+    root = tmp_path / "own"
+    for split in ("train", "test"):
+        paint(root / split / "nut" / "a.png")
+        paint(root / split / "bolt" / "b.png", size=(32, 32), mode="L")
+    return root
+
+
+def read(root: Path, *, resize: bool = False) -> Content:
+    source = find_source("folder", str(root), resize=resize)
+    assert source is not None
+    return source.read()
+
+
+def test_own_images_of_any_classes(own: Path) -> None:
+    data = load("folder", str(own), 0, None, None, False)
+    assert data.classes == ("bolt", "nut")
+    assert data.superclasses is None
+    assert data.train[0].tolist() == np.full((32, 32, 3), 77).tolist()
+    assert data.train[1][5, 5].tolist() == [10, 20, 30]
+    assert data.mean == pytest.approx((87 / 510, 97 / 510, 107 / 510))
+    assert data.std == pytest.approx((67 / 510, 57 / 510, 47 / 510))
+
+
+@pytest.mark.parametrize(
+    ("mode", "name", "expected"),
+    [("L", "x.png", [77] * 3), ("LA", "x.png", [77] * 3), ("RGBA", "x.png", [10, 20, 30]), ("1", "x.png", [255] * 3),
+     ("RGB", "x.bmp", [10, 20, 30]), ("RGB", "x.ppm", [10, 20, 30])],
+)  # fmt: skip
+def test_other_kinds_of_images_become_rgb(own: Path, mode: str, name: str, expected: list[int]) -> None:
+    paint(own / "train" / "aaa" / name, mode)
+    paint(own / "test" / "aaa" / name, mode)
+    assert read(own).train.images[0, 0, 0].tolist() == expected
+
+
+def test_a_palette_with_transparency(own: Path) -> None:
+    for split in ("train", "test"):
+        image = Image.new("P", (32, 32), 1)
+        image.putpalette([0, 0, 0, 9, 8, 7])
+        (own / split / "aaa").mkdir()
+        image.save(own / split / "aaa" / "x.png", transparency=bytes([0, 255]))
+    assert read(own).train.images[0, 3, 3].tolist() == [9, 8, 7]
+
+
+def test_other_sizes_only_with_resize(own: Path) -> None:
+    paint(own / "train" / "nut" / "big.png", size=(64, 40))
+    assert "big.png is 64x40, not 32x32; data.resize=true" in error("folder", own)
+    images = read(own, resize=True).train.images
+    assert images.shape == (3, 32, 32, 3)
+    assert images[2, 9, 9].tolist() == [10, 20, 30]
+    assert (obtain("folder", str(own), resize=True).images("train").labels == [0, 1, 1]).all()
+
+
+def test_resizing_is_bilinear(own: Path) -> None:
+    large = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(large).save(own / "train" / "bolt" / "a.png")
+    blended = large.astype(float)
+    for axis in (0, 1):  # at half the size a triangle filter weighs four neighbours 1 : 3 : 3 : 1
+        blended = np.moveaxis(blended, axis, 0)
+        blended = (blended[1:-3:2] + 3 * blended[2:-2:2] + 3 * blended[3:-1:2] + blended[4::2]) / 8
+        blended = np.moveaxis(blended, 0, axis)
+    shrunk = read(own, resize=True).train.images[0, 1:-1, 1:-1]
+    assert np.abs(shrunk - blended).max() <= 1
+
+
+def test_an_unreadable_image_is_named(own: Path) -> None:
+    (own / "test" / "nut" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    assert f"{own}/test/nut/bad.png cannot be read as an image" in error("folder", own)
+
+
+def test_sixteen_bits_are_refused_not_clipped(own: Path) -> None:
+    paint(own / "test" / "nut" / "deep.png", "I;16")
+    assert "deep.png has more than 8 bits a channel" in error("folder", own)
+
+
+def test_both_splits_need_the_same_classes(own: Path) -> None:
+    paint(own / "train" / "screw" / "a.png")
+    assert f"{own}/test has 2 classes, train has 3: missing 'screw'" in error("folder", own)
+    (own / "train" / "screw").rename(own / "test" / "screw")
+    assert f"{own}/test has 3 classes, train has 2: unknown 'screw'" in error("folder", own)
+
+
+def test_one_class_is_none(own: Path) -> None:
+    for split in ("train", "test"):
+        (own / split / "nut").rename(own / split / ".nut")
+    assert "train has 1 classes; at least 2 are needed" in error("folder", own)
+
+
+def test_a_class_folder_holds_images_only(own: Path) -> None:
+    (own / "test" / "nut" / "more").mkdir()
+    assert "test/nut/more is no file" in error("folder", own)
+    (own / "test" / "nut" / "more").rename(own / "test" / "empty")
+    (own / "train" / "empty").mkdir()
+    assert "train/empty holds no images" in error("folder", own)
+
+
+def test_hidden_files_are_passed_over(own: Path) -> None:
+    (own / "train" / ".DS_Store").write_text("x")
+    (own / "train" / "nut" / ".DS_Store").write_text("x")
+    assert len(read(own).train.labels) == 2

@@ -1,0 +1,225 @@
+import json
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wrnexp.data import store
+from wrnexp.data.content import SPLITS, Content, Split
+from wrnexp.data.statistics import channel_statistics
+from wrnexp.errors import UserError
+
+
+def some_content(seed: int = 0) -> Content:
+    rng = np.random.default_rng(seed)
+    train, test = (
+        Split(rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8), rng.integers(0, 2, count)) for count in (40, 20)
+    )
+    return Content(("left", "right"), train, test)
+
+
+@dataclass
+class Counted:
+    """A source that counts how often it is read."""
+
+    path: Path
+    content: Content = field(default_factory=some_content)
+    version: str = "1"
+    reads: int = 0
+    seconds: float = 0.0
+
+    def state(self) -> Iterator[str]:
+        yield self.version
+
+    def read(self) -> Content:
+        self.reads += 1
+        time.sleep(self.seconds)
+        return self.content
+
+
+def accept(content: Content, digest: store.Digest, where: str) -> None:
+    pass
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Counted:
+    return Counted(tmp_path)
+
+
+def stored_folders(cache: Path) -> list[str]:
+    return sorted(path.name for path in (cache / "store").iterdir())
+
+
+def test_a_source_is_read_once(source: Counted) -> None:
+    first, second = (store.obtain("own", source, accept) for _ in range(2))
+    assert source.reads == 1
+    assert first == second
+    assert (first.images("train").gather(np.arange(40)) == second.images("train").gather(np.arange(40))).all()
+
+
+def test_what_is_stored_is_the_content_in_canonical_order(source: Counted) -> None:
+    stored = store.obtain("own", source, accept)
+    content, digest = store.canonical(source.content)
+    assert stored.digest == digest
+    assert stored.classes == ("left", "right")
+    for split in SPLITS:
+        images = stored.images(split)
+        assert (images.gather(np.arange(len(images))) == content.split(split).images).all()
+        assert (images.labels == content.split(split).labels).all()
+        assert images.labels.dtype == images.indices.dtype == np.int64
+
+
+def test_statistics_are_the_train_splits(source: Counted) -> None:
+    stored = store.obtain("own", source, accept)
+    pixels = source.content.train.images.reshape(-1, 3) / 255
+    assert stored.mean == pytest.approx(pixels.mean(axis=0), abs=1e-12)
+    assert stored.std == pytest.approx(pixels.std(axis=0), abs=1e-12)
+    assert (stored.mean, stored.std) == channel_statistics(source.content.train.images[::-1])
+
+
+def test_a_changed_source_is_read_again(source: Counted, cache: Path) -> None:
+    before = store.obtain("own", source, accept)
+    source.version, source.content = "2", some_content(seed=1)
+    after = store.obtain("own", source, accept)
+    assert source.reads == 2
+    assert before.digest != after.digest
+    assert len(stored_folders(cache)) == 2
+
+
+def test_sources_of_one_content_share_one_store(source: Counted, tmp_path: Path, cache: Path) -> None:
+    other = Counted(tmp_path / "elsewhere")
+    assert store.obtain("own", source, accept) == store.obtain("own", other, accept)
+    assert (source.reads, other.reads) == (1, 1)
+    assert len(stored_folders(cache)) == 1
+
+
+def test_it_is_found_by_content_too(source: Counted) -> None:
+    stored = store.obtain("own", source, accept)
+    assert store.find("own", stored.classes, stored.digest) == stored
+    assert store.find("own", ("other", "names"), stored.digest) is None
+    assert store.find("own", stored.classes, {**stored.digest, "test": "0" * 64}) is None
+
+
+def test_what_fails_its_check_is_not_stored(source: Counted, cache: Path) -> None:
+    def refuse(content: Content, digest: store.Digest, where: str) -> None:
+        raise UserError(f"{where} is wrong")
+
+    for _ in range(2):
+        with pytest.raises(UserError, match="is wrong"):
+            store.obtain("own", source, refuse)
+    assert source.reads == 2
+    assert not (cache / "store").exists()
+
+
+def test_of_many_that_start_at_once_one_reads(source: Counted, cache: Path) -> None:
+    source.seconds = 0.2
+    start = threading.Barrier(4)
+
+    def obtain(_: int) -> store.Stored:
+        start.wait()
+        return store.obtain("own", source, accept)
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(obtain, range(4)))
+    assert source.reads == 1
+    assert all(one == found[0] for one in found)
+    assert len(stored_folders(cache)) == 1
+
+
+def test_different_sources_of_one_content_at_once(tmp_path: Path, cache: Path) -> None:
+    sources = [Counted(tmp_path / str(number), seconds=0.05) for number in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda source: store.obtain("own", source, accept), sources))
+    assert all(one == found[0] for one in found)
+    assert stored_folders(cache) == [found[0].folder.name]
+
+
+def test_a_kill_while_writing_leaves_nothing(source: Counted, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "channel_statistics", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.obtain("own", source, accept)
+    assert stored_folders(cache) == []
+    assert store.obtain("own", source, accept).images("test")[0].shape == (32, 32, 3)
+
+
+def cut_pixels(folder: Path) -> None:
+    file = folder / "train.npy"
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def cut_meta(folder: Path) -> None:
+    (folder / "meta.json").write_text('{"classes": [')
+
+
+def drop_labels(folder: Path) -> None:
+    (folder / "test_labels.npy").unlink()
+
+
+@pytest.mark.parametrize("damage", [cut_pixels, cut_meta, drop_labels])
+def test_a_damaged_store_is_made_anew(source: Counted, damage: Callable[[Path], None]) -> None:
+    stored = store.obtain("own", source, accept)
+    damage(stored.folder)
+    again = store.obtain("own", source, accept)
+    assert source.reads == 2
+    again.verify()
+
+
+def test_a_damaged_note_is_written_anew(source: Counted, cache: Path) -> None:
+    store.obtain("own", source, accept)
+    (note,) = (cache / "sources").iterdir()
+    note.write_text("{}")
+    store.obtain("own", source, accept)
+    assert json.loads(note.read_text())["source"] == str(source.path)
+
+
+def test_verify_finds_one_changed_byte(source: Counted) -> None:
+    stored = store.obtain("own", source, accept)
+    stored.verify()
+    with (stored.folder / "test.npy").open("r+b") as file:
+        file.seek(-7, os.SEEK_END)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))
+    with pytest.raises(UserError, match="the stored test split is damaged; remove"):
+        stored.verify()
+
+
+def test_verify_finds_another_order(source: Counted) -> None:
+    stored = store.obtain("own", source, accept)
+    for name in ("train.npy", "train_labels.npy"):
+        np.save(stored.folder / name, np.load(stored.folder / name)[::-1])
+    with pytest.raises(UserError, match="the stored train split is damaged"):
+        stored.verify()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_cache_that_cannot_be_written(source: Counted, cache: Path) -> None:
+    cache.mkdir()
+    cache.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(UserError, match=r"cannot be written .*; WRNEXP_CACHE names another"):
+        store.obtain("own", source, accept)
+
+
+def test_a_cache_in_the_place_of_a_file(source: Counted, cache: Path) -> None:
+    cache.write_text("")
+    with pytest.raises(UserError, match=r"cannot be written .*; WRNEXP_CACHE names another"):
+        store.obtain("own", source, accept)
+
+
+def test_the_cache_is_the_users_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WRNEXP_CACHE", "~/somewhere")
+    assert store.cache_folder() == Path.home() / "somewhere"
+    monkeypatch.delenv("WRNEXP_CACHE")
+    assert store.cache_folder().name == "wrnexp"

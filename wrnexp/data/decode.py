@@ -1,0 +1,53 @@
+"""Image files to pixels."""
+
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wrnexp.data.content import SIDE
+from wrnexp.data.wording import reason
+from wrnexp.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def decode(file: Path | IO[bytes], where: str, *, resize: bool = False) -> NDArray[np.uint8]:
+    """Read one image as RGB, uint8 [32, 32, 3]; grey is spread over the channels, alpha is left out.
+
+    Args:
+        file: a path or an open file.
+        where: what it is, for messages.
+        resize: bring another size to 32x32, bilinear; without it another size is an error.
+
+    Raises:
+        UserError: the file cannot be read as an image, or has another size.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            return np.asarray(_fit(_rgb(image, where), where, resize=resize))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"{where} cannot be read as an image ({reason(error)})") from error
+
+
+def _rgb(image: "Image", where: str) -> "Image":
+    if image.mode.startswith(("I", "F")):  # Pillow would clip the values to 255, not scale them
+        raise UserError(f"{where} has more than 8 bits a channel; save it with 8")
+    if image.mode == "P" and "transparency" in image.info:  # Pillow warns of the direct way
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def _fit(image: "Image", where: str, *, resize: bool) -> "Image":
+    from PIL.Image import Resampling
+
+    if image.size == (SIDE, SIDE):
+        return image
+    if not resize:
+        width, height = image.size
+        raise UserError(f"{where} is {width}x{height}, not {SIDE}x{SIDE}; data.resize=true brings images to that size")
+    return image.resize((SIDE, SIDE), Resampling.BILINEAR)

@@ -1,0 +1,33 @@
+"""Progress bars on stderr, shown on a terminal only."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+T = TypeVar("T")
+
+
+def tracked(items: Sequence[T], description: str) -> Iterable[T]:
+    """Yield the items behind a bar that counts them."""
+    from rich.progress import track
+
+    console = _console()
+    return track(items, description, console=console, transient=True, disable=not console.is_terminal)
+
+
+def download_bar() -> "Progress":
+    """Return a bar that shows bytes, speed and time left."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    console = _console()
+    return Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=True)
