@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -27,7 +28,7 @@ from wrnexp.records import DataInfo, Record, RecordError, read_metrics, read_rec
 from wrnexp.report.curves import plot_run
 from wrnexp.schema import check
 from wrnexp.seeding import derive
-from wrnexp.tracking import Journal, Plan
+from wrnexp.tracking import Journal, Plan, Sink
 from wrnexp.tracking.console import summary
 
 EVAL_BATCH = 500
@@ -82,7 +83,7 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path) -> None:
     )
     plan = Plan(recipe.epochs, len(loader.plan), sum(map(sum, loader.plan)))
     _describe(record, data, model, trainer)
-    journal.attach([_make(sink)(record=record, plan=plan, shared=shared) for sink in cfg.tracking.values()])
+    journal.attach(partial(_open, sink, record=record, plan=plan, shared=shared) for sink in cfg.tracking.values())
     outcome = trainer.fit()
     loader.close()
     _finish(journal, outcome, trainer)
@@ -96,6 +97,12 @@ def _make(node: DictConfig) -> Any:
         if isinstance(error.__cause__, UserError):  # said clearly already
             raise error.__cause__ from None
         raise
+
+
+def _open(node: DictConfig, **what: Any) -> Sink:
+    """Open a sink: it begins to watch."""
+    sink: Sink = _make(node)(**what)
+    return sink
 
 
 def _splits(data: Dataset) -> Splits:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wrnexp.cli import report as command
+from wrnexp.cli.report import add_parser
 from wrnexp.errors import UserError
 from wrnexp.records import Cost, DataInfo, Record, write_record
 
@@ -33,7 +33,7 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _call(*arguments: str | Path) -> int:
     parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers(required=True))
+    add_parser(parser.add_subparsers(required=True))
     args = parser.parse_args([*map(str, arguments)])
     return int(args.run(args))
 

@@ -64,7 +64,7 @@ def test_the_record_says_running_from_its_first_byte(tmp_path: Path) -> None:
 def test_an_error_is_in_the_record(tmp_path: Path, error: BaseException, status: str, line: str) -> None:
     listener = Listener()
     journal = Journal(record(), tmp_path)
-    journal.attach([listener])
+    journal.attach([lambda: listener])
     with pytest.raises(type(error)), journal:
         raise error
     kept = read_record(tmp_path)
@@ -81,11 +81,34 @@ def test_a_run_that_ends_without_completing_has_failed(tmp_path: Path) -> None:
 def test_sinks_hear_in_order(tmp_path: Path) -> None:
     listener = Listener()
     with Journal(record(), tmp_path) as journal:
-        journal.attach([listener])
+        journal.attach([lambda: listener])
         journal.on_step(0, 1)
         journal.on_epoch([row(1, None)])
         journal.complete({}, None, 0)
     assert listener.heard == [(0, 1), 1, "completed"]
+
+
+def test_a_sink_that_fails_is_dropped_and_the_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Broken(Listener):
+        def log(self, record: Record, row: dict[str, Any]) -> None:
+            raise OSError("no space left")
+
+    def cannot_start() -> Listener:
+        raise ConnectionError("no server")
+
+    broken, listener = Broken(), Listener()
+    with Journal(record(), tmp_path) as journal:
+        journal.attach([cannot_start, lambda: broken, lambda: listener])
+        journal.on_epoch([row(1, 0.4)])
+        journal.on_step(1, 1)
+        journal.complete({}, None, 1)
+    assert read_record(tmp_path).status == "completed"
+    assert listener.heard == [1, (1, 1), "completed"]
+    assert broken.heard == []
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert "no server" in lines[0]
+    assert "Broken stopped (OSError: no space left)" in lines[1]
 
 
 def test_time_to_is_the_first_look_that_reached_it() -> None:

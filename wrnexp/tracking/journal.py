@@ -4,13 +4,16 @@ The record says `running` until the run's last line said otherwise: a kill that 
 error leaves `failed`, a signal `interrupted`.
 """
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
 from wrnexp import provenance
+from wrnexp.errors import UserError
 from wrnexp.records import TIME_TO, Record, write_metrics, write_record
 
 Row = dict[str, Any]
@@ -47,14 +50,15 @@ class Journal:
         self._sinks: list[Sink] = []
         self._complete = False
 
-    def attach(self, sinks: Sequence[Sink]) -> None:
-        """Tell `sinks` from now on."""
-        self._sinks += sinks
+    def attach(self, makers: Iterable[Callable[[], Sink]]) -> None:
+        """Make the sinks and tell them from now on; one that cannot be made is left out."""
+        for make in makers:
+            with self._harmless("a sink"):
+                self._sinks.append(make())
 
     def on_step(self, epoch: int, step: int) -> None:
         """Pass on that a step is done."""
-        for sink in self._sinks:
-            sink.step(epoch, step)
+        self._tell(lambda sink: sink.step(epoch, step))
 
     def on_epoch(self, rows: list[Row]) -> None:
         """Write the epochs so far, then pass the newest on."""
@@ -69,8 +73,7 @@ class Journal:
         self.record.time_to = time_to(rows)
         write_metrics(self.folder, rows)
         write_record(self.folder, self.record)
-        for sink in self._sinks:
-            sink.log(self.record, last)
+        self._tell(lambda sink: sink.log(self.record, last))
 
     def complete(self, metrics: Mapping[str, float], peak_memory: int | None, test_looks: int) -> None:
         """Take the final figures: the run is complete once its context is left without an error."""
@@ -90,8 +93,24 @@ class Journal:
         self.record.error = None if error is None else _one_line(error)
         self.record.provenance["finished"] = provenance.now()
         write_record(self.folder, self.record)
-        for sink in self._sinks:
-            sink.finish(self.record)
+        self._tell(lambda sink: sink.finish(self.record))
+
+    def _tell(self, event: Callable[[Sink], None]) -> None:
+        for sink in tuple(self._sinks):
+            with self._harmless(type(sink).__name__, sink):
+                event(sink)
+
+    @contextmanager
+    def _harmless(self, name: str, sink: Sink | None = None) -> Iterator[None]:
+        """Let no watcher stop a run: one that fails is dropped, with a line that says so."""
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            if sink in self._sinks:
+                self._sinks.remove(sink)
+            print(f"{name} stopped ({_one_line(error)}); the run goes on, its record is complete", file=sys.stderr)
 
 
 def time_to(rows: Sequence[Row]) -> dict[str, float | None]:
