@@ -27,7 +27,7 @@ def collect(source: Path) -> dict[str, Any]:
         "platform": platform.platform(),
         "hostname": platform.node(),
         "cpus": os.cpu_count(),
-        "command": " ".join(sys.argv),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "started": now(),
         "finished": None,
     }
