@@ -17,8 +17,7 @@ def test_answers_are_the_models_in_evaluation_mode_and_in_order() -> None:
     torch.testing.assert_close(found.logits, expected)
     assert torch.equal(found.labels, labels)
     assert (
-        found.accuracy
-        == sum(int(row.argmax()) == int(label) for row, label in zip(expected, labels, strict=True)) / 10
+        found.accuracy == sum(int(row.argmax()) == int(label) for row, label in zip(expected, labels, strict=True)) / 10
     )
     terms = [-row.softmax(0)[label].log().item() for row, label in zip(expected, labels, strict=True)]
     assert found.loss == pytest.approx(sum(terms) / 10, rel=1e-5)

@@ -3,8 +3,12 @@
 from typing import Any
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wrnexp.launch.naming import recipe_name, swept_keys
+from wrnexp.launch.sweeper import _escaped, arm_label
 
 
 @pytest.mark.parametrize(
@@ -36,3 +40,25 @@ def test_a_recipe_is_named_by_its_choices(choices: dict[str, Any], name: str) ->
 )
 def test_swept_keys_are_those_with_several_values(overrides: list[str], keys: list[str]) -> None:
     assert swept_keys(overrides) == keys
+
+
+@pytest.mark.parametrize(
+    ("choices", "values", "label"),
+    [
+        ({"experiment": "light"}, {"experiment": "light"}, "light"),
+        ({"experiment": None}, {"model.dropout": "0.1", "seed": "1"}, "base model.dropout=0.1"),
+        ({"experiment": None, "model": "light"}, {"model": "light"}, "base+model=light"),
+        ({"experiment": "light", "model": "base"}, {"model": "base"}, "light model=base"),
+        ({"experiment": "light"}, {"data": "shapes"}, "light data=shapes"),
+    ],
+)
+def test_an_arm_is_labelled_by_what_was_swept(choices: dict[str, Any], values: dict[str, str], label: str) -> None:
+    swept = [key for key in values if key != "seed"]
+    assert arm_label(choices, swept, values) == label
+
+
+@given(st.text(alphabet="ab'\\=, [1]", max_size=12).map(str.strip))
+def test_any_label_survives_the_command_line(text: str) -> None:
+    label = f"base {text}"
+    (override,) = OverridesParser.create().parse_overrides([f"label='{_escaped(label)}'"])
+    assert override.value() == label

@@ -1,12 +1,15 @@
 """Hydra's basic sweeper, with a name and a label for each job."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from wrnexp.launch.naming import RECIPE, recipe_name, swept_keys
+
+CHOICES = ("experiment", *RECIPE)
 
 
 class LabelledSweeper(BasicSweeper):
@@ -30,22 +33,32 @@ class LabelledSweeper(BasicSweeper):
 
     def _names(self, job: Sequence[str]) -> list[str]:
         assert self.config is not None
-        name = self.config.hydra.sweep.dir.split("/", 1)[-1]
-        names = [] if self.config.name else [f"name={name}"]
         values = {str(o.key_or_group): o.get_value_element_as_str() for o in _parse(job) if o.key_or_group}
+        names = [] if self.config.name else [f"name={self.config.hydra.sweep.dir.split('/', 1)[-1]}"]
         if self.config.label is None and "label" not in values:
-            label = " ".join([self._recipe(values), *(f"{key}={values[key]}" for key in self._value_keys())])
-            names.append(f"label='{label}'")
+            choices = dict(self.config.hydra.runtime.choices) | {key: values[key] for key in CHOICES if key in values}
+            names.append(f"label='{_escaped(arm_label(choices, self._swept, values))}'")
         return names
 
-    def _recipe(self, values: dict[str, str]) -> str:
-        assert self.config is not None
-        groups = ("experiment", *RECIPE)
-        choices = dict(self.config.hydra.runtime.choices) | {k: v for k, v in values.items() if k in groups}
-        return recipe_name(choices)
 
-    def _value_keys(self) -> list[str]:
-        return [key for key in self._swept if key not in ("experiment", *RECIPE)]
+def arm_label(choices: Mapping[str, str | None], swept: Sequence[str], values: Mapping[str, str]) -> str:
+    """Return the recipe's name and the swept values that the name does not say.
+
+    Args:
+        choices: the chosen option of each group, `experiment` among them.
+        swept: the keys that take several values.
+        values: this job's value of each key on the command line.
+    """
+    named = CHOICES if not choices.get("experiment") else ("experiment",)
+    return " ".join([recipe_name(choices), *(f"{key}={values[key]}" for key in swept if key not in named)])
+
+
+def _escaped(text: str) -> str:
+    """Return `text` as it stands between single quotes in Hydra's grammar.
+
+    There a backslash is one only before a quote: those, and those at the end, are doubled.
+    """
+    return re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", "\\'"), text)
 
 
 def _parse(overrides: Sequence[str]) -> list[Any]:
