@@ -118,6 +118,28 @@ def test_a_stopped_run_goes_on(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.M
     assert resumed.cost.steps == whole.cost.steps
 
 
+def test_a_run_killed_after_its_last_checkpoint_ends_with_the_whole_record(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = app.run(tiny(), tmp_path / "whole")
+
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(app, "save_results", stop)
+        with pytest.raises(KeyboardInterrupt):
+            app.run(tiny(), tmp_path / "killed")
+    started = read_record(tmp_path / "killed").provenance["started"]
+    (tmp_path / "killed" / "metrics.jsonl").unlink()
+    ended = app.run(tiny(), tmp_path / "killed")
+    assert ended.metrics == whole.metrics
+    assert (ended.cost.steps, ended.cost.images) == (whole.cost.steps, whole.cost.images)
+    assert ended.cost.train_seconds > 0
+    assert ended.provenance["started"] == started
+    assert [row["epoch"] for row in read_metrics(tmp_path / "killed")] == [1, 2]
+
+
 def test_a_wrong_value_leaves_a_failed_record(tiny: Tiny, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"model\.dropout=1\.5"):
         app.run(tiny("model.dropout=1.5"), tmp_path)

@@ -45,11 +45,23 @@ def leaves(node: dict[str, Any], prefix: str = "") -> list[str]:
     ]
 
 
-EFFECT = [key for key in leaves(CONFIG) if not key.startswith(WITHOUT_EFFECT)]
+EFFECT = [key for key in leaves(CONFIG) if not key.startswith((*WITHOUT_EFFECT, "data.root"))]
 
 
 def test_known_ids_hold_for_all_time() -> None:
     assert (run_id(CONFIG), arm_id(CONFIG)) == ("cf52e92c08", "21f96e7160")
+
+
+@pytest.mark.parametrize(("name", "same"), [("cifar100", True), ("cifar10", True), ("shapes", True), ("folder", False)])
+def test_the_place_of_images_counts_where_it_says_which_they_are(name: str, same: bool) -> None:
+    here, there = (put(put(CONFIG, "data.name", name), "data.root", root) for root in ("/here", "/there"))
+    assert (run_id(here) == run_id(there)) is same
+
+
+@pytest.mark.parametrize("group", ["loader", "trainer", "data", "tracking"])
+@pytest.mark.parametrize("value", [None, 5, "x"])
+def test_a_wrong_config_has_an_id_too(group: str, value: Any) -> None:
+    assert run_id(CONFIG | {group: value}) != run_id(CONFIG) or group == "tracking"
 
 
 @pytest.mark.parametrize("key", WITHOUT_EFFECT)

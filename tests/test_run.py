@@ -55,6 +55,8 @@ def test_looking_at_a_config_is_quick_and_writes_nothing(tmp_path: Path, flags: 
         (["data.root=nowhere"], ["nowhere does not exist"]),
         (["data=shapes", "data.train_limit=96", "tracking.wandb.mode=disabled"], ["loader.batch_size", "96"]),
         (["-m", "model.droput=0,1"], ["model.droput", "model.dropout?"]),
+        (["experiment=null"], ["null"]),
+        (["-m", "--cfg", "job"], ["--cfg"]),
     ],
     ids=lambda value: " ".join(value) if value[0][0] in "+-" or "=" in value[0] else "",
 )
@@ -102,6 +104,27 @@ def test_a_sweep_names_its_arms_and_fills_gaps(tmp_path: Path, tiny_overrides: l
     assert second.returncode == 0, second.stderr
     assert len(list(folder.glob("*/record.json"))) == 4
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
+
+
+def test_a_sweep_over_a_group_with_a_slash_in_a_folder_of_ones_own(tmp_path: Path, tiny_overrides: list[str]) -> None:
+    arguments = [*tiny_overrides, "optim.epochs=1", "hydra.sweep.dir=here/2024"]
+    kept = [one for one in arguments if not one.startswith("optim.schedule.")]
+    done = run(tmp_path, "-m", *kept, "optim/schedule=cosine,steps")
+    assert done.returncode == 0, done.stderr
+    records = [read_record(path.parent) for path in (tmp_path / "here" / "2024").glob("*/record.json")]
+    assert {record.label for record in records} == {"base optim/schedule=cosine", "base optim/schedule=steps"}
+    assert {record.sweep for record in records} == {"2024"}
+
+
+def test_the_light_preset_at_a_small_scale(tmp_path: Path) -> None:
+    small = ["model.width=1", "model.depth=10", "optim.epochs=2", "loader.batch_size=32", "loader.workers=2"]
+    less = ["data=shapes", "data.train_limit=144", "data.test_limit=48", "tracking.wandb.mode=disabled"]
+    done = run(tmp_path, "experiment=light", *small, *less)
+    assert done.returncode == 0, done.stderr
+    (path,) = (tmp_path / "outputs" / "light").glob("*/record.json")
+    record = read_record(path.parent)
+    assert record.cost.steps == 2 * (144 // 64)  # whole steps of 2 x 32 only
+    assert record.cost.images == 2 * 2 * 64
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")

@@ -53,7 +53,7 @@ def run(cfg: DictConfig, out_dir: Path, job: Job | None = None) -> Record:
     with _alone(out_dir):
         if (done := _completed(out_dir)) is not None:
             return done
-        with Journal(_new_record(config, job), out_dir) as journal, _termination_raises():
+        with Journal(_new_record(config, job, out_dir), out_dir) as journal, _termination_raises():
             check(config)
             _train(cfg, journal, job.shared or out_dir.parent)
         return journal.record
@@ -84,8 +84,10 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path) -> None:
     plan = Plan(recipe.epochs, len(loader.plan), sum(map(sum, loader.plan)))
     _describe(record, data, model, trainer)
     journal.attach(partial(_open, sink, record=record, plan=plan, shared=shared) for sink in cfg.tracking.values())
-    outcome = trainer.fit()
-    loader.close()
+    try:
+        outcome = trainer.fit()
+    finally:
+        loader.close()
     _finish(journal, outcome, trainer)
 
 
@@ -94,9 +96,10 @@ def _make(node: DictConfig) -> Any:
     try:
         return instantiate(node, _convert_="all")
     except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):  # said clearly already
-            raise error.__cause__ from None
-        raise
+        cause = error.__cause__ or error
+        if isinstance(cause, UserError) or str(node.get("_target_", "")).startswith("wrnexp."):
+            raise cause from None
+        raise UserError(f"{node._target_} cannot be made: {cause}") from error
 
 
 def _open(node: DictConfig, **what: Any) -> Sink:
@@ -112,7 +115,7 @@ def _splits(data: Dataset) -> Splits:
     return Splits(test=batches(data.test), val=None if data.val is None else batches(data.val))
 
 
-def _new_record(config: dict[str, Any], job: Job) -> Record:
+def _new_record(config: dict[str, Any], job: Job, folder: Path) -> Record:
     seed, label = config["seed"], config["label"] or job.recipe
     return Record(
         run_id=identity.run_id(config),
@@ -122,8 +125,16 @@ def _new_record(config: dict[str, Any], job: Job) -> Record:
         seed=seed if isinstance(seed, int) else -1,  # a wrong config has a record too: a failed one
         overrides=job.overrides,
         config=config,
-        provenance=provenance.collect(Path(__file__).parent),
+        provenance=provenance.collect(Path(__file__).parent) | _begun(folder),
     )
+
+
+def _begun(folder: Path) -> dict[str, Any]:
+    """Return when a run that goes on was first started; nothing for a new one."""
+    try:
+        return {"started": read_record(folder).provenance["started"]}
+    except (FileNotFoundError, RecordError, KeyError):
+        return {}
 
 
 def _describe(record: Record, data: Dataset, model: torch.nn.Module, trainer: Trainer) -> None:
@@ -180,9 +191,10 @@ def _termination_raises() -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         # The loader's workers may have been told to end too; torch would raise that in the middle of the closing.
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
         raise SystemExit(128 + number)
 
+    children = signal.getsignal(signal.SIGCHLD)
     try:
         before = signal.signal(signal.SIGTERM, stop)
     except ValueError:  # not in the main thread: whoever owns it decides
@@ -192,3 +204,5 @@ def _termination_raises() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        if children is not None and children is not signal.getsignal(signal.SIGCHLD):
+            signal.signal(signal.SIGCHLD, children)

@@ -12,12 +12,14 @@ WITHOUT_EFFECT = (
     "label",
     "rerun",
     "tracking",
-    "data.root",
     "loader.workers",
     "loader.prefetch_factor",
     "loader.persistent_workers",
     "loader.pin_memory",
 )
+
+# Data sets whose images are the same wherever they lie; of any other the place says which images they are.
+KNOWN_CONTENT = ("cifar100", "cifar10", "shapes")
 
 
 def run_id(config: Mapping[str, Any]) -> str:
@@ -35,7 +37,7 @@ def arm_id(config: Mapping[str, Any]) -> str:
 
 
 def effective(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config without the keys of `WITHOUT_EFFECT` and without the index of a device."""
+    """Return the config without what cannot change a result: `WITHOUT_EFFECT`, places, the index of a device."""
     kept: dict[str, Any] = json.loads(json.dumps(config))
     for key in WITHOUT_EFFECT:
         *parents, last = key.split(".")
@@ -43,6 +45,9 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
         for parent in parents:
             node = _group(node, parent)
         node.pop(last, None)
+    data = _group(kept, "data")
+    if data.get("name") in KNOWN_CONTENT:
+        data.pop("root", None)
     trainer = _group(kept, "trainer")
     if isinstance(trainer.get("device"), str):
         trainer["device"] = trainer["device"].split(":")[0]

@@ -90,7 +90,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically; numbers that are not finite become null."""
-    write_atomic(path, (json.dumps(_finite(value), indent=2, allow_nan=False) + "\n").encode())
+    write_atomic(path, (json.dumps(finite(value), indent=2, allow_nan=False) + "\n").encode())
 
 
 def write_record(folder: Path, record: Record) -> None:
@@ -124,7 +124,7 @@ def read_record(folder: Path) -> Record:
 
 def write_metrics(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write `folder/metrics.jsonl`, one line an epoch, atomically."""
-    lines = [json.dumps(_finite(dict(row)), allow_nan=False) + "\n" for row in rows]
+    lines = [json.dumps(finite(dict(row)), allow_nan=False) + "\n" for row in rows]
     write_atomic(folder / "metrics.jsonl", "".join(lines).encode())
 
 
@@ -143,12 +143,12 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Replace NaN and infinities, which JSON does not know, by None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

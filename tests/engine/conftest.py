@@ -52,6 +52,9 @@ class Watcher:
     rows: list[dict[str, Any]] = field(default_factory=list)
     stop_after: int | None = None
 
+    def on_resume(self, rows: list[dict[str, Any]]) -> None:
+        self.rows = list(rows)
+
     def on_step(self, epoch: int, step: int) -> None:
         self.steps.append((epoch, step))
 

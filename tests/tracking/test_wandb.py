@@ -72,6 +72,9 @@ def test_two_runs_in_one_process_are_two(tiny: Tiny, tmp_path: Path) -> None:
         ("auto", {"WANDB_MODE": "offline", "WANDB_API_KEY": "0" * 40}, "offline"),
         ("auto", {"WANDB_MODE": "dryrun"}, "offline"),
         ("disabled", {"WANDB_MODE": "online"}, "disabled"),
+        ("online", {}, "offline"),
+        ("auto", {"WANDB_MODE": "online"}, "offline"),
+        ("online", {"WANDB_API_KEY": "0" * 40}, "online"),
     ],
 )
 def test_the_mode_is_never_a_question(

@@ -108,7 +108,10 @@ def _device(name: str) -> torch.device:
     mps = torch.backends.mps.is_available()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"trainer.device={name} is not a device; use auto, cpu, cuda, cuda:<index> or mps") from error
     if device.type == "mps" and not mps:
         raise UserError("trainer.device=mps: this machine has none; use trainer.device=auto")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

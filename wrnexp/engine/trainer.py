@@ -35,7 +35,11 @@ class Batches(Protocol):
 
 
 class Watcher(Protocol):
-    """Who is told how training goes: two events."""
+    """Who is told how training goes."""
+
+    def on_resume(self, rows: list[Row]) -> None:
+        """Hear what an earlier process logged, before the first step."""
+        ...
 
     def on_step(self, epoch: int, step: int) -> None:
         """Hear that `step` steps of epoch `epoch` (from 0) are done."""
@@ -183,6 +187,7 @@ class Trainer:
         try:
             self.step.load_state_dict(state)
             self.rows, self.test_looks = list(state["rows"]), state["test_looks"]
+            self.watcher.on_resume(self.rows)
         except (KeyError, RuntimeError, ValueError) as error:
             raise UserError(
                 f"{self.checkpoints.last} is not of this model ({str(error).splitlines()[0]}); move it away to train "

@@ -42,10 +42,11 @@ def current_job() -> Job:
     folder = Path(hydra.runtime.output_dir)
     multirun = hydra.mode == RunMode.MULTIRUN
     return Job(
-        sweep=hydra.sweep.dir.split("/", 1)[-1] if multirun else None,
+        sweep=Path(hydra.sweep.dir).name if multirun else None,
         overrides=list(hydra.overrides.task),
         choices=_choices(hydra.runtime.choices),
-        shared=folder.parent if multirun else folder.parents[1],
+        # The layout of conf/config.yaml has a folder a label in between; a run.dir of the user's own has not.
+        shared=folder.parents[1] if not multirun and folder.parents[1].name == "outputs" else folder.parent,
     )
 
 
@@ -81,7 +82,9 @@ def swept_keys(overrides: Iterable[str]) -> list[str]:
 
 
 def _label(*, _root_: DictConfig) -> str:
-    return identity.slug(_root_.label or recipe_name(_choices(_root_.hydra.runtime.choices)))
+    return identity.slug(
+        str(_root_.label) if _root_.label is not None else recipe_name(_choices(_root_.hydra.runtime.choices))
+    )
 
 
 def _folder(*, _root_: DictConfig) -> str:
@@ -101,7 +104,7 @@ def _folder(*, _root_: DictConfig) -> str:
 
 def _sweep(*, _root_: DictConfig) -> str:
     if _root_.name:
-        return identity.slug(_root_.name)
+        return identity.slug(str(_root_.name))
     hydra = _root_.hydra
     if hydra.job.config_name and hydra.job.config_name != "config":
         return identity.slug(hydra.job.config_name)

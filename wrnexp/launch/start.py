@@ -52,8 +52,13 @@ def one_message(job: Job) -> Iterator[None]:
     """
     try:
         yield
-    except (UserError, TrainingError) as error:
-        if job.sweep is not None or os.environ.get(WANTS_TRACEBACK):
+    except Exception as error:
+        if job.sweep is not None:
+            print(f"failed: {' '.join(job.overrides)}: {error}", file=sys.stderr)
+            # Hydra keeps the error until the sweep's end, and with it all that its frames hold: model, loader, memory.
+            traceback.clear_frames(error.__traceback__)
+        expected = isinstance(error, UserError | TrainingError)
+        if job.sweep is not None or not expected or os.environ.get(WANTS_TRACEBACK):
             raise
         sys.exit(_say(str(error), 2 if isinstance(error, UserError) else 1))
 
@@ -68,8 +73,16 @@ def _report(error: Exception, root: Path) -> int:
         return _say(_composition_message(error, root), 2)
     if isinstance(error, OmegaConfBaseException):
         return _say(f"config: {str(error).splitlines()[0]}", 2)
+    if isinstance(error, ValueError) and _raised_in_hydra(error):
+        return _say(str(error), 2)
     traceback.print_exception(error)
     return 1
+
+
+def _raised_in_hydra(error: Exception) -> bool:
+    """Say whether Hydra itself refused the command, flags that exclude each other for instance."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals.get("__name__")).startswith("hydra.")
 
 
 def _say(text: str, code: int) -> int:

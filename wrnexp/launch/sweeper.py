@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -34,7 +35,7 @@ class LabelledSweeper(BasicSweeper):
     def _names(self, job: Sequence[str]) -> list[str]:
         assert self.config is not None
         values = {str(o.key_or_group): o.get_value_element_as_str() for o in _parse(job) if o.key_or_group}
-        names = [] if self.config.name else [f"name={self.config.hydra.sweep.dir.split('/', 1)[-1]}"]
+        names = [] if self.config.name else [f"name='{_escaped(Path(self.config.hydra.sweep.dir).name)}'"]
         if self.config.label is None and "label" not in values:
             choices = dict(self.config.hydra.runtime.choices) | {key: values[key] for key in CHOICES if key in values}
             names.append(f"label='{_escaped(arm_label(choices, self._swept, values))}'")

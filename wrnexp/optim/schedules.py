@@ -32,7 +32,7 @@ class Cosine:
     (arXiv 1706.02677).
 
     Attributes:
-        warmup_epochs: length of the warm-up, in epochs.
+        warmup_epochs: length of the warm-up, in epochs; half of the training where that is shorter.
         final: where the cosine ends, as a share of the peak.
     """
 
@@ -41,7 +41,7 @@ class Cosine:
 
     def __call__(self, step: int, steps_per_epoch: int, epochs: int) -> float:
         """Return the multiple of the peak rate at `step`, see `Schedule`."""
-        warmup = self.warmup_epochs * steps_per_epoch
+        warmup = min(self.warmup_epochs, epochs / 2) * steps_per_epoch
         if step < warmup:
             return warmed_up(step, warmup)
         progress = (step - warmup) / (epochs * steps_per_epoch - warmup)

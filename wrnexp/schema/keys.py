@@ -6,7 +6,7 @@ class's signature when it is called, see `Foreign`.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator
 
 
 class Keys(BaseModel):
@@ -27,6 +27,11 @@ def _origin(node: Any) -> str:
     return "ours" if str(target).startswith("wrnexp.") else "foreign"
 
 
+def _text(value: Any) -> Any:
+    """Take a number for the text that was typed: `name=2024`."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 # A description states the range in words: it is what an error message calls allowed.
 Share = Annotated[float, Field(ge=0, lt=1, description="a number x with 0 <= x < 1")]
 Probability = Annotated[float, Field(ge=0, le=1, description="a number x with 0 <= x <= 1")]
@@ -37,7 +42,12 @@ Size = Annotated[int, Field(ge=0, description="a whole number, 0 or more")]
 Limit = Annotated[int | None, Field(ge=1, description="a whole number, 1 or more, or null for all")]
 Switch = Annotated[bool, Field(description="true or false")]
 Choice = Annotated[bool | None, Field(description="true, false, or null for what is faster")]
-Name = Annotated[str | None, Field(pattern=r"^[^/\\\n]+$", description="text without slashes, or null")]
+Text = Annotated[str | None, BeforeValidator(_text), Field(description="text, or null")]
+Name = Annotated[
+    str | None,
+    Field(pattern=r"^[^/\\\n]+$", description="text without slashes, or null"),
+    BeforeValidator(_text),
+]
 Partial = Annotated[Literal[True], Field(alias="_partial_", description="true")]
 
 
@@ -210,5 +220,5 @@ class Config(Keys):
     tracking: Tracking
     seed: int = Field(ge=0, lt=2**63, description="a whole number, 0 or more")
     name: Name
-    label: Name
+    label: Text
     rerun: Switch

@@ -8,14 +8,6 @@ def _nesterov(nesterov: bool, momentum: float) -> Iterator[str]:
         yield "optim.nesterov=true needs optim.momentum above 0"
 
 
-def _warmup(warmup: float | None, epochs: int) -> Iterator[str]:
-    if warmup is not None and warmup >= epochs:
-        yield (
-            f"optim.schedule.warmup_epochs={warmup:g} must be less than optim.epochs={epochs}: "
-            "shorten the one or lengthen the other"
-        )
-
-
 def _root(name: str | None, root: str | None) -> Iterator[str]:
     if name == "folder" and root is None:
         yield "data=folder needs data.root, a folder that holds {train,test}/<class>/<images>"
@@ -29,7 +21,6 @@ def _resize(name: str | None, resize: bool | None) -> Iterator[str]:
 # Each check with the keys that it takes; it is asked only where each of them is right on its own.
 TOGETHER: list[tuple[tuple[str, ...], Callable[..., Iterator[str]]]] = [
     (("optim.nesterov", "optim.momentum"), _nesterov),
-    (("optim.schedule.warmup_epochs", "optim.epochs"), _warmup),
     (("data.name", "data.root"), _root),
     (("data.name", "data.resize"), _resize),
 ]

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from wrnexp import provenance
 from wrnexp.errors import UserError
-from wrnexp.records import TIME_TO, Record, write_metrics, write_record
+from wrnexp.records import TIME_TO, Record, finite, write_metrics, write_record
 
 Row = dict[str, Any]
 
@@ -62,6 +62,11 @@ class Journal:
 
     def on_epoch(self, rows: list[Row]) -> None:
         """Write the epochs so far, then pass the newest on."""
+        self.on_resume(rows)
+        self._tell(lambda sink: sink.log(self.record, rows[-1]))
+
+    def on_resume(self, rows: list[Row]) -> None:
+        """Write the epochs so far; whoever watches heard of them from the process that trained them."""
         last = rows[-1]
         seconds = sum(row["seconds"] for row in rows)
         cost = self.record.cost
@@ -69,15 +74,14 @@ class Journal:
         cost.images = round(sum(row["images_per_second"] * row["seconds"] for row in rows))
         cost.images_per_second = cost.images / seconds
         names = ("train_loss", "val_loss", "val_accuracy", "test_accuracy")
-        self.record.metrics |= {name: last[name] for name in names}
+        self.record.metrics |= {name: finite(last[name]) for name in names}
         self.record.time_to = time_to(rows)
         write_metrics(self.folder, rows)
         write_record(self.folder, self.record)
-        self._tell(lambda sink: sink.log(self.record, last))
 
     def complete(self, metrics: Mapping[str, float], peak_memory: int | None, test_looks: int) -> None:
         """Take the final figures: the run is complete once its context is left without an error."""
-        self.record.metrics |= metrics
+        self.record.metrics |= {name: finite(value) for name, value in metrics.items()}
         self.record.cost.peak_memory_bytes = peak_memory
         self.record.test_looks = test_looks
         self._complete = True

@@ -2,6 +2,7 @@
 
 import netrc
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -79,11 +80,13 @@ class Wandb:
 
 def settle_mode(mode: str) -> Any:
     """Return what W&B is to do: `auto` is `WANDB_MODE` where that is set, else online with an API key, else offline."""
-    if mode != "auto":
-        return mode
-    if chosen := os.environ.get("WANDB_MODE"):
-        return {"dryrun": "offline", "run": "online"}.get(chosen, chosen)
-    return "online" if _has_key() else "offline"
+    if mode == "auto":
+        chosen = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
+        mode = {"dryrun": "offline", "run": "online"}.get(chosen, chosen)
+    if mode == "online" and not _has_key():  # the SDK would ask for one
+        print("W&B: online needs an API key (WANDB_API_KEY, or wandb login); this run is kept offline", file=sys.stderr)
+        return "offline"
+    return mode
 
 
 def wandb_id(record: Record) -> str:
@@ -95,7 +98,7 @@ def wandb_id(record: Record) -> str:
 
 def _has_key() -> bool:
     """Say whether an API key is configured, in the environment or in the user's netrc file."""
-    if os.environ.get("WANDB_API_KEY"):
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL") or wandb.Settings().base_url).hostname or ""
     try:

@@ -33,6 +33,14 @@ def alternate(ours: Callable[[], float], theirs: Callable[[], float], rounds: in
     return statistics.median(mine), statistics.median(other), statistics.median(a / b for a, b in pairs)
 
 
+def positive(text: str) -> int:
+    """Return a whole number of 1 or more, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command with its benchmarks."""
     from wrnexp.cli.bench import step

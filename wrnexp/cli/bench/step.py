@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wrnexp.cli.bench import Figure, alternate
+from wrnexp.cli.bench import Figure, alternate, positive
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,9 +24,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add the benchmark."""
     parser = subparsers.add_parser("step", help="images/s of the training step, against a plain float32 loop")
     parser.add_argument("--model", choices=sorted(NETS), default="light", help="the net (default: light, WRN-16-8)")
-    parser.add_argument("--batch", type=int, default=64, help="images in a batch (default: 64)")
-    parser.add_argument("--rounds", type=int, default=3, help="pairs to measure (default: 3)")
-    parser.add_argument("--steps", type=int, default=1, help="steps a side in a pair (default: 1)")
+    parser.add_argument("--batch", type=positive, default=64, help="images in a batch (default: 64)")
+    parser.add_argument("--rounds", type=positive, default=3, help="pairs to measure (default: 3)")
+    parser.add_argument("--steps", type=positive, default=1, help="steps a side in a pair (default: 1)")
     parser.add_argument("--device", default="auto", help="as trainer.device (default: auto)")
     return parser
 
