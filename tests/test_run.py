@@ -55,7 +55,7 @@ def test_looking_at_a_config_is_quick_and_writes_nothing(tmp_path: Path, flags: 
         (["data.root=nowhere"], ["nowhere does not exist"]),
         (["data=shapes", "data.train_limit=96", "tracking.wandb.mode=disabled"], ["loader.batch_size", "96"]),
         (["-m", "model.droput=0,1"], ["model.droput", "model.dropout?"]),
-        (["experiment=null"], ["null"]),
+        (["experiment=null"], ["must be a string"]),
         (["-m", "--cfg", "job"], ["--cfg"]),
     ],
     ids=lambda value: " ".join(value) if value[0][0] in "+-" or "=" in value[0] else "",
