@@ -2,6 +2,11 @@
 
 import hashlib
 
+import numpy as np
+from numpy.typing import NDArray
+
+WORDS_A_BLOCK = 4  # of Philox4x64
+
 
 def derive(seed: int, *key: str | int) -> int:
     """Return a 63-bit seed that depends on `seed` and `key` alone.
@@ -18,3 +23,25 @@ def derive(seed: int, *key: str | int) -> int:
     """
     text = "\x1f".join([str(seed), *map(str, key)])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def uniforms(seed: int, first: int, count: int, width: int) -> NDArray[np.float64]:
+    """Return `width` random numbers for each of the positions `first` to `first + count - 1` of one stream.
+
+    What a position gets depends on the seed, the position and the width alone, not on which positions are asked for
+    together: the counter of Philox4x64-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011) is set
+    to the position. The raw words of numpy's bit generators are fixed for good.
+
+    Args:
+        seed: of the stream, for instance from `derive`.
+        first: the first position, 0 or more.
+        count: positions.
+        width: numbers a position.
+
+    Returns:
+        float64 [count, width] in [0, 1), multiples of 2**-53.
+    """
+    blocks = -(-width // WORDS_A_BLOCK)
+    generator = np.random.Philox(key=seed).advance(first * blocks)
+    words = generator.random_raw(count * blocks * WORDS_A_BLOCK).reshape(count, -1)[:, :width]
+    return np.asarray((words >> np.uint64(11)) * 2.0**-53)
