@@ -11,8 +11,9 @@ OFF = Jitter(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0)
 def off() -> Augment:
     """A recipe that changes nothing."""
     return Augment(
-        padding=0, padding_mode="constant", flip=0.0, policy="none", num_ops=2, magnitude=9, jitter=OFF, erasing=0.0
-    )
+        padding=0, padding_mode="constant", flip=0.0, policy="none", num_ops=2, magnitude=9, jitter=OFF, erasing=0.0,
+        cutout=0, mixup=0.0, cutmix=0.0,
+    )  # fmt: skip
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Training-time augmentation: what a recipe names, and how it is done to an image."""
 
-from wrnexp.augment.recipe import Augment, Jitter
+from wrnexp.augment.jitter import Jitter
+from wrnexp.augment.recipe import Augment
 
 __all__ = ["Augment", "Jitter"]

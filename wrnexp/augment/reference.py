@@ -14,6 +14,9 @@ from wrnexp.errors import UserError
 
 def per_image(recipe: Augment, size: int, mean: Sequence[float], std: Sequence[float]) -> Callable[[Image], Tensor]:
     """Return `recipe` as a function from an RGB image to a normalised tensor, see `Augment.per_image`."""
+    for key in ("cutout", "mixup", "cutmix"):
+        if value := getattr(recipe, key):
+            raise UserError(f"augment.{key}={value} is not of loader.backend=torchvision; use loader.backend=batched")
     transforms = [*_geometry(recipe, size), *_policy(recipe), *_jitter(recipe), Normalise(mean, std), *_erasing(recipe)]
     composed: Callable[[Image], Tensor] = v2.Compose(transforms)
     return composed

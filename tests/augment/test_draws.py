@@ -1,0 +1,184 @@
+"""What is drawn, against torchvision's draws; and that every image draws for itself."""
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+from torchvision.transforms import v2
+
+from wrnexp.augment import Jitter
+from wrnexp.augment.erasing import Cutout, RandomErasing
+from wrnexp.augment.jitter import ColourJitter
+from wrnexp.augment.operations import NUMBERS
+from wrnexp.augment.policies import AutoAugment, Policy, PolicyPlans, RandAugment, TrivialAugmentWide, policy
+from wrnexp.errors import UserError
+from wrnexp.seeding import uniforms
+
+SIDE, OURS, THEIRS = 32, 20_000, 3_000
+ALMOST_SURE = 1e-4  # the seeds are fixed: a p-value below this is a mistake, not bad luck
+
+# torchvision's names, and what its magnitudes are called here.
+NAMES = {
+    "Identity": "identity", "ShearX": "shear_x", "ShearY": "shear_y", "TranslateX": "translate_x",
+    "TranslateY": "translate_y", "Rotate": "rotate", "Brightness": "brightness", "Color": "saturation",
+    "Contrast": "contrast", "Sharpness": "sharpness", "Posterize": "posterize", "Solarize": "solarize",
+    "AutoContrast": "autocontrast", "Equalize": "equalize", "Invert": "invert",
+}  # fmt: skip
+
+POLICIES: dict[str, tuple[Policy, Any]] = {
+    "rand": (RandAugment(2, 9, SIDE, SIDE), v2.RandAugment(2, 9)),
+    "strong": (RandAugment(3, 30, SIDE, SIDE), v2.RandAugment(3, 30)),
+    "nothing": (RandAugment(1, 0, SIDE, SIDE), v2.RandAugment(1, 0)),
+    "trivial": (TrivialAugmentWide(SIDE, SIDE), v2.TrivialAugmentWide()),
+    "auto": (AutoAugment(SIDE, SIDE), v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10)),
+}
+
+
+def their_draws(transform: Any, count: int) -> list[list[tuple[str, float]]]:
+    """Return what torchvision's transform does to each of `count` images, without doing it."""
+    seen: list[tuple[str, float]] = []
+
+    def note(image: torch.Tensor, name: str, magnitude: float, **_: Any) -> torch.Tensor:
+        seen.append(our_words(NAMES[name], magnitude))
+        return image
+
+    transform._apply_image_or_video_transform = note
+    torch.manual_seed(0)
+    image, draws = torch.zeros(3, SIDE, SIDE, dtype=torch.uint8), []
+    for _ in range(count):
+        transform(image)
+        draws.append([one for one in seen if one[0] != "identity"])
+        seen.clear()
+    return draws
+
+
+def our_words(name: str, magnitude: float) -> tuple[str, float]:
+    if name in ("brightness", "saturation", "contrast", "sharpness"):
+        magnitude += 1
+    if name.startswith("translate"):
+        magnitude = int(magnitude)
+    return name, round(magnitude, 6) + 0.0
+
+
+def our_draws(drawn: Policy, numbers: NDArray[np.float64]) -> list[list[tuple[str, float]]]:
+    chosen = [[drawn.variants[index] for index in row] for row in drawn(numbers)]
+    return [
+        [(one.operation, round(one.strength, 6) + 0.0) for one in row if one.operation != "identity"] for row in chosen
+    ]
+
+
+def p_value(ours: Sequence[Hashable], theirs: Sequence[Hashable]) -> float:
+    """Test whether two samples of categories come from one distribution; rare categories are pooled."""
+    mine, other = Counter(ours), Counter(theirs)
+    assert set(other) <= set(mine), f"never drawn here: {set(other) - set(mine)}"
+    expected = {key: (mine[key] + other[key]) * len(theirs) / (len(ours) + len(theirs)) for key in mine}
+    common = [key for key in mine if expected[key] >= 5]
+    rare = [key for key in mine if expected[key] < 5]
+    rows = [[counts[key] for key in common] + [sum(counts[key] for key in rare)] for counts in (mine, other)]
+    table = np.array(rows)[:, np.array(rows).sum(0) > 0]
+    return float(stats.chi2_contingency(table).pvalue) if table.shape[1] > 1 else 1.0
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_policies_draw_as_torchvision(name: str) -> None:
+    drawn, transform = POLICIES[name]
+    ours, theirs = our_draws(drawn, uniforms(1, 0, OURS, drawn.words)), their_draws(transform, THEIRS)
+    single: Callable[[Any], list[Hashable]] = lambda draws: [one for row in draws for one in row]  # noqa: E731
+    assert p_value(single(ours), single(theirs)) > ALMOST_SURE
+    sequence: Callable[[Any], list[Hashable]] = lambda draws: [tuple(one for one, _ in row) for row in draws]  # noqa: E731
+    assert p_value(sequence(ours), sequence(theirs)) > ALMOST_SURE
+
+
+@pytest.mark.parametrize("name", ["rand", "trivial", "auto"])
+def test_a_draw_for_a_whole_batch_would_be_found(name: str) -> None:
+    drawn, transform = POLICIES[name]
+    batch_wide = np.repeat(uniforms(1, 0, OURS // 512 + 1, drawn.words), 512, axis=0)[:OURS]
+    theirs = [one for row in their_draws(transform, THEIRS) for one in row]
+    with pytest.raises(AssertionError):
+        assert p_value([one for row in our_draws(drawn, batch_wide) for one in row], theirs) > ALMOST_SURE
+
+
+@pytest.mark.parametrize("name", ["rand", "trivial", "auto"])
+def test_neighbours_draw_independently(name: str) -> None:
+    drawn, _ = POLICIES[name]
+    first = np.array([NUMBERS.get(one.operation, NUMBERS["move"]) for one in drawn.variants])
+    operations = first[drawn(uniforms(2, 0, OURS, drawn.words))]
+    for one, other in [(operations[:-1, 0], operations[1:, 0]), (operations[:-512, 0], operations[512:, -1])]:
+        pairs = np.zeros((len(NUMBERS), len(NUMBERS)))
+        np.add.at(pairs, (one, other), 1)
+        pairs = pairs[pairs.sum(1) > 0][:, pairs.sum(0) > 0]
+        assert stats.chi2_contingency(pairs).pvalue > ALMOST_SURE
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_steps_list_what_can_be_drawn(name: str) -> None:
+    drawn, _ = POLICIES[name]
+    plans = PolicyPlans(drawn)
+    numbers = uniforms(3, 0, OURS, drawn.words)
+    operations, strengths = plans(numbers)
+    assert operations.shape == (OURS, len(plans.steps))
+    for step, possible in enumerate(plans.steps):
+        assert set(operations[:, step].tolist()) <= set(possible)
+    moves = strengths[operations == NUMBERS["move"]]
+    assert set(moves.tolist()) <= set(range(len(plans.moves)))
+    assert strengths.dtype == np.float32
+
+
+def test_policies_by_name() -> None:
+    assert policy("none", 2, 9, 32, 32) is None
+    with pytest.raises(UserError, match=r"augment\.policy is mixup: none, autoaugment, randaugment or trivialaugment"):
+        policy("mixup", 2, 9, 32, 32)
+
+
+def test_jitter_draws_as_torchvision() -> None:
+    strengths = Jitter(brightness=0.2, contrast=0.7, saturation=1.5, hue=0.1)
+    jitter, theirs = ColourJitter(strengths), v2.ColorJitter(**strengths)
+    plan = jitter(uniforms(4, 0, OURS, jitter.words))
+    torch.manual_seed(0)
+    drawn = [theirs.make_params([]) for _ in range(THEIRS)]
+    keys = ["brightness", "contrast", "saturation", "hue"]
+    numbers = [NUMBERS[key] for key in keys]
+    orders: list[Hashable] = [tuple(numbers[index] for index in one["fn_idx"]) for one in drawn]
+    assert p_value([tuple(row) for row in plan.operations.tolist()], orders) > ALMOST_SURE
+    for key, number in zip(keys, numbers, strict=True):
+        ours = plan.strengths[plan.operations == number]
+        assert len(ours) == OURS
+        assert stats.ks_2samp(ours, [float(one[f"{key}_factor"]) for one in drawn]).pvalue > ALMOST_SURE
+
+
+def test_jitter_without_some_operations() -> None:
+    jitter = ColourJitter(Jitter(brightness=0.0, contrast=0.3, saturation=0.0, hue=0.2))
+    plan = jitter(uniforms(4, 0, 1000, jitter.words))
+    assert {tuple(sorted(row)) for row in plan.operations.tolist()} == {(NUMBERS["contrast"], NUMBERS["hue"])}
+    assert abs((plan.operations[:, 0] == NUMBERS["hue"]).mean() - 0.5) < 0.07
+
+
+@pytest.mark.parametrize("size", [(32, 32), (8, 24)])
+def test_erasing_draws_as_torchvision(size: tuple[int, int]) -> None:
+    ours, theirs = RandomErasing(0.4, *size), v2.RandomErasing(0.4)
+    boxes = ours(uniforms(5, 0, OURS, ours.words))
+    height, width = boxes.bottom - boxes.top, boxes.right - boxes.left
+    assert ((boxes.top >= 0) & (boxes.bottom <= size[0]) & (boxes.left >= 0) & (boxes.right <= size[1])).all()
+    assert stats.binomtest(int((height > 0).sum()), OURS, 0.4).pvalue > ALMOST_SURE
+    torch.manual_seed(0)
+    drawn = [theirs.make_params([torch.zeros(3, *size)]) for _ in range(THEIRS)]
+    drawn = [one for one in drawn if one["v"] is not None]
+    done = height > 0
+    for mine, key in ((height, "h"), (width, "w"), (boxes.top, "i"), (boxes.left, "j")):
+        assert p_value(mine[done].tolist(), [int(one[key]) for one in drawn]) > ALMOST_SURE
+
+
+def test_cutout_is_a_square_around_any_pixel() -> None:
+    cutout = Cutout(8, 32, 32)
+    boxes = cutout(uniforms(6, 0, OURS, 2))
+    height = boxes.bottom - boxes.top
+    assert set(height.tolist()) == {4, 5, 6, 7, 8}
+    inside = height == 8
+    assert stats.chisquare(np.bincount(boxes.top[inside])).pvalue > ALMOST_SURE
+    assert abs(inside.mean() - 25 / 32) < 0.02
+    assert (boxes.right - boxes.left).max() == 8

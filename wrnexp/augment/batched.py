@@ -1,0 +1,151 @@
+"""A recipe's augmentation on whole batches, on any device: each image draws for itself, by its place in the epoch.
+
+What an image becomes depends on (seed, epoch, position) and the image alone, so it is the same in any batch, in any
+process, on any device (up to rounding) and after any stop.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wrnexp.augment.erasing import Cutout, RandomErasing, outside
+from wrnexp.augment.geometry import crop_and_flip
+from wrnexp.augment.jitter import ColourJitter
+from wrnexp.augment.mixing import Mixing
+from wrnexp.augment.operations import Plan, grouped, kernels, masked
+from wrnexp.augment.policies import PolicyPlans, policy
+from wrnexp.augment.recipe import Augment
+from wrnexp.seeding import derive, uniforms
+
+Numbers = NDArray[np.float64]
+
+
+class BatchAugment:
+    """A recipe for images of one size, in two parts: `pixels` keeps the type, `finish` normalises.
+
+    Only `pixels` costs much, so it may run in other processes, which send four times less when they send bytes.
+
+    Args:
+        recipe: what is done.
+        size: height and width of the images in pixels.
+        mean: of R, G, B, for levels in 0..1.
+        std: likewise.
+        classes: number of classes, for mixed targets.
+        seed: the run's seed.
+
+    Attributes:
+        context: images that a batch needs beyond those that it gives: 1 where images are mixed with the next, else 0.
+    """
+
+    def __init__(
+        self, recipe: Augment, size: int, mean: Sequence[float], std: Sequence[float], classes: int, seed: int
+    ) -> None:
+        self._recipe, self._size, self._seed = recipe, size, seed
+        self._mean, self._std = mean, std
+        self._changes = _changes(recipe, size)
+        moves = [move for _, part in self._changes if isinstance(part, PolicyPlans) for move in part.moves]
+        self._kernels = kernels(moves, size, size)
+        self._steps = [step for _, part in self._changes for step in part.steps]
+        self._masked: Callable[..., Tensor] = self._all_masked
+        self._erasers = _erasers(recipe, size)
+        mixes = recipe.mixup > 0 or recipe.cutmix > 0
+        self._mixing = Mixing(recipe.mixup, recipe.cutmix, classes) if mixes else None
+        self.context = int(mixes)
+
+    def pixels(self, images: Tensor, epoch: int, first: int) -> Tensor:
+        """Crop, flip, apply the policy, jitter the colours.
+
+        Args:
+            images: [N, 3, H, W], uint8 or float in 0..1, of the positions from `first` on.
+            epoch: counted from 0.
+            first: the position in the epoch of the first image.
+
+        Returns:
+            A tensor like `images`.
+        """
+        count = len(images)
+        offsets, plan = self._offsets(epoch, first, count), self._plan(epoch, first, count)
+        if images.device.type == "cpu":
+            return grouped(self._cropped(images, torch.from_numpy(offsets)), plan, self._kernels)
+        drawn = (torch.from_numpy(one).to(images.device, non_blocking=True) for one in (offsets, *plan))
+        return self._masked(images, *drawn)
+
+    def compile(self) -> None:
+        """Run `pixels` through torch.compile from now on, as one graph, except on a CPU."""
+        self._masked = torch.compile(self._all_masked, fullgraph=True)
+
+    def finish(self, images: Tensor, labels: Tensor, epoch: int, first: int) -> tuple[Tensor, Tensor]:
+        """Normalise, erase, mix.
+
+        Args:
+            images: what `pixels` gave, [N + context, 3, H, W].
+            labels: int64 [N + context].
+            epoch: as for `pixels`.
+            first: as for `pixels`.
+
+        Returns:
+            float [N, 3, H, W], and int64 [N], or class probabilities float32 [N, classes] where images are mixed.
+        """
+        finished, count = normalise(images, self._mean, self._std), len(images)
+        for name, eraser in self._erasers:
+            boxes = eraser(self._uniform(name, epoch, first, count, eraser.words))
+            finished *= outside(boxes, self._size, self._size, images.device)
+        if self._mixing is None:
+            return finished, labels
+        return self._mixing(finished, labels, self._uniform("mixing", epoch, first, count - 1, self._mixing.words))
+
+    def _all_masked(self, images: Tensor, offsets: Tensor, operations: Tensor, strengths: Tensor) -> Tensor:
+        """What `pixels` does, without reading anything back from the device."""
+        return masked(self._cropped(images, offsets), operations, strengths, self._kernels, self._steps)
+
+    def _cropped(self, images: Tensor, offsets: Tensor) -> Tensor:
+        """Crop and flip by rows of top, left and flip, int64 [N, 3]."""
+        recipe = self._recipe
+        if not recipe.padding and not recipe.flip:
+            return images
+        top, left, flip = offsets.unbind(1)
+        return crop_and_flip(images, top, left, flip, recipe.padding, recipe.padding_mode)
+
+    def _offsets(self, epoch: int, first: int, count: int) -> NDArray[np.int64]:
+        """Draw where each image is cropped and whether it is flipped, [N, 3]."""
+        offset = self._uniform("crop", epoch, first, count, 2) * (2 * self._recipe.padding + 1)
+        flip = self._uniform("flip", epoch, first, count, 1) < self._recipe.flip
+        return np.hstack([offset, flip]).astype(np.int64)
+
+    def _plan(self, epoch: int, first: int, count: int) -> Plan:
+        """Draw what the policy and the jitter do to each image, one after the other."""
+        plans = [part(self._uniform(name, epoch, first, count, part.words)) for name, part in self._changes]
+        if not plans:
+            return Plan(np.zeros((count, 0), np.int64), np.zeros((count, 0), np.float32))
+        return Plan(*(np.hstack(columns) for columns in zip(*plans, strict=True)))
+
+    def _uniform(self, name: str, epoch: int, first: int, count: int, words: int) -> Numbers:
+        """Return random numbers [count, words]; each part has a stream of its own, whatever other parts there are."""
+        return uniforms(derive(self._seed, "augment", name, epoch), first, count, words)
+
+
+def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Return float images [N, 3, H, W]: (levels in 0..1 - mean) / std of each channel; uint8 becomes float32."""
+    top = 1 if images.is_floating_point() else 255
+    finished = images.clone() if images.is_floating_point() else images.to(torch.float32)
+    for channel, (centre, deviation) in enumerate(zip(mean, std, strict=True)):
+        finished[:, channel].mul_(1 / (top * deviation)).sub_(centre / deviation)
+    return finished
+
+
+def _changes(recipe: Augment, size: int) -> list[tuple[str, PolicyPlans | ColourJitter]]:
+    drawn = policy(recipe.policy, recipe.num_ops, recipe.magnitude, size, size)
+    return [
+        *([("policy", PolicyPlans(drawn))] if drawn else []),
+        *([("jitter", ColourJitter(recipe.jitter))] if any(recipe.jitter.values()) else []),
+    ]
+
+
+def _erasers(recipe: Augment, size: int) -> list[tuple[str, RandomErasing | Cutout]]:
+    return [
+        *([("erasing", RandomErasing(recipe.erasing, size, size))] if recipe.erasing else []),
+        *([("cutout", Cutout(recipe.cutout, size, size))] if recipe.cutout else []),
+    ]

@@ -1,0 +1,155 @@
+"""Every image its own operations: a batch in which each image names what is done to it, step by step.
+
+A `Plan` names for each image and step an operation and a strength. It is carried out in two ways that give the same
+images: `grouped` does each operation to the images that drew it and is made for CPUs; `masked` does every operation to
+all images and keeps what was drawn, so that no shape depends on what was drawn, and is made for GPUs and compilers.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wrnexp.augment import colour, points
+from wrnexp.augment.geometry import Matrix, Sources, rotation, shear_x, shear_y, translation
+
+Kernel = Callable[[Tensor, Tensor], Tensor]  # images [N, 3, H, W] and strengths [N] to images
+
+
+class Variant(NamedTuple):
+    """An operation with its strength.
+
+    The strength is: the signed level of `shear_x` and `shear_y`, whole pixels of `translate_x` and `translate_y`,
+    degrees of `rotate`; the factor of `brightness`, `saturation`, `contrast` and `sharpness`; a share of a full turn
+    for `hue`; the bits of `posterize`; the threshold of `solarize` in 0..1. The others have none.
+    """
+
+    operation: str
+    strength: float = 0.0
+
+
+class Plan(NamedTuple):
+    """What is done to each image: `operations` int64 [N, S], numbers of kernels, and `strengths` float32 [N, S]."""
+
+    operations: NDArray[np.int64]
+    strengths: NDArray[np.float32]
+
+
+def identity(images: Tensor, strength: Tensor) -> Tensor:
+    """Return the images."""
+    return images
+
+
+def _invert(images: Tensor, strength: Tensor) -> Tensor:
+    return points.invert(images)
+
+
+def _autocontrast(images: Tensor, strength: Tensor) -> Tensor:
+    return points.autocontrast(images)
+
+
+def _equalize(images: Tensor, strength: Tensor) -> Tensor:
+    return points.equalize(images)
+
+
+LEVELS: dict[str, Kernel] = {
+    "identity": identity,
+    "brightness": colour.brightness,
+    "contrast": colour.contrast,
+    "saturation": colour.saturation,
+    "hue": colour.hue,
+    "sharpness": colour.sharpness,
+    "posterize": points.posterize,
+    "solarize": points.solarize,
+    "invert": _invert,
+    "autocontrast": _autocontrast,
+    "equalize": _equalize,
+}
+MOVEMENTS = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
+NUMBERS = {name: number for number, name in enumerate([*LEVELS, "move"])}
+
+
+def kernels(moves: Sequence[Variant], height: int, width: int) -> list[Kernel]:
+    """Return the kernels in the order of `NUMBERS`; the last, `move`, takes the index of one of `moves` as strength."""
+    sources = Sources([_matrix(one, height, width) for one in moves or [Variant("rotate", 0.0)]], height, width)
+    return [*LEVELS.values(), _Move(sources)]
+
+
+class _Move:
+    """The kernel of all operations that move pixels."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = {torch.device("cpu"): sources}
+
+    def __call__(self, images: Tensor, strength: Tensor) -> Tensor:
+        if images.device not in self._sources:
+            self._sources[images.device] = self._sources[torch.device("cpu")].on(images.device)
+        return self._sources[images.device](images, strength.long())
+
+
+def _matrix(move: Variant, height: int, width: int) -> Matrix:
+    match move.operation:
+        case "shear_x":
+            return shear_x(move.strength, height)
+        case "shear_y":
+            return shear_y(move.strength, width)
+        case "translate_x":
+            return translation(int(move.strength), 0)
+        case "translate_y":
+            return translation(0, int(move.strength))
+        case _:
+            return rotation(move.strength)
+
+
+def grouped(images: Tensor, plan: Plan, kernels: Sequence[Kernel]) -> Tensor:
+    """Carry out a plan on the host's terms: images are sorted by what they drew and each kernel gets a slice.
+
+    Args:
+        images: [N, 3, H, W]; left as they are.
+        plan: of these images.
+        kernels: by number.
+    """
+    if not plan.operations.size:
+        return images
+    order = np.arange(len(images))
+    for drawn, strengths in zip(plan.operations.T, plan.strengths.T, strict=True):
+        sort = np.argsort(drawn[order], kind="stable")
+        order = order[sort]
+        images = images.index_select(0, _on(sort, images))
+        strength = _on(strengths[order], images)
+        numbers, starts = np.unique(drawn[order], return_index=True)
+        for number, start, end in zip(numbers, starts, [*starts[1:], len(order)], strict=True):
+            if kernels[number] is not identity:
+                images[start:end] = kernels[number](images[start:end], strength[start:end])
+    return images.index_select(0, _on(np.argsort(order), images))
+
+
+def masked(
+    images: Tensor, operations: Tensor, strengths: Tensor, kernels: Sequence[Kernel], steps: Sequence[Sequence[int]]
+) -> Tensor:
+    """Carry out a plan whose tensors are on the device, without reading any of it back.
+
+    Args:
+        images: [N, 3, H, W]; left as they are.
+        operations: int64 [N, S].
+        strengths: float32 [N, S].
+        kernels: by number.
+        steps: for each of the S steps the numbers of the kernels that can be drawn in it.
+    """
+    for step, numbers in enumerate(steps):
+        drawn, strength = operations[:, step], strengths[:, step]
+        result = images
+        for number in numbers:
+            if kernels[number] is not identity:
+                chosen = drawn == number
+                changed = kernels[number](images, strength * chosen)  # 0 is harmless to every kernel
+                result = torch.where(chosen.view(-1, 1, 1, 1), changed, result)
+        images = result
+    return images
+
+
+def _on(values: NDArray[np.generic], like: Tensor) -> Tensor:
+    return torch.from_numpy(values).to(like.device, non_blocking=True)
