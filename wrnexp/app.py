@@ -16,8 +16,9 @@ from omegaconf import DictConfig
 from rich.console import Console as Terminal
 
 from wrnexp import identity, provenance
-from wrnexp.data import Dataset, eval_batches
-from wrnexp.engine import Checkpoints, Outcome, Trainer
+from wrnexp.allocation import keep_freed_memory
+from wrnexp.data import Dataset
+from wrnexp.engine import Checkpoints, Hardware, Outcome, Trainer
 from wrnexp.engine.results import final_metrics, save_results
 from wrnexp.engine.trainer import Splits
 from wrnexp.errors import UserError
@@ -30,8 +31,6 @@ from wrnexp.schema import check
 from wrnexp.seeding import derive
 from wrnexp.tracking import Journal, Plan, Sink
 from wrnexp.tracking.console import summary
-
-EVAL_BATCH = 500
 
 
 def run(cfg: DictConfig, out_dir: Path, job: Job | None = None) -> Record:
@@ -61,11 +60,15 @@ def run(cfg: DictConfig, out_dir: Path, job: Job | None = None) -> Record:
 
 def _train(cfg: DictConfig, journal: Journal, shared: Path) -> None:
     record = journal.record
+    keep_freed_memory()
     data: Dataset = _make(cfg.data)
     recipe, augment = _make(cfg.optim), _make(cfg.augment)
+    hardware = Hardware.settle(**{key: cfg.trainer[key] for key in ("device", "precision", "channels_last", "compile")})
     loader = _make(cfg.loader)(
-        data.train,
-        augment.per_image(size=data.image_size, mean=data.mean, std=data.std),
+        data,
+        augment,
+        device=hardware.device,
+        compile=hardware.compile,
         accumulate=recipe.accumulate,
         seed=cfg.seed,
     )
@@ -75,7 +78,7 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path) -> None:
         model=model,
         recipe=recipe,
         batches=loader,
-        splits=_splits(data),
+        splits=Splits(loader.evaluation(data.test), None if data.val is None else loader.evaluation(data.val)),
         average=averaged,
         checkpoints=Checkpoints(journal.folder / "checkpoints"),
         watcher=journal,
@@ -106,13 +109,6 @@ def _open(node: DictConfig, **what: Any) -> Sink:
     """Open a sink: it begins to watch."""
     sink: Sink = _make(node)(**what)
     return sink
-
-
-def _splits(data: Dataset) -> Splits:
-    def batches(images: Any) -> Any:
-        return lambda: eval_batches(images, data.mean, data.std, EVAL_BATCH)
-
-    return Splits(test=batches(data.test), val=None if data.val is None else batches(data.val))
 
 
 def _new_record(config: dict[str, Any], job: Job, folder: Path) -> Record:

@@ -18,6 +18,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from wrnexp.augment import Augment, Jitter
+from wrnexp.data import Dataset, ImageSet
 from wrnexp.data.cifar import CIFAR10, CIFAR100, CIFARS, Cifar
 from wrnexp.data.content import Content, Split
 
@@ -178,3 +180,33 @@ def real_folder(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def _unpack(shared_data: Path, form: str, dest: Path) -> Path:
     subprocess.run([sys.executable, shared_data / "cifar100_unpack.py", form, dest], check=True)
     return dest
+
+
+@pytest.fixture
+def numbered(tmp_path: Path) -> Dataset:
+    """45 training images, each label its own, in another order than in the file."""
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "images.npy", rng.integers(0, 256, (60, 32, 32, 3), dtype=np.uint8))
+    images = ImageSet(tmp_path / "images.npy", rng.permutation(60)[:45], np.arange(45))
+    return Dataset(
+        name="numbered",
+        classes=tuple(f"class {index}" for index in range(45)),
+        superclasses=None,
+        train=images,
+        val=None,
+        test=images.subset(np.arange(0, 45, 2)),
+        digest={},
+        mean=(0.5, 0.4, 0.3),
+        std=(0.2, 0.3, 0.25),
+        image_size=32,
+    )
+
+
+@pytest.fixture
+def recipe() -> Augment:
+    """The light recipe."""
+    jitter = Jitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1)
+    return Augment(
+        padding=4, padding_mode="constant", flip=0.5, policy="randaugment", num_ops=2, magnitude=9, jitter=jitter,
+        erasing=0.2, cutout=0, mixup=0.0, cutmix=0.0,
+    )  # fmt: skip

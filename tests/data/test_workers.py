@@ -1,66 +1,56 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import v2
 
+from wrnexp.augment import Augment
 from wrnexp.batching import step_plan
-from wrnexp.data import ImageSet, TrainLoader, eval_batches
-from wrnexp.data.loaders import shuffled
-from wrnexp.errors import UserError
+from wrnexp.data import Dataset, ResidentLoader, TrainLoader
+from wrnexp.data.epochs import shuffled
+from wrnexp.data.tensors import labelled
 from wrnexp.seeding import derive
 
 # Python 3.12 warns of every fork in a process with threads, and torch has threads; its workers are made for that.
 pytestmark = pytest.mark.filterwarnings(r"ignore:.*fork\(\).*:DeprecationWarning")
 
-MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
-TRANSFORM = v2.Compose(
-    [
-        v2.RandomCrop(32, padding=4),
-        v2.RandomHorizontalFlip(),
-        v2.ToImage(),
-        v2.ToDtype(torch.float32, scale=True),
-        v2.Normalize(MEAN, STD),
-    ]
-)
+Make = Callable[..., TrainLoader]
 OPTIONS: dict[str, Any] = {
     "seed": 3, "batch_size": 8, "workers": 0, "prefetch_factor": 2, "drop_last": False, "persistent_workers": False,
-    "pin_memory": True, "accumulate": 2,
+    "pin_memory": True, "accumulate": 2, "device": "cpu",
 }  # fmt: skip
 
 
 @pytest.fixture
-def images(tmp_path: Path) -> ImageSet:
-    """45 images, each label its own, in another order than in the file."""
-    rng = np.random.default_rng(0)
-    np.save(tmp_path / "images.npy", rng.integers(0, 256, (60, 32, 32, 3), dtype=np.uint8))
-    return ImageSet(tmp_path / "images.npy", rng.permutation(60)[:45], np.arange(45))
+def loader(numbered: Dataset, recipe: Augment) -> Make:
+    """Return a function that makes a loader of the numbered images by the light recipe."""
+
+    def make(**changes: Any) -> TrainLoader:
+        return TrainLoader(numbered, changes.pop("augment", recipe), **{**OPTIONS, **changes})
+
+    return make
 
 
-def loader(images: ImageSet, **changes: Any) -> TrainLoader:
-    return TrainLoader(images, TRANSFORM, **{**OPTIONS, **changes})
+def whole(batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Return an epoch as one batch."""
+    images, labels = zip(*batches, strict=True)
+    return torch.cat(images), torch.cat(labels)
 
 
-def by_label(batches: Iterator[tuple[Tensor, Tensor]]) -> dict[int, Tensor]:
-    return {int(label): image for batch, labels in batches for image, label in zip(batch, labels, strict=True)}
-
-
-def equal(one: dict[int, Tensor], other: dict[int, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+def equal(one: Iterator[tuple[Tensor, Tensor]], other: Iterator[tuple[Tensor, Tensor]]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(whole(one), whole(other), strict=True))
 
 
 @pytest.mark.parametrize("drop_last", [False, True])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_epoch_follows_its_plan(images: ImageSet, drop_last: bool, workers: int) -> None:
-    train = loader(images, drop_last=drop_last, workers=workers)
+def test_an_epoch_follows_its_plan(loader: Make, drop_last: bool, workers: int) -> None:
+    train = loader(drop_last=drop_last, workers=workers)
     batches = list(train.epoch(1))
     assert train.plan == step_plan(45, 8, 2, drop_last=drop_last)
     assert [len(labels) for _, labels in batches] == [size for step in train.plan for size in step]
@@ -72,50 +62,86 @@ def test_an_epoch_follows_its_plan(images: ImageSet, drop_last: bool, workers: i
     assert drop_last or sorted(seen) == list(range(45))
 
 
-def test_every_image_is_transformed_under_its_own_seed(images: ImageSet) -> None:
-    found = by_label(loader(images, workers=2).epoch(4))
-    for index in range(45):
-        torch.manual_seed(derive(3, "augment", 4, index))
-        assert torch.equal(found[index], TRANSFORM(Image.fromarray(images[index])))
+def test_an_image_is_augmented_by_its_position(loader: Make, numbered: Dataset, recipe: Augment) -> None:
+    augment = recipe.batched(32, numbered.mean, numbered.std, 45, 3)
+    images, labels = whole(loader(workers=2).epoch(4))
+    order = shuffled(3, 4, 45)
+    assert labels.tolist() == order.tolist()
+    for position in range(45):
+        one = labelled(numbered.train, order[position : position + 1])
+        expected, _ = augment.finish(augment.pixels(one[0], 4, position), one[1], 4, position)
+        assert torch.equal(images[position], expected[0])
 
 
-@pytest.mark.parametrize("changes", [{"batch_size": 5}, {"workers": 1}, {"workers": 2, "persistent_workers": True}])
-def test_neither_workers_nor_batches_change_an_image(images: ImageSet, changes: dict[str, Any]) -> None:
-    train = loader(images, **changes)
+RECIPES: list[dict[str, Any]] = [
+    {}, {"policy": "autoaugment", "cutout": 8}, {"policy": "trivialaugment", "padding_mode": "reflect"},
+    {"mixup": 0.4}, {"mixup": 0.2, "cutmix": 1.0},
+]  # fmt: skip
+CHANGES: list[dict[str, Any]] = [
+    {"batch_size": 5}, {"batch_size": 45}, {"workers": 1}, {"workers": 2, "persistent_workers": True, "batch_size": 3},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("changed", RECIPES)
+@pytest.mark.parametrize("changes", CHANGES)
+def test_neither_workers_nor_batches_change_an_image(
+    loader: Make, recipe: Augment, changes: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    augment = replace(recipe, **changed)
+    train = loader(augment=augment, **changes)
     for epoch in (1, 2):
-        assert equal(by_label(train.epoch(epoch)), by_label(loader(images).epoch(epoch)))
+        assert equal(train.epoch(epoch), loader(augment=augment).epoch(epoch))
     train.close()
 
 
-def order(images: ImageSet, seed: int, epoch: int) -> list[int]:
-    return [int(label) for _, labels in loader(images, seed=seed).epoch(epoch) for label in labels]
+@pytest.mark.parametrize("changed", RECIPES)
+@pytest.mark.parametrize("batch_size", [7, 45])
+def test_the_resident_loader_gives_the_same(
+    loader: Make, numbered: Dataset, recipe: Augment, changed: dict[str, Any], batch_size: int
+) -> None:
+    augment = replace(recipe, **changed)
+    resident = ResidentLoader(
+        numbered, augment, device="cpu", accumulate=1, seed=3, batch_size=batch_size, drop_last=False
+    )
+    for epoch in (1, 2, 1):
+        assert equal(resident.epoch(epoch), loader(augment=augment).epoch(epoch))
+    resident.close()
+    assert equal(resident.epoch(2), loader(augment=augment).epoch(2))
 
 
-def test_order_depends_on_seed_and_epoch_alone(images: ImageSet) -> None:
-    orders = [order(images, seed, epoch) for seed in (1, 2) for epoch in (1, 2)]
+def test_torchvision_draws_under_the_seed_of_each_image(loader: Make, numbered: Dataset, recipe: Augment) -> None:
+    transform = recipe.per_image(32, numbered.mean, numbered.std)
+    images, labels = whole(loader(backend="torchvision", workers=2).epoch(4))
+    for image, index in zip(images, labels.tolist(), strict=True):
+        torch.manual_seed(derive(3, "augment", 4, index))
+        assert torch.equal(image, transform(Image.fromarray(numbered.train[index])))
+    assert labels.tolist() == whole(loader().epoch(4))[1].tolist()
+
+
+def order(loader: Make, seed: int, epoch: int) -> list[int]:
+    return [int(label) for _, labels in loader(seed=seed).epoch(epoch) for label in labels]
+
+
+def test_order_depends_on_seed_and_epoch_alone(loader: Make) -> None:
+    orders = [order(loader, seed, epoch) for seed in (1, 2) for epoch in (1, 2)]
     assert all(sorted(one) == list(range(45)) for one in orders)
     assert len({tuple(one) for one in orders}) == 4
-    assert order(images, 1, 2) == orders[1]
+    assert order(loader, 1, 2) == orders[1]
 
 
-def test_the_order_is_fixed_for_good() -> None:
-    words = np.random.PCG64(derive(0, "shuffle", 1)).random_raw(12)
-    assert shuffled(0, 1, 12).tolist() == sorted(range(12), key=lambda index: words[index])
-    assert shuffled(0, 1, 12).tolist() == [1, 0, 9, 8, 4, 6, 5, 10, 3, 7, 2, 11]
-
-
-def test_an_image_differs_from_epoch_to_epoch(images: ImageSet) -> None:
-    first, second = by_label(loader(images).epoch(1)), by_label(loader(images).epoch(2))
-    assert sum(torch.equal(first[key], second[key]) for key in first) < 5
+def test_an_image_differs_from_epoch_to_epoch(loader: Make) -> None:
+    (first, order), (second, other) = whole(loader().epoch(1)), whole(loader().epoch(2))
+    same = [torch.equal(first[i], second[j]) for i, j in zip(order.argsort(), other.argsort(), strict=True)]
+    assert sum(same) < 5
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_the_global_random_state_is_left_alone(images: ImageSet, workers: int) -> None:
+def test_the_global_random_state_is_left_alone(loader: Make, workers: int) -> None:
     torch.manual_seed(11)
     expected = torch.rand(4)
     torch.manual_seed(11)
     drawn = [torch.rand(1)]
-    train = loader(images, workers=workers, persistent_workers=True)
+    train = loader(workers=workers, persistent_workers=True)
     for batch, _ in enumerate(train.epoch(1)):
         if batch in (1, 3):
             drawn.append(torch.rand(1))
@@ -124,21 +150,23 @@ def test_the_global_random_state_is_left_alone(images: ImageSet, workers: int) -
     train.close()
 
 
-def test_a_failing_transform_leaves_the_random_state_alone(images: ImageSet) -> None:
+def test_a_failing_transform_leaves_the_random_state_alone(loader: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_: Image.Image) -> Tensor:
         raise RuntimeError("no")
 
+    monkeypatch.setattr(Augment, "per_image", lambda *arguments: fails)
+
     before = torch.get_rng_state()
     with pytest.raises(RuntimeError, match="no"):
-        next(TrainLoader(images, fails, **OPTIONS).epoch(1))
+        next(loader(backend="torchvision").epoch(1))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_epoch_may_be_left_early(images: ImageSet, workers: int) -> None:
-    train = loader(images, workers=workers, persistent_workers=True)
+def test_an_epoch_may_be_left_early(loader: Make, workers: int) -> None:
+    train = loader(workers=workers, persistent_workers=True)
     next(train.epoch(1))
-    assert equal(by_label(train.epoch(2)), by_label(loader(images).epoch(2)))
+    assert equal(train.epoch(2), loader().epoch(2))
     train.close()
 
 
@@ -146,9 +174,9 @@ def children() -> set[int | None]:
     return {child.pid for child in multiprocessing.active_children()}
 
 
-def test_persistent_workers_live_until_close(images: ImageSet) -> None:
+def test_persistent_workers_live_until_close(loader: Make) -> None:
     before = children()
-    train = loader(images, workers=2, persistent_workers=True)
+    train = loader(workers=2, persistent_workers=True)
     list(train.epoch(1))
     workers = children() - before
     list(train.epoch(2))
@@ -159,66 +187,29 @@ def test_persistent_workers_live_until_close(images: ImageSet) -> None:
     train.close()
 
 
-def test_other_workers_end_with_the_epoch(images: ImageSet) -> None:
+def test_other_workers_end_with_the_epoch(loader: Make) -> None:
     before = children()
-    train = loader(images, workers=2)
+    train = loader(workers=2)
     list(train.epoch(1))
     assert children() == before
 
 
-def test_ctrl_c_is_left_to_the_main_process(images: ImageSet) -> None:
+def test_ctrl_c_is_left_to_the_main_process(loader: Make) -> None:
     before = children()
-    train = loader(images, workers=2, persistent_workers=True)
+    train = loader(workers=2, persistent_workers=True)
     list(train.epoch(1))
     for worker in children() - before:
         assert worker is not None
         os.kill(worker, signal.SIGINT)
-    assert equal(by_label(train.epoch(2)), by_label(loader(images).epoch(2)))
+    assert equal(train.epoch(2), loader().epoch(2))
     train.close()
 
 
-def test_workers_may_be_spawned(images: ImageSet) -> None:
+def test_workers_may_be_spawned(loader: Make) -> None:
     method = multiprocessing.get_start_method(allow_none=True)
     multiprocessing.set_start_method("spawn", force=True)
     try:
-        spawned = by_label(loader(images, workers=1).epoch(1))
+        spawned = list(loader(workers=1).epoch(1))
     finally:
         multiprocessing.set_start_method(method, force=True)
-    assert equal(spawned, by_label(loader(images).epoch(1)))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"batch_size": 46}, "loader.batch_size=46 is more than the 45 training images"),
-        (
-            {"batch_size": 16, "accumulate": 3, "drop_last": True},
-            "loader.batch_size=16 x optim.accumulate=3 is more than the 45 training images",
-        ),
-    ],
-)
-def test_a_batch_larger_than_the_data(images: ImageSet, changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        loader(images, **changes)
-
-
-def test_a_step_larger_than_the_data_is_fine_where_nothing_is_dropped(images: ImageSet) -> None:
-    assert loader(images, batch_size=16, accumulate=9).plan == [(16, 16, 13)]
-
-
-@pytest.mark.parametrize("batch_size", [1, 20, 45, 100])
-def test_evaluation_sees_all_images_in_order(images: ImageSet, batch_size: int) -> None:
-    batches = list(eval_batches(images, MEAN, STD, batch_size))
-    pixels, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    expected = (images.gather(np.arange(45)) / 255 - np.array(MEAN)) / np.array(STD)
-    assert labels.tolist() == list(range(45))
-    assert (pixels.dtype, labels.dtype) == (torch.float32, torch.int64)
-    np.testing.assert_allclose(pixels.numpy(), expected.transpose(0, 3, 1, 2), rtol=1e-5, atol=1e-6)
-    assert all(len(part) <= batch_size for _, part in batches)
-
-
-def test_evaluation_and_training_normalise_alike(images: ImageSet) -> None:
-    plain = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
-    (pixels, _), *_ = eval_batches(images, MEAN, STD, 45)
-    expected = torch.stack([plain(Image.fromarray(images[index])) for index in range(45)])
-    torch.testing.assert_close(pixels, expected, rtol=1e-6, atol=1e-6)
+    assert equal(iter(spawned), loader().epoch(1))

@@ -112,7 +112,7 @@ def trainer(
             "model": WideResNet(10, 1, changes.pop("dropout", 0.0), 0.0, num_classes=CLASSES),
             "recipe": changes.pop("recipe", None) or recipe(),
             "batches": loader,
-            "splits": Splits(test=lambda: loader.epoch(99)),
+            "splits": Splits(test=list(loader.epoch(99))),
             "average": averaged,
             "checkpoints": Checkpoints(changes.pop("folder", tmp_path) / "checkpoints"),
             "watcher": Watcher(),

@@ -129,7 +129,7 @@ def test_best_is_chosen_on_validation_and_absent_without_it(trainer: Make, batch
     trainer(folder=tmp_path / "without").fit()
     assert not (tmp_path / "without" / "checkpoints" / "best.pt").exists()
     loader = batches()
-    splits = Splits(test=lambda: loader.epoch(99), val=lambda: loader.epoch(98))
+    splits = Splits(test=list(loader.epoch(99)), val=list(loader.epoch(98)))
     rows = trainer(splits=splits, folder=tmp_path / "with").fit().rows
     values = [row["val_accuracy"] for row in rows]
     best = torch.load(tmp_path / "with" / "checkpoints" / "best.pt", weights_only=True)

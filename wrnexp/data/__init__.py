@@ -1,4 +1,4 @@
-"""Data sets: their sources, the store on disk, splits, and the reference loader.
+"""Data sets: their sources, the store on disk, splits, and the loaders.
 
 The names that need torch are imported when they are first asked for, so that `wrnexp data` answers quickly.
 """
@@ -9,14 +9,18 @@ from wrnexp.data.datasets import load
 from wrnexp.data.images import Dataset, ImageSet
 
 if TYPE_CHECKING:
-    from wrnexp.data.loaders import TrainLoader, eval_batches
+    from wrnexp.data.evaluation import EvalBatches
+    from wrnexp.data.resident import ResidentLoader
+    from wrnexp.data.workers import TrainLoader
 
-__all__ = ["Dataset", "ImageSet", "TrainLoader", "eval_batches", "load"]
+__all__ = ["Dataset", "EvalBatches", "ImageSet", "ResidentLoader", "TrainLoader", "load"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from wrnexp.data import loaders
+    from wrnexp.data.evaluation import EvalBatches
+    from wrnexp.data.resident import ResidentLoader
+    from wrnexp.data.workers import TrainLoader
 
-    return getattr(loaders, name)
+    return {"EvalBatches": EvalBatches, "ResidentLoader": ResidentLoader, "TrainLoader": TrainLoader}[name]

@@ -1,35 +1,34 @@
-"""The reference loader: torchvision transforms, an image at a time, in the processes of torch's DataLoader."""
+"""The loader of worker processes: torch's DataLoader, augmenting whole batches at once or one image after another."""
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import accumulate as running_sum
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from wrnexp.batching import step_plan
-from wrnexp.data.images import ImageSet
-from wrnexp.errors import UserError
+from wrnexp.allocation import keep_freed_memory
+from wrnexp.data.augmentation import Augmentation, Batch, Batched, Transform
+from wrnexp.data.epochs import Epochs, Key
+from wrnexp.data.evaluation import EvalBatches
+from wrnexp.data.images import Dataset, ImageSet
+from wrnexp.data.tensors import labelled
 from wrnexp.seeding import derive
 
-Transform = Callable[[Image.Image], Tensor]
-Batch = tuple[Tensor, Tensor]
-Key = tuple[int, NDArray[np.int64]]  # an epoch and the indices of a micro-batch
+Loaded = tuple[Tensor, Tensor, int, int]  # a batch as a worker sends it, its epoch, the position of its first image
 
 
 class TrainLoader:
     """Shuffled, augmented micro-batches of one epoch after another.
 
-    What an image becomes depends on (seed, epoch, index) alone: not on the number of workers, the batch size, or what
-    was drawn before. torch's global random state is left as it was.
+    What an image becomes depends on the seed, the epoch and its position there alone (with the backend `torchvision`:
+    its index in the training set): not on the number of workers, the batch size, or what was drawn before. torch's
+    global random state is left as it was.
 
     Attributes:
         plan: the sizes of the micro-batches of every step of an epoch.
@@ -37,46 +36,54 @@ class TrainLoader:
 
     def __init__(
         self,
-        images: ImageSet,
-        transform: Transform,
+        data: Dataset,
+        augment: Augmentation,
         *,
+        device: torch.device | str,
+        accumulate: int,
         seed: int,
+        compile: bool = False,
         batch_size: int,
         workers: int,
         prefetch_factor: int,
         drop_last: bool,
         persistent_workers: bool,
         pin_memory: bool,
-        accumulate: int,
+        backend: Literal["batched", "torchvision"] = "batched",
     ) -> None:
         """Plan the epoch; processes start with the first one.
 
         Args:
-            images: the training set.
-            transform: an image to float32 [3, H, W]; may draw from torch's global generator. Picklable where processes
-                are spawned.
+            data: its `train` images are loaded.
+            augment: the recipe's augmentation.
+            device: where batches are finished: workers send bytes, which are normalised, erased and mixed there.
+            accumulate: micro-batches in a step.
             seed: the run's seed.
+            compile: not used; `ResidentLoader` does.
             batch_size: images in a micro-batch.
             workers: processes; 0 loads in this one.
             prefetch_factor: batches that each worker has ready.
             drop_last: an epoch is a whole number of full steps.
             persistent_workers: keep the processes from epoch to epoch, until `close`.
             pin_memory: page-locked batches, where there is a GPU.
-            accumulate: micro-batches in a step.
+            backend: `batched` augments whole batches; `torchvision` one PIL image after another, for comparison.
 
         Raises:
             UserError: a batch or a step is larger than the training set.
         """
-        self.plan = _plan(len(images), batch_size, accumulate, drop_last=drop_last)
-        self._batches = _Batches(len(images), [size for step in self.plan for size in step], seed)
+        self._data, self._device = data, torch.device(device)
+        source, self._finish, context = _source(data, augment, seed, backend)
+        self._epochs = Epochs(len(data.train), batch_size, accumulate, drop_last=drop_last, seed=seed, context=context)
+        self.plan = self._epochs.plan
+        self._sampler = _Sampler(self._epochs)
         # The generator is the loader's own: without one every epoch would draw from the global one.
-        self._new_loader: Callable[[], DataLoader[Batch]] = partial(
+        self._new_loader: Callable[[], DataLoader[Loaded]] = partial(
             DataLoader,
-            _Augmented(images, transform, seed),
+            source,
             batch_size=None,
-            sampler=self._batches,
+            sampler=self._sampler,
             collate_fn=_unchanged,
-            worker_init_fn=_leave_interrupts_to_the_main_process,
+            worker_init_fn=_start_worker,
             generator=torch.Generator(),
             num_workers=workers,
             prefetch_factor=prefetch_factor if workers else None,
@@ -89,95 +96,74 @@ class TrainLoader:
         """Start an epoch and return its micro-batches, in the order of the plan.
 
         Yields:
-            images float32 [B, 3, H, W] and labels int64 [B].
+            images float32 [B, 3, H, W], and labels int64 [B] or class probabilities float32 [B, classes].
         """
-        self._batches.epoch = epoch
-        batches = iter(self._loader)
-        return ((images, labels) for images, labels in batches)
+        self._sampler.epoch = epoch
+        loaded = iter(self._loader)
+        return (self._finished(*batch) for batch in loaded)
+
+    def evaluation(self, images: ImageSet) -> EvalBatches:
+        """Return the batches of a split in its own order."""
+        return EvalBatches(images, self._data, self._device)
 
     def close(self) -> None:
         """End the persistent workers; the next epoch would start new ones."""
         self._loader = self._new_loader()  # the old one takes its processes with it
 
-
-def shuffled(seed: int, epoch: int, images: int) -> NDArray[np.int64]:
-    """Return the order of an epoch's images, a permutation int64 [images] that depends on seed and epoch alone."""
-    # Sorting raw words: their stream is fixed for good, that of numpy's and torch's permutations is not.
-    words = np.random.PCG64(derive(seed, "shuffle", epoch)).random_raw(images)
-    return np.argsort(words, kind="stable")
+    def _finished(self, images: Tensor, labels: Tensor, epoch: int, first: int) -> Batch:
+        images, labels = (one.to(self._device, non_blocking=True) for one in (images, labels))
+        return self._finish(images, labels, epoch, first)
 
 
-def eval_batches(
-    images: ImageSet, mean: Sequence[float], std: Sequence[float], batch_size: int, device: torch.device | str = "cpu"
-) -> Iterator[Batch]:
-    """Yield all images in order, normalised on the device.
-
-    Args:
-        images: uint8 images.
-        mean: of R, G, B in 0..1.
-        std: likewise.
-        batch_size: images in a batch; the last may be smaller.
-        device: where the batches are.
-
-    Yields:
-        images float32 [B, 3, H, W] and labels int64 [B].
-    """
-    centre, scale = (torch.tensor(values, device=device).view(3, 1, 1) for values in (mean, std))
-    for start in range(0, len(images), batch_size):
-        positions = np.arange(start, min(start + batch_size, len(images)))
-        pixels = torch.from_numpy(images.gather(positions)).to(device).permute(0, 3, 1, 2).contiguous()
-        labels = torch.from_numpy(images.labels[positions]).to(device)
-        yield (pixels.float() / 255 - centre) / scale, labels
+def _source(
+    data: Dataset, augment: Augmentation, seed: int, backend: str
+) -> tuple[TorchDataset[Loaded], Callable[[Tensor, Tensor, int, int], Batch], int]:
+    """Return what a worker holds, what finishes its batches, and the images that a batch needs beyond its own."""
+    if backend == "torchvision":
+        transform = augment.per_image(data.image_size, data.mean, data.std)
+        return _PerImage(data.train, transform, seed), lambda images, labels, epoch, first: (images, labels), 0
+    batched = augment.batched(data.image_size, data.mean, data.std, len(data.classes), seed)
+    return _Batches(data.train, batched), batched.finish, batched.context
 
 
-def _plan(images: int, batch_size: int, accumulate: int, *, drop_last: bool) -> list[tuple[int, ...]]:
-    if batch_size > images:
-        raise UserError(
-            f"loader.batch_size={batch_size} is more than the {images} training images (see data.train_limit and "
-            "data.val_size): at most that many fit"
-        )
-    plan = step_plan(images, batch_size, accumulate, drop_last=drop_last)
-    if not plan:
-        raise UserError(
-            f"loader.batch_size={batch_size} x optim.accumulate={accumulate} is more than the {images} training images,"
-            " and loader.drop_last=true leaves out a step that is not full"
-        )
-    return plan
-
-
-class _Batches:
+class _Sampler:
     """The micro-batches of the epoch that is set, as keys."""
 
-    def __init__(self, images: int, sizes: list[int], seed: int) -> None:
+    def __init__(self, epochs: Epochs) -> None:
         self.epoch = 0
-        self._images = images
-        self._ends = list(running_sum(sizes))
-        self._seed = seed
+        self._epochs = epochs
 
     def __iter__(self) -> Iterator[Key]:
         # Not a generator: a loader without workers would read the epoch too late.
-        order = shuffled(self._seed, self.epoch, self._images)
-        return iter([(self.epoch, part) for part in np.split(order, self._ends)[:-1]])
+        return iter(self._epochs.keys(self.epoch))
 
     def __len__(self) -> int:
-        return len(self._ends)
+        return len(self._epochs)
 
 
-class _Augmented(TorchDataset[Batch]):
-    """The training set by keys: what a worker holds."""
+class _Batches(TorchDataset[Loaded]):
+    """The training set by keys, augmented in batches: what a worker holds."""
+
+    def __init__(self, images: ImageSet, augment: Batched) -> None:
+        self._images, self._augment = images, augment
+
+    def __getitem__(self, key: Key) -> Loaded:
+        images, labels = labelled(self._images, key.indices)
+        return self._augment.pixels(images, key.epoch, key.first), labels, key.epoch, key.first
+
+
+class _PerImage(TorchDataset[Loaded]):
+    """The training set by keys, augmented image by image."""
 
     def __init__(self, images: ImageSet, transform: Transform, seed: int) -> None:
-        self._images = images
-        self._transform = transform
-        self._seed = seed
+        self._images, self._transform, self._seed = images, transform, seed
 
-    def __getitem__(self, key: Key) -> Batch:
-        epoch, indices = key
+    def __getitem__(self, key: Key) -> Loaded:
         with _random_state_kept() as generator:
-            images = [self._augment(generator, epoch, index) for index in indices.tolist()]
-        return torch.stack(images), torch.from_numpy(self._images.labels[indices])
+            images = [self._augmented(generator, key.epoch, index) for index in key.indices.tolist()]
+        return torch.stack(images), torch.from_numpy(self._images.labels[key.indices]), key.epoch, key.first
 
-    def _augment(self, generator: torch.Generator, epoch: int, index: int) -> Tensor:
+    def _augmented(self, generator: torch.Generator, epoch: int, index: int) -> Tensor:
         # `torch.manual_seed` seeds every kind of device and takes 100 times as long.
         generator.manual_seed(derive(self._seed, "augment", epoch, index))
         return self._transform(Image.fromarray(self._images[index]))
@@ -194,9 +180,10 @@ def _random_state_kept() -> Iterator[torch.Generator]:
         generator.set_state(state)
 
 
-def _leave_interrupts_to_the_main_process(worker: int) -> None:
+def _start_worker(worker: int) -> None:
     """Ignore Ctrl-C: a terminal sends it to every process, and workers that die of it take the clean ending along."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
 
 
 def _unchanged(batch: Any) -> Any:

@@ -52,10 +52,10 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Splits:
-    """The batches to evaluate on; each call starts at the first image again. No validation where `val` is None."""
+    """The batches to evaluate on, each to be iterated over many times. No validation where `val` is None."""
 
-    test: Callable[[], Iterable[Batch]]
-    val: Callable[[], Iterable[Batch]] | None = None
+    test: Iterable[Batch]
+    val: Iterable[Batch] | None = None
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Trainer:
     def _validate(self) -> Row:
         if self.splits.val is None:
             return {}
-        found = evaluate(self.step.average.model, self.splits.val(), self.hardware)
+        found = evaluate(self.step.average.model, self.splits.val, self.hardware)
         return {"val_loss": found.loss, "val_accuracy": found.accuracy}
 
     def _looks(self, epoch: int) -> bool:
@@ -167,7 +167,7 @@ class Trainer:
 
     def _test(self) -> Evaluation:
         self.test_looks += 1
-        return evaluate(self.step.average.model, self.splits.test(), self.hardware)
+        return evaluate(self.step.average.model, self.splits.test, self.hardware)
 
     def _close(self, row: Row, test: Evaluation | None) -> None:
         """Close the epoch: its row, the checkpoint, then the watcher; a kill in between loses nothing."""

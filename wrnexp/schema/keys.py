@@ -92,6 +92,9 @@ class Augment(Keys):
     magnitude: int = Field(ge=0, le=30, description="a whole number from 0 to 30")
     jitter: Jitter
     erasing: Probability
+    cutout: int = Field(ge=0, le=64, description="a whole number of pixels from 0 to 64")
+    mixup: NonNegative
+    cutmix: NonNegative
 
 
 class Cosine(Keys):
@@ -147,7 +150,9 @@ class Optim(Keys):
 class Loader(Keys):
     """conf/loader."""
 
-    target: Literal["wrnexp.data.TrainLoader"] = Field(alias="_target_", description="wrnexp.data.TrainLoader")
+    target: Literal["wrnexp.data.TrainLoader", "wrnexp.data.ResidentLoader"] = Field(
+        alias="_target_", description="wrnexp.data.TrainLoader or wrnexp.data.ResidentLoader"
+    )
     partial: Partial
     batch_size: Count
     workers: Size
@@ -155,6 +160,7 @@ class Loader(Keys):
     drop_last: Switch
     persistent_workers: Switch
     pin_memory: Switch
+    backend: Literal["batched", "torchvision"] = Field(description="batched or torchvision")
 
 
 class Data(Keys):

@@ -18,9 +18,22 @@ def _resize(name: str | None, resize: bool | None) -> Iterator[str]:
         yield f"data.resize=true is for data=folder; the images of {name} are 32x32 already"
 
 
+def _oracle(backend: str | None, cutout: int, mixup: float, cutmix: float) -> Iterator[str]:
+    for name, value in (("cutout", cutout), ("mixup", mixup), ("cutmix", cutmix)):
+        if backend == "torchvision" and value:
+            yield f"augment.{name}={value} needs loader.backend=batched; torchvision has no such change to one image"
+
+
+def _backend(target: str | None, backend: str | None) -> Iterator[str]:
+    if backend == "torchvision" and str(target).endswith("ResidentLoader"):
+        yield "loader.backend=torchvision needs worker processes (loader=base or loader=light), not loader=resident"
+
+
 # Each check with the keys that it takes; it is asked only where each of them is right on its own.
 TOGETHER: list[tuple[tuple[str, ...], Callable[..., Iterator[str]]]] = [
     (("optim.nesterov", "optim.momentum"), _nesterov),
     (("data.name", "data.root"), _root),
     (("data.name", "data.resize"), _resize),
+    (("loader._target_", "loader.backend"), _backend),
+    (("loader.backend", "augment.cutout", "augment.mixup", "augment.cutmix"), _oracle),
 ]

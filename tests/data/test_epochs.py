@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from wrnexp.batching import step_plan
+from wrnexp.data.epochs import Epochs, shuffled
+from wrnexp.errors import UserError
+from wrnexp.seeding import derive
+
+
+def test_the_order_is_fixed_for_good() -> None:
+    words = np.random.PCG64(derive(0, "shuffle", 1)).random_raw(12)
+    assert shuffled(0, 1, 12).tolist() == sorted(range(12), key=lambda index: words[index])
+    assert shuffled(0, 1, 12).tolist() == [1, 0, 9, 8, 4, 6, 5, 10, 3, 7, 2, 11]
+
+
+@pytest.mark.parametrize("context", [0, 1])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_keys_follow_the_plan_and_the_order(drop_last: bool, context: int) -> None:
+    epochs = Epochs(45, 8, 2, drop_last=drop_last, seed=3, context=context)
+    sizes = [size for step in step_plan(45, 8, 2, drop_last=drop_last) for size in step]
+    keys, order = epochs.keys(4), shuffled(3, 4, 45)
+    assert [len(key.indices) - context for key in keys] == sizes
+    assert len(epochs) == len(keys)
+    first = 0
+    for key, size in zip(keys, sizes, strict=True):
+        assert (key.epoch, key.first) == (4, first)
+        assert key.indices.tolist() == np.take(order, range(first, first + size + context), mode="wrap").tolist()
+        first += size
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulate", "drop_last", "message"),
+    [
+        (46, 2, False, "loader.batch_size=46 is more than the 45 training images"),
+        (16, 3, True, "loader.batch_size=16 x optim.accumulate=3 is more than the 45 training images"),
+    ],
+)
+def test_a_batch_larger_than_the_data(batch_size: int, accumulate: int, drop_last: bool, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Epochs(45, batch_size, accumulate, drop_last=drop_last, seed=0)
+
+
+def test_a_step_larger_than_the_data_is_fine_where_nothing_is_dropped() -> None:
+    assert Epochs(45, 16, 9, drop_last=False, seed=0).plan == [(16, 16, 13)]

@@ -1,0 +1,90 @@
+"""How the images of an epoch fall into micro-batches, and in what order: the same for every loader."""
+
+from itertools import accumulate as running_sum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wrnexp.batching import step_plan
+from wrnexp.errors import UserError
+from wrnexp.seeding import derive
+
+
+class Key(NamedTuple):
+    """A micro-batch before its images are read.
+
+    Attributes:
+        epoch: counted from 0.
+        first: the position in the epoch of its first image.
+        indices: of its images in the training set, int64 [B], then of those that follow it, as many as are asked for.
+    """
+
+    epoch: int
+    first: int
+    indices: NDArray[np.int64]
+
+
+class Epochs:
+    """The epochs of one training.
+
+    Args:
+        images: in the training set.
+        batch_size: images in a micro-batch.
+        accumulate: micro-batches in a step.
+        drop_last: an epoch is a whole number of full steps.
+        seed: the run's seed.
+        context: images beyond its own that each micro-batch is given; after the last comes the first.
+
+    Attributes:
+        plan: the sizes of the micro-batches of every step of an epoch.
+
+    Raises:
+        UserError: a batch or a step is larger than the training set.
+    """
+
+    def __init__(
+        self, images: int, batch_size: int, accumulate: int, *, drop_last: bool, seed: int, context: int = 0
+    ) -> None:
+        self.plan = _plan(images, batch_size, accumulate, drop_last=drop_last)
+        self._images, self._seed, self._context = images, seed, context
+        self._ends = list(running_sum(size for step in self.plan for size in step))
+
+    def keys(self, epoch: int) -> list[Key]:
+        """Return the micro-batches of an epoch, in the order of the plan."""
+        order = self.order(epoch)
+        starts = [0, *self._ends[:-1]]
+        return [
+            Key(epoch, start, order[start : end + self._context]) for start, end in zip(starts, self._ends, strict=True)
+        ]
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Return the indices of an epoch's images, int64 [images + context]; after the last comes the first."""
+        order = shuffled(self._seed, epoch, self._images)
+        return np.concatenate([order, order[: self._context]])
+
+    def __len__(self) -> int:
+        """Return the number of micro-batches of an epoch."""
+        return len(self._ends)
+
+
+def shuffled(seed: int, epoch: int, images: int) -> NDArray[np.int64]:
+    """Return the order of an epoch's images, a permutation int64 [images] that depends on seed and epoch alone."""
+    # Sorting raw words: their stream is fixed for good, that of numpy's and torch's permutations is not.
+    words = np.random.PCG64(derive(seed, "shuffle", epoch)).random_raw(images)
+    return np.argsort(words, kind="stable")
+
+
+def _plan(images: int, batch_size: int, accumulate: int, *, drop_last: bool) -> list[tuple[int, ...]]:
+    if batch_size > images:
+        raise UserError(
+            f"loader.batch_size={batch_size} is more than the {images} training images (see data.train_limit and "
+            "data.val_size): at most that many fit"
+        )
+    plan = step_plan(images, batch_size, accumulate, drop_last=drop_last)
+    if not plan:
+        raise UserError(
+            f"loader.batch_size={batch_size} x optim.accumulate={accumulate} is more than the {images} training images,"
+            " and loader.drop_last=true leaves out a step that is not full"
+        )
+    return plan

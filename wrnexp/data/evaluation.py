@@ -1,0 +1,54 @@
+"""The batches of a split in its own order, for evaluation: bytes travel to the device, the arithmetic is done there."""
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from wrnexp.data.augmentation import Batch
+from wrnexp.data.images import Dataset, ImageSet
+from wrnexp.data.tensors import labelled, on_device
+
+BATCH_SIZE = 500
+
+
+class EvalBatches:
+    """All images of a split in order, normalised; may be iterated over again and again.
+
+    Args:
+        images: uint8 images.
+        data: whose mean and deviation of each channel normalise them.
+        device: where the batches are.
+        resident: keep the split on the device between iterations.
+        batch_size: images in a batch; the last may be smaller.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        data: Dataset,
+        device: torch.device | str = "cpu",
+        *,
+        resident: bool = False,
+        batch_size: int = BATCH_SIZE,
+    ) -> None:
+        self._images, self._device, self._resident = images, torch.device(device), resident
+        self._batch_size = batch_size
+        self._mean, self._std = data.mean, data.std
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield images float32 [B, 3, H, W] and labels int64 [B]."""
+        centre, scale = (torch.tensor(values).view(3, 1, 1).to(self._device) for values in (self._mean, self._std))
+        for pixels, labels in self._kept if self._resident else self._batches():
+            yield (pixels.float() / 255 - centre) / scale, labels
+
+    @cached_property
+    def _kept(self) -> list[Batch]:
+        return list(self._batches())
+
+    def _batches(self) -> Iterator[Batch]:
+        """Yield images uint8 [B, 3, H, W] and labels on the device."""
+        for start in range(0, len(self._images), self._batch_size):
+            positions = np.arange(start, min(start + self._batch_size, len(self._images)))
+            yield on_device(labelled(self._images, positions), self._device)
