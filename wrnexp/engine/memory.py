@@ -82,9 +82,10 @@ class Saved:
     """Bytes that one forward pass keeps for the backward pass, each storage counted once and whole.
 
     Attributes:
-        activations: what grows with the batch, without the images themselves.
-        weights: what has the shape of a parameter: copies of weights in autocast's precision, batch norm's means and
-            variances. The parameters and buffers themselves count nowhere, they are there anyway.
+        activations: what grows with the batch, without the images themselves (a copy of them in autocast's precision
+            counts).
+        weights: what has the shape of a parameter, transposed or not: copies of weights in autocast's precision, batch
+            norm's means and variances. The parameters and buffers themselves count nowhere, they are there anyway.
     """
 
     activations: int
@@ -102,13 +103,13 @@ def saved_for_backward(model: nn.Module, forward: Forward, images: Tensor) -> Sa
         images: float [N, 3, H, W] on the model's device, normalised.
     """
     present = {_address(tensor) for tensor in (*model.parameters(), *model.buffers(), images)}
-    shapes = {parameter.shape for parameter in model.parameters()}
+    shapes = {tuple(sorted(parameter.shape)) for parameter in model.parameters()}
     found: dict[int, tuple[bool, int]] = {}
 
     def pack(tensor: Tensor) -> Tensor:
         address = _address(tensor)
         if address not in present:
-            found[address] = (tensor.shape in shapes, tensor.untyped_storage().nbytes())
+            found[address] = (tuple(sorted(tensor.shape)) in shapes, tensor.untyped_storage().nbytes())
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
