@@ -21,6 +21,9 @@ from wrnexp.optim import averaged
 
 Make = Callable[..., Any]
 
+# torch 2.11 uses, on importing its compiler, what it warns of itself.
+OLD_WORDS = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+
 
 def test_saved_bytes_by_hand() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 64, 5))
@@ -109,6 +112,7 @@ def norms_and_relus() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 8, 1), *(layer for group in layers for layer in group))
 
 
+@OLD_WORDS
 def test_a_compiled_net_is_partitioned_within_its_budget_and_only_there() -> None:
     images = torch.randn(16, 3, 16, 16)
     found = {}
@@ -140,6 +144,19 @@ def test_the_budget_is_in_force_while_a_graph_is_compiled(monkeypatch: pytest.Mo
     assert functorch_config.activation_memory_budget == 1.0
 
 
+def test_the_mode_of_a_compilation_reaches_inductor(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def compiler(graph: torch.fx.GraphModule, inputs: list[Tensor], **options: Any) -> Callable[..., Any]:
+        seen.append(options)
+        return graph.forward
+
+    monkeypatch.setattr(torch._dynamo, "lookup_backend", lambda name: compiler)
+    torch.compile(nn.Linear(3, 2), backend=Budgeted(0.3), mode="reduce-overhead", dynamic=False)(torch.ones(2, 3))
+    assert seen == [{"config_patches": {"triton.cudagraphs": True}}]
+
+
+@OLD_WORDS
 @pytest.mark.slow
 def test_inductor_keeps_what_the_budget_says(recipe: Make) -> None:
     images = torch.randn(64, 3, 32, 32)

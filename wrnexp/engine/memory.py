@@ -45,8 +45,14 @@ class Budgeted:
     budget: float
     name: str = "inductor"
 
-    def __call__(self, graph: torch.fx.GraphModule, inputs: list[Tensor], **options: Any) -> Callable[..., Any]:
-        """Compile a graph."""
+    def __call__(
+        self, graph: torch.fx.GraphModule, inputs: list[Tensor], mode: str = "default", **options: Any
+    ) -> Callable[..., Any]:
+        """Compile a graph; `mode` is torch.compile's, which hands it on to a backend that it does not know."""
+        if mode != "default":
+            from torch._inductor import list_mode_options  # a second to import
+
+            options["config_patches"] = list_mode_options(mode)
         with functorch_config.patch(activation_memory_budget=self.budget):
             compiled: Callable[..., Any] = torch._dynamo.lookup_backend(self.name)(graph, inputs, **options)
         return compiled

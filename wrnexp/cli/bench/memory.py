@@ -11,15 +11,18 @@ import os
 import statistics
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wrnexp.cli.bench import Figure, alternate, positive
-from wrnexp.cli.bench.step import CLASSES, NETS, speed, training_step
+from wrnexp.cli.bench.step import CLASSES, NETS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from wrnexp.engine import Hardware
     from wrnexp.engine.step import TrainStep
 
 BUDGETS = (1.0, 0.8, 0.5, 0.25)
@@ -85,7 +88,7 @@ def probe(net: str, batch: int, device: str, budget: float) -> dict[str, float]:
     from wrnexp.engine.meters import Meters
 
     hardware = Hardware.settle(device)
-    step, batches, meters = training_step(net, hardware, budget), [_batch(batch)], Meters(hardware.device)
+    step, batches, meters = _training_step(net, hardware, budget), [_batch(batch)], Meters(hardware.device)
     step(batches, batch, 0.1, meters)
     hardware.synchronize()
     hardware.reset_peak_memory()
@@ -98,6 +101,19 @@ def probe(net: str, batch: int, device: str, budget: float) -> dict[str, float]:
         saved = saved_for_backward(step.model, step.forward, images)
     found = {"saved for the backward pass, an image": saved.activations / batch}
     return found if rest is None or peak is None else found | {"peak of a step above rest": peak - rest}
+
+
+def _training_step(net: str, hardware: "Hardware", budget: float) -> "TrainStep":
+    from wrnexp.engine.step import TrainStep
+    from wrnexp.models import WideResNet
+    from wrnexp.optim import Cosine, SGDRecipe, averaged
+
+    recipe = SGDRecipe(
+        epochs=1, lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4, decay_norm_and_bias=True,
+        label_smoothing=0.1, accumulate=1, clip_norm=0.5, schedule=Cosine(),
+    )  # fmt: skip
+    model = WideResNet(*NETS[net], num_classes=CLASSES)
+    return TrainStep(model, recipe, partial(averaged, decay=None), hardware, budget)
 
 
 def _batch(images: int) -> "tuple[Tensor, Tensor]":
@@ -113,17 +129,27 @@ def _speeds(args: argparse.Namespace) -> list[Figure]:
     hardware = Hardware.settle(args.device)
     batches = [_batch(args.batch)]
 
-    def side(step: "TrainStep") -> Any:
+    def side(budget: float) -> Callable[[], float]:
+        step = _training_step(args.model, hardware, budget)
         one = partial(step, batches, args.batch, 0.1, Meters(hardware.device))
-        return partial(speed, one, args, hardware.synchronize)
+        return lambda: args.batch * args.steps / _seconds(one, args.steps, hardware)
 
-    whole = side(training_step(args.model, hardware))
+    whole = side(1.0)
     whole()  # warm up: allocators, compilers
     turns = {}
     for budget in BUDGETS[1:]:
-        ours = side(training_step(args.model, hardware, budget))
+        ours = side(budget)
         ours()
         turns[budget] = alternate(ours, whole, args.rounds)
     unit = "images/s"
     first = Figure("speed, budget 1", statistics.median(reference for _, reference, _ in turns.values()), unit)
     return [first, *(Figure(f"speed, budget {budget:g}", one[0], unit, *one[1:]) for budget, one in turns.items())]
+
+
+def _seconds(step: Callable[[], object], steps: int, hardware: "Hardware") -> float:
+    hardware.synchronize()
+    start = time.perf_counter()
+    for _ in range(steps):
+        step()
+    hardware.synchronize()
+    return time.perf_counter() - start

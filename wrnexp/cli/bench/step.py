@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from wrnexp.engine import Hardware
-    from wrnexp.engine.step import TrainStep
 
 NETS = {"light": (16, 8, 0.25, 0.1), "base": (28, 10, 0.3, 0.0), "small": (10, 1, 0.0, 0.0)}
 CLASSES = 100
@@ -45,7 +44,7 @@ def measure(args: argparse.Namespace) -> list[Figure]:
     ours = _ours(args.model, images, labels, hardware)
     net = PlainWideResNet(*NETS[args.model], num_classes=CLASSES).to(hardware.device)
     plain = plain_step(net, images.to(hardware.device), labels.to(hardware.device))
-    sides = [partial(speed, side, args, hardware.synchronize) for side in (ours, plain)]
+    sides = [partial(_speed, side, args, hardware.synchronize) for side in (ours, plain)]
     for side in sides:  # warm up: allocators, compilers
         side()
     value, reference, ratio = alternate(sides[0], sides[1], args.rounds)
@@ -54,8 +53,7 @@ def measure(args: argparse.Namespace) -> list[Figure]:
     return [Figure(f"WRN-{depth}-{width}, batch {args.batch} ({kind})", value, "images/s", reference, ratio)]
 
 
-def speed(step: Callable[[], object], args: argparse.Namespace, synchronize: Callable[[], None]) -> float:
-    """Return the images/s of `args.steps` calls of `step`, each on `args.batch` images."""
+def _speed(step: Callable[[], object], args: argparse.Namespace, synchronize: Callable[[], None]) -> float:
     synchronize()
     start = time.perf_counter()
     for _ in range(args.steps):
@@ -66,13 +64,6 @@ def speed(step: Callable[[], object], args: argparse.Namespace, synchronize: Cal
 
 def _ours(net: str, images: "Tensor", labels: "Tensor", hardware: "Hardware") -> Callable[[], object]:
     from wrnexp.engine.meters import Meters
-
-    step, meters = training_step(net, hardware), Meters(hardware.device)
-    return lambda: step([(images, labels)], len(labels), 0.1, meters)
-
-
-def training_step(net: str, hardware: "Hardware", memory_budget: float = 1.0) -> "TrainStep":
-    """Return the engine's step of a net of `NETS`, with the recipe that the plain loop has too."""
     from wrnexp.engine.step import TrainStep
     from wrnexp.models import WideResNet
     from wrnexp.optim import Cosine, SGDRecipe, averaged
@@ -81,5 +72,6 @@ def training_step(net: str, hardware: "Hardware", memory_budget: float = 1.0) ->
         epochs=100, lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4, decay_norm_and_bias=True,
         label_smoothing=0.1, accumulate=1, clip_norm=None, schedule=Cosine(),
     )  # fmt: skip
-    model = WideResNet(*NETS[net], num_classes=CLASSES)
-    return TrainStep(model, recipe, partial(averaged, decay=None), hardware, memory_budget)
+    step = TrainStep(WideResNet(*NETS[net], num_classes=CLASSES), recipe, partial(averaged, decay=None), hardware)
+    meters = Meters(hardware.device)
+    return lambda: step([(images, labels)], len(labels), 0.1, meters)
