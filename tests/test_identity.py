@@ -17,7 +17,7 @@ CONFIG: dict[str, Any] = {
     "optim": {"lr": 0.8, "clip_norm": None, "schedule": {"milestones": [60, 120]}},
     "loader": {"batch_size": 512, "workers": 6, "prefetch_factor": 3, "persistent_workers": True, "pin_memory": True},
     "data": {"name": "cifar100", "root": "/somewhere", "val_size": 0},
-    "trainer": {"device": "cuda:1", "precision": "auto"},
+    "trainer": {"device": "cuda:1", "precision": "auto", "memory_budget": 1.0},
     "tracking": {"wandb": {"mode": "auto"}},
     "seed": 3,
     "name": None,

@@ -107,6 +107,7 @@ def trainer(
             "precision": "fp32",
             "channels_last": False,
             "compile": False,
+            "memory_budget": 1.0,
             "ema": None,
             "test_every": 1,
             "model": WideResNet(10, 1, changes.pop("dropout", 0.0), 0.0, num_classes=CLASSES),

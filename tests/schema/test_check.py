@@ -63,6 +63,8 @@ def test_a_good_config_has_no_problems() -> None:
         ("data__train_limit", 0, "1 or more"),
         ("trainer__device", "gpu", "cuda:<index>"),
         ("trainer__precision", "fp16", "bf16"),
+        ("trainer__memory_budget", 0.0, "0 < x <= 1"),
+        ("trainer__memory_budget", 1.5, "0 < x <= 1"),
         ("trainer__ema", 1.0, "0 < x < 1"),
         ("tracking__wandb__mode", "on", "offline"),
         ("seed", -1, "0 or more"),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from wrnexp.engine.hardware import Hardware
+from wrnexp.engine.memory import budgeted
 from wrnexp.engine.meters import Meters
 
 Batch = tuple[Tensor, Tensor]
@@ -68,16 +69,25 @@ class TrainStep:
         recipe: optimizer, rate, loss, clipping.
         average: makes the average of a model's weights.
         hardware: where and how to compute.
+        memory_budget: the share of the activations kept for the backward pass, 0 < x <= 1; the rest is recomputed.
+
+    Raises:
+        UserError: the model runs uncompiled and cannot recompute.
     """
 
     def __init__(
-        self, model: nn.Module, recipe: Recipe, average: Callable[[nn.Module], Average], hardware: Hardware
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        average: Callable[[nn.Module], Average],
+        hardware: Hardware,
+        memory_budget: float = 1.0,
     ) -> None:
         self.hardware = hardware
         self.recipe = recipe
         self.model = hardware.place(model)
         self.average = average(self.model)
-        self._forward = torch.compile(self.model) if hardware.compile else self.model
+        self.forward = budgeted(self.model, memory_budget, compile=hardware.compile)
         self._optimizer = recipe.optimizer(self.model)
         self._limit = recipe.clip_norm or math.inf
 
@@ -86,7 +96,7 @@ class TrainStep:
         for batch in micro_batches:
             inputs, targets = self.hardware.batch(*batch)
             with self.hardware.autocast():
-                logits = self._forward(inputs)
+                logits = self.forward(inputs)
             loss = self.recipe.loss(logits, targets)
             (loss / images).backward()  # type: ignore[no-untyped-call]
             meters.add_loss(loss, len(targets))

@@ -13,6 +13,7 @@ from torch import nn
 from wrnexp.engine.checkpoint import Checkpoints
 from wrnexp.engine.evaluate import Evaluation, evaluate
 from wrnexp.engine.hardware import Hardware
+from wrnexp.engine.memory import out_of_memory
 from wrnexp.engine.meters import Meters, Waiting
 from wrnexp.engine.step import Average, Batch, Recipe, TrainStep
 from wrnexp.errors import TrainingError, UserError
@@ -82,6 +83,7 @@ class Trainer:
     precision: str
     channels_last: bool | None
     compile: bool | None
+    memory_budget: float
     ema: float | None
     test_every: int
 
@@ -99,15 +101,27 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.hardware = Hardware.settle(self.device, self.precision, self.channels_last, self.compile)
-        self.step = TrainStep(self.model, self.recipe, lambda model: self.average(model, self.ema), self.hardware)
+        self.step = TrainStep(
+            self.model, self.recipe, lambda model: self.average(model, self.ema), self.hardware, self.memory_budget
+        )
 
     def fit(self) -> Outcome:
         """Train from the last checkpoint, or from the start, to the last epoch.
 
         Raises:
             UserError: the checkpoint is not of this model.
-            TrainingError: the loss is not finite.
+            TrainingError: the loss is not finite, or memory ran out.
         """
+        try:
+            return self._fit()
+        except (RuntimeError, MemoryError) as error:
+            told = out_of_memory(error, self.memory_budget)
+            if told is None:
+                raise
+        # Not in the handler: as its context the error would hold on to what its frames hold, all the activations.
+        raise TrainingError(told)
+
+    def _fit(self) -> Outcome:
         self._resume()
         self.hardware.reset_peak_memory()
         test = None

@@ -30,3 +30,11 @@ def scaled_mask(values: Tensor, p: float) -> Tensor:
     bits = words.view(torch.int16)[: mask.numel()]
     torch.ge(bits, dropped - LEVELS // 2, out=mask.as_strided(bits.shape, (1,)))  # flat: fast, channels last or not
     return mask.mul_(LEVELS / (LEVELS - dropped))
+
+
+def mask_size(device: torch.device) -> float:
+    """Return how many elements the mask that eager mode keeps is worth for each value: a whole one on a CPU.
+
+    Elsewhere it is a byte, counted here as a quarter of an element; it is half of one in bfloat16.
+    """
+    return 1.0 if device.type == "cpu" else 0.25

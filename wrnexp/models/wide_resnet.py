@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wrnexp.errors import UserError
-from wrnexp.models.dropout import Dropout
+from wrnexp.models.dropout import Dropout, mask_size
+from wrnexp.models.recompute import Kept, Sizes, choose, rebuilt
 
 STEM_CHANNELS = 16
 VALID_DEPTHS = "6n + 4 layers, n blocks a group: 10, 16, 22, 28, 34, 40, ..."
@@ -29,14 +30,46 @@ class Block(nn.Module):
         self.conv2 = conv3x3(outputs, outputs)
         self.reshapes = inputs != outputs or stride != 1
         self.projection = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if self.reshapes else nn.Identity()
+        self.kept = Kept.ALL
 
     def forward(self, images: Tensor) -> Tensor:
         """Map `[N, inputs, H, W]` to `[N, outputs, H / stride, W / stride]`."""
-        active = F.relu(self.norm1(images), inplace=True)
-        hidden = F.relu(self.norm2(self.conv1(active)), inplace=True)
-        residual: Tensor = self.conv2(self.dropout(hidden))
-        residual += self.projection(active if self.reshapes else images)
+        if self.kept is Kept.INPUT:
+            return rebuilt(self, self._halves, images)
+        return self._halves(images)
+
+    def _halves(self, images: Tensor) -> Tensor:
+        if self.kept is Kept.ALL:
+            hidden, shortcut = self._first(images)
+            residual = self._second(hidden)
+        else:
+            hidden, shortcut = rebuilt(self, self._first, images)
+            residual = rebuilt(self, self._second, hidden)
+        residual += shortcut
         return residual
+
+    def _first(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        active = F.relu(self.norm1(images), inplace=True)
+        shortcut = self.projection(active if self.reshapes else images)
+        return self.conv1(active), shortcut  # the large convolution last: it does not run again
+
+    def _second(self, hidden: Tensor) -> Tensor:
+        active = F.relu(self.norm2(hidden), inplace=True)
+        residual: Tensor = self.conv2(self.dropout(active))
+        return residual
+
+    def sizes(self, area: float, mask: float) -> Sizes:
+        """Return what the block keeps of an image: elements, where its input has `area` pixels, by each choice.
+
+        Args:
+            area: pixels of a channel of the input, in any unit.
+            mask: elements that dropout's mask is worth for each value that it masks.
+        """
+        entry, hidden = self.norm1.num_features * area, self.norm2.num_features * area / self.conv1.stride[0] ** 2
+        dropped = (mask + 1) * hidden if self.dropout.p else 0.0  # mask and product
+        weights = self.conv1.weight.numel() + sum(weight.numel() for weight in self.projection.parameters())
+        again = weights * area / self.conv1.stride[0] ** 2
+        return Sizes(2 * entry + 2 * hidden + dropped, entry + hidden, entry, multiply_adds=again)
 
 
 class WideResNet(nn.Module):
@@ -66,12 +99,50 @@ class WideResNet(nn.Module):
         self.group3 = _group(blocks, half, quarter, 2, dropout)
         self.norm = nn.BatchNorm2d(quarter)
         self.classifier = nn.Linear(quarter, num_classes)
+        self.kept = Kept.ALL
         self.apply(_initialise)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits `[N, num_classes]` of normalised images `[N, 3, H, W]`; H and W are multiples of 4."""
         hidden = self.stem_dropout(self.stem(images))
         hidden = self.group3(self.group2(self.group1(hidden)))
+        return self._head(hidden) if self.kept is Kept.ALL else rebuilt(self, self._head, hidden)
+
+    def keep(self, share: float) -> float:
+        """Keep at most `share` of the activations for the backward pass and recompute the others in it, exactly.
+
+        Below 1 batch norms, ReLUs and dropout are recomputed: every convolution's output is kept, nothing else. That is
+        half of the activations without dropout, a third with it (of its mask, in float, on a CPU), and costs no
+        convolution but the 1x1 ones. Where that is above `share`, first convolutions of blocks are recomputed too, the
+        cheapest for what they free first. The least is the input of each block.
+
+        Args:
+            share: 0 < share <= 1; 1 keeps all and computes nothing twice.
+
+        Returns:
+            The share that is kept, counted from shapes, without batch norm's figures a channel; above `share` where
+            that cannot be reached.
+        """
+        parts = self._parts()
+        chosen, kept = choose(list(parts.values()), share)
+        for part, what in zip(parts, chosen, strict=True):
+            part.kept = what
+        return kept
+
+    def _parts(self) -> dict["Block | WideResNet", Sizes]:
+        """Return what each block, and the rest as one more part, keep by each choice; areas in the stem's pixels."""
+        parts: dict[Block | WideResNet, Sizes] = {}
+        mask = mask_size(self.classifier.weight.device)
+        area = 1.0
+        for block in (*self.group1, *self.group2, *self.group3):
+            assert isinstance(block, Block)
+            parts[block] = block.sizes(area, mask)
+            area /= block.conv1.stride[0] ** 2
+        stem = STEM_CHANNELS * mask if self.stem_dropout.p else 0.0
+        head = self.norm.num_features * area
+        return parts | {self: Sizes(stem + 2 * head, stem + head, stem + head, multiply_adds=0)}
+
+    def _head(self, hidden: Tensor) -> Tensor:
         features = F.relu(self.norm(hidden), inplace=True).mean((2, 3))
         logits: Tensor = self.classifier(features)
         return logits

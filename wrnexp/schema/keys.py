@@ -184,6 +184,7 @@ class Trainer(Keys):
     precision: Literal["auto", "fp32", "bf16"] = Field(description="auto, fp32 or bf16")
     channels_last: Choice
     compile: Choice
+    memory_budget: float = Field(gt=0, le=1, description="a number x with 0 < x <= 1")
     ema: float | None = Field(gt=0, lt=1, description="a number x with 0 < x < 1, or null for no average")
     test_every: Size
 

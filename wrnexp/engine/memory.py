@@ -1,0 +1,146 @@
+"""The activations that a forward pass leaves for the backward pass: how many of them are kept, and their bytes."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch._functorch import config as functorch_config
+from torch.autograd.graph import saved_tensors_hooks
+
+from wrnexp.errors import UserError
+
+Forward = Callable[[Tensor], Tensor]
+
+# What torch says where an allocation fails: CUDA's and mps's allocator, the CPU's on Linux and macOS, on Windows.
+NO_MEMORY = re.compile(r"out of memory|DefaultCPUAllocator|not enough memory", re.IGNORECASE)
+
+
+@runtime_checkable
+class Recomputes(Protocol):
+    """A model that can recompute activations in the backward pass, in eager mode."""
+
+    def keep(self, share: float) -> float:
+        """Keep at most `share` (0 < share <= 1) of the activations from now on, as near as can be.
+
+        Losses, gradients, buffers and the random numbers that follow must stay as with 1, bit for bit.
+
+        Returns:
+            The share that is kept.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Budgeted:
+    """torch.compile's backend `name` with a memory budget, in force while it compiles and at no other time.
+
+    The budget is torch's `activation_memory_budget`: the partitioner keeps at most that share of what it would keep by
+    itself, and recomputes the rest. It does nothing where the activations are smaller than the weights, at batches of
+    less than about a dozen images. Graphs are cached by backend, so nets that differ in the budget only share none.
+    """
+
+    budget: float
+    name: str = "inductor"
+
+    def __call__(
+        self, graph: torch.fx.GraphModule, inputs: list[Tensor], mode: str = "default", **options: Any
+    ) -> Callable[..., Any]:
+        """Compile a graph; `mode` is torch.compile's, which hands it on to a backend that it does not know."""
+        if mode != "default":
+            from torch._inductor import list_mode_options  # a second to import
+
+            options["config_patches"] = list_mode_options(mode)
+        with functorch_config.patch(activation_memory_budget=self.budget):
+            compiled: Callable[..., Any] = torch._dynamo.lookup_backend(self.name)(graph, inputs, **options)
+        return compiled
+
+
+def budgeted(model: nn.Module, budget: float, *, compile: bool) -> Forward:
+    """Return the forward pass of `model` that keeps at most a share of the activations for the backward pass.
+
+    Args:
+        model: on its device.
+        budget: 0 < budget <= 1; 1 is the model's own forward pass, with nothing in between.
+        compile: run it through torch.compile, which then decides what is recomputed.
+
+    Raises:
+        UserError: the model runs uncompiled and cannot recompute.
+    """
+    if budget == 1:
+        return torch.compile(model) if compile else model
+    if compile:
+        return torch.compile(model, backend=Budgeted(budget))
+    if not isinstance(model, Recomputes):
+        raise UserError(
+            f"trainer.memory_budget={budget:g}: {type(model).__name__} has no method keep(share), so nothing of it can "
+            "be recomputed uncompiled; use trainer.compile=true or trainer.memory_budget=1, or give it that method "
+            "(docs/extending.md)"
+        )
+    model.keep(budget)
+    return model
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Bytes that one forward pass keeps for the backward pass, each storage counted once and whole.
+
+    Attributes:
+        activations: what grows with the batch, without the images themselves (a copy of them in autocast's precision
+            counts).
+        weights: what has the shape of a parameter, transposed or not: copies of weights in autocast's precision, batch
+            norm's means and variances. The parameters and buffers themselves count nowhere, they are there anyway.
+    """
+
+    activations: int
+    weights: int
+
+
+def saved_for_backward(model: nn.Module, forward: Forward, images: Tensor) -> Saved:
+    """Run `forward` once and count what the graph behind its result holds.
+
+    What a recomputation holds for a moment in the backward pass is not in it: for that see `Hardware.peak_memory`.
+
+    Args:
+        model: whose parameters and buffers are left out; in train mode its running statistics change.
+        forward: the model's forward pass, for instance of `budgeted`.
+        images: float [N, 3, H, W] on the model's device, normalised.
+    """
+    present = {_address(tensor) for tensor in (*model.parameters(), *model.buffers(), images)}
+    shapes = {tuple(sorted(parameter.shape)) for parameter in model.parameters()}
+    found: dict[int, tuple[bool, int]] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        address = _address(tensor)
+        if address not in present:
+            found[address] = (tuple(sorted(tensor.shape)) in shapes, tensor.untyped_storage().nbytes())
+        return tensor
+
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        result = forward(images)  # held until all is counted, so that no address comes twice
+    sums = [sum(size for of_weights, size in found.values() if of_weights is kind) for kind in (False, True)]
+    del result
+    return Saved(*sums)
+
+
+def _address(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def out_of_memory(error: Exception, budget: float) -> str | None:
+    """Return what to tell the user where `error` says that memory ran out, else None.
+
+    Args:
+        error: what training ended with.
+        budget: the share of activations that was kept.
+    """
+    if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not NO_MEMORY.search(str(error)):
+        return None
+    lines = str(error).splitlines() or [type(error).__name__]
+    return (
+        f"out of memory ({lines[0]}): lower trainer.memory_budget, now {budget:g} (0.8 keeps half of the activations "
+        "or less, and the run goes on from its last checkpoint), or lower loader.batch_size and raise optim.accumulate "
+        "by the same factor, which keeps the effective batch (another run, from the start)"
+    )
