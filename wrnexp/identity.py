@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-# Keys that cannot change a result: where things lie, how they are watched and named, how many processes load.
+# Keys that cannot change a result: where things lie, how they are watched and named, how many processes load, how the
+# same kernels are started.
 WITHOUT_EFFECT = (
     "name",
     "label",
@@ -16,6 +17,7 @@ WITHOUT_EFFECT = (
     "loader.prefetch_factor",
     "loader.persistent_workers",
     "loader.pin_memory",
+    "trainer.cuda_graphs",
 )
 
 # Data sets whose images are the same wherever they lie; of any other the place says which images they are.

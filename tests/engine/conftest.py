@@ -107,6 +107,7 @@ def trainer(
             "precision": "fp32",
             "channels_last": False,
             "compile": False,
+            "cuda_graphs": None,
             "ema": None,
             "test_every": 1,
             "model": WideResNet(10, 1, changes.pop("dropout", 0.0), 0.0, num_classes=CLASSES),

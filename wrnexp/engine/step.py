@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from wrnexp.engine.compiling import compiled
 from wrnexp.engine.hardware import Hardware
 from wrnexp.engine.meters import Meters
 
@@ -77,25 +78,52 @@ class TrainStep:
         self.recipe = recipe
         self.model = hardware.place(model)
         self.average = average(self.model)
-        self._forward = torch.compile(self.model) if hardware.compile else self.model
+        graphs = hardware.cuda_graphs
+        self._forward = compiled(self.model, cuda_graphs=graphs) if hardware.compile else self.model
+        self._parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self._optimizer = recipe.optimizer(self.model)
         self._limit = recipe.clip_norm or math.inf
+        self._clear_gradients()
 
     def __call__(self, micro_batches: Iterable[Batch], images: int, rate: float, meters: Meters) -> None:
         """Take a step at `rate` on the mean gradient of the `images` images of `micro_batches`; reads nothing back."""
         for batch in micro_batches:
             inputs, targets = self.hardware.batch(*batch)
+            if self.hardware.cuda_graphs:
+                torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             with self.hardware.autocast():
                 logits = self._forward(inputs)
             loss = self.recipe.loss(logits, targets)
             (loss / images).backward()  # type: ignore[no-untyped-call]
             meters.add_loss(loss, len(targets))
-        meters.add_step(nn.utils.clip_grad_norm_(self.model.parameters(), self._limit), self._limit)
+        meters.add_step(self._clip(), self._limit)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        self._clear_gradients()
         self.average.update(self.model)
+
+    def _clip(self) -> Tensor:
+        """Clip the gradients where there is a limit; return their global norm before that."""
+        norm = nn.utils.get_total_norm(parameter.grad for parameter in self._parameters if parameter.grad is not None)
+        if self._limit < math.inf:
+            nn.utils.clip_grads_with_norm_(self._parameters, self._limit, norm)
+        return norm
+
+    def _clear_gradients(self) -> None:
+        """Drop the gradients, or zero them where CUDA graphs are replayed.
+
+        A graph writes its gradients to the same memory every time. Without gradients of our own to add to, autograd
+        would keep that memory as `grad`, and the next micro-batch of a step would overwrite the sum so far
+        (pytorch issue 169545).
+        """
+        if not self.hardware.cuda_graphs:
+            self._optimizer.zero_grad(set_to_none=True)
+            return
+        for parameter in self._parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        self._optimizer.zero_grad(set_to_none=False)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the step changes."""

@@ -13,7 +13,7 @@ from torch import nn
 from wrnexp.engine.checkpoint import Checkpoints
 from wrnexp.engine.evaluate import Evaluation, evaluate
 from wrnexp.engine.hardware import Hardware
-from wrnexp.engine.meters import Meters, Waiting
+from wrnexp.engine.meters import Meters, Waiting, clock
 from wrnexp.engine.step import Average, Batch, Recipe, TrainStep
 from wrnexp.errors import TrainingError, UserError
 from wrnexp.seeding import derive
@@ -82,6 +82,7 @@ class Trainer:
     precision: str
     channels_last: bool | None
     compile: bool | None
+    cuda_graphs: bool | None
     ema: float | None
     test_every: int
 
@@ -93,12 +94,16 @@ class Trainer:
     checkpoints: Checkpoints
     watcher: Watcher
     seed: int
+    macs_per_image: int | None = None  # multiply-adds of a forward pass
 
     rows: list[Row] = field(default_factory=list, init=False)
     test_looks: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self.hardware = Hardware.settle(self.device, self.precision, self.channels_last, self.compile)
+        flop = 6 * self.macs_per_image * self.batches.plan[0][0] if self.macs_per_image else None
+        self.hardware = Hardware.settle(
+            self.device, self.precision, self.channels_last, self.compile, self.cuda_graphs, flop
+        )
         self.step = TrainStep(self.model, self.recipe, lambda model: self.average(model, self.ema), self.hardware)
 
     def fit(self) -> Outcome:
@@ -108,6 +113,10 @@ class Trainer:
             UserError: the checkpoint is not of this model.
             TrainingError: the loss is not finite.
         """
+        with self.hardware.settings():
+            return self._fit()
+
+    def _fit(self) -> Outcome:
         self._resume()
         self.hardware.reset_peak_memory()
         test = None
@@ -123,7 +132,7 @@ class Trainer:
         self.step.model.train()
         meters = Meters(self.hardware.device)
         start = time.perf_counter()
-        batches = Waiting(self.batches.epoch(epoch))
+        batches = Waiting(self.batches.epoch(epoch), clock(self.hardware.device))
         rate = 0.0
         for index, sizes in enumerate(self.batches.plan):
             rate = self._rate(epoch, index)

@@ -178,6 +178,7 @@ class Trainer(Keys):
     precision: Literal["auto", "fp32", "bf16"] = Field(description="auto, fp32 or bf16")
     channels_last: Choice
     compile: Choice
+    cuda_graphs: Choice
     ema: float | None = Field(gt=0, lt=1, description="a number x with 0 < x < 1, or null for no average")
     test_every: Size
 

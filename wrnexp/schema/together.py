@@ -18,9 +18,15 @@ def _resize(name: str | None, resize: bool | None) -> Iterator[str]:
         yield f"data.resize=true is for data=folder; the images of {name} are 32x32 already"
 
 
+def _graphs(cuda_graphs: bool | None, compile: bool | None) -> Iterator[str]:
+    if cuda_graphs and compile is False:
+        yield "trainer.cuda_graphs=true needs trainer.compile, which is false: set it to null or true"
+
+
 # Each check with the keys that it takes; it is asked only where each of them is right on its own.
 TOGETHER: list[tuple[tuple[str, ...], Callable[..., Iterator[str]]]] = [
     (("optim.nesterov", "optim.momentum"), _nesterov),
     (("data.name", "data.root"), _root),
     (("data.name", "data.resize"), _resize),
+    (("trainer.cuda_graphs", "trainer.compile"), _graphs),
 ]
