@@ -24,7 +24,7 @@ class Dropout(nn.Dropout):
 
 def scaled_mask(values: Tensor, p: float) -> Tensor:
     """Return a tensor like `values`: 0 with probability `p`, else 1 / (1 - p), drawn from torch's global generator."""
-    dropped = min(round(p * LEVELS), LEVELS - 1)
+    dropped = min(max(round(p * LEVELS), 1), LEVELS - 1)
     words = torch.empty(-(-values.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
     bits = words.view(torch.int16)[: values.numel()]
     scale = torch.tensor(LEVELS / (LEVELS - dropped), dtype=values.dtype)
