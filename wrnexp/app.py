@@ -29,7 +29,7 @@ from wrnexp.report.curves import plot_run
 from wrnexp.schema import check
 from wrnexp.seeding import derive
 from wrnexp.tracking import Journal, Plan, Sink
-from wrnexp.tracking.console import summary
+from wrnexp.tracking.console import print_summary
 
 EVAL_BATCH = 500
 
@@ -71,8 +71,10 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path) -> None:
     )
     torch.manual_seed(derive(cfg.seed, "weights"))
     model = _make(cfg.model)(num_classes=len(data.classes))
+    record.cost.macs_per_image = multiply_adds(model, data.image_size)
     trainer: Trainer = _make(cfg.trainer)(
         model=model,
+        macs_per_image=record.cost.macs_per_image,
         recipe=recipe,
         batches=loader,
         splits=_splits(data),
@@ -146,8 +148,7 @@ def _describe(record: Record, data: Dataset, model: torch.nn.Module, trainer: Tr
         test=len(data.test),
     )
     record.cost.parameters = sum(parameter.numel() for parameter in model.parameters())
-    record.cost.macs_per_image = multiply_adds(model, data.image_size)
-    record.provenance |= {"device": trainer.hardware.name, "precision": trainer.hardware.precision}
+    record.provenance |= trainer.hardware.described()
 
 
 def _finish(journal: Journal, outcome: Outcome, trainer: Trainer) -> None:
@@ -166,7 +167,7 @@ def _completed(folder: Path) -> Record | None:
         return None
     terminal = Terminal(highlight=False)
     terminal.print(f"complete already, {len(read_metrics(folder))} epochs: {folder} (rerun=true runs it anew)")
-    terminal.print(summary(record))
+    print_summary(terminal, record)
     return record
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -62,12 +62,13 @@ class Hardware:
         """
         found = _device(device)
         compiles = found.type == "cuda" if compile is None else compile
+        graphs = _graphs(found, cuda_graphs, micro_batch_flop)
         return cls(
             device=found,
             bf16=_fast_bf16(found) if precision == "auto" else precision == "bf16",
             channels_last=found.type in ("cpu", "cuda") if channels_last is None else channels_last,
             compile=compiles,
-            cuda_graphs=compiles and _graphs(found, cuda_graphs, micro_batch_flop),
+            cuda_graphs=compiles and graphs,
         )
 
     @property
@@ -86,6 +87,19 @@ class Hardware:
     def peak_flops(self) -> float | None:
         """The FLOP/s that a matrix product can reach here in this precision; None where that is not known."""
         return peak_flops(self.name, bf16=self.bf16) if self.device.type == "cuda" else None
+
+    def described(self) -> dict[str, Any]:
+        """Return what a run's record tells of where and how it was computed."""
+        return {
+            "device": self.name,
+            "device_type": self.device.type,
+            "precision": self.precision,
+            "channels_last": self.channels_last,
+            "compile": self.compile,
+            "cuda_graphs": self.cuda_graphs,
+            "peak_flops": self.peak_flops,
+            "slower_choices": self.slower_choices(),
+        }
 
     def slower_choices(self) -> list[str]:
         """Return the trainer's keys that were set to what is slower here, each with the value that is faster."""

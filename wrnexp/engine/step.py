@@ -69,6 +69,12 @@ class TrainStep:
         recipe: optimizer, rate, loss, clipping.
         average: makes the average of a model's weights.
         hardware: where and how to compute.
+
+    Attributes:
+        model: the network, on its device.
+        forward: the same, compiled where the hardware says so.
+        optimizer: the recipe's, over the trainable parameters of `model`.
+        average: the average of the weights.
     """
 
     def __init__(
@@ -79,11 +85,11 @@ class TrainStep:
         self.model = hardware.place(model)
         self.average = average(self.model)
         graphs = hardware.cuda_graphs
-        self._forward = compiled(self.model, cuda_graphs=graphs) if hardware.compile else self.model
+        self.forward = compiled(self.model, cuda_graphs=graphs) if hardware.compile else self.model
         self._parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        self._optimizer = recipe.optimizer(self.model)
+        self.optimizer = recipe.optimizer(self.model)
         self._limit = recipe.clip_norm or math.inf
-        self._clear_gradients()
+        self.clear_gradients()
 
     def __call__(self, micro_batches: Iterable[Batch], images: int, rate: float, meters: Meters) -> None:
         """Take a step at `rate` on the mean gradient of the `images` images of `micro_batches`; reads nothing back."""
@@ -92,15 +98,15 @@ class TrainStep:
             if self.hardware.cuda_graphs:
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             with self.hardware.autocast():
-                logits = self._forward(inputs)
+                logits = self.forward(inputs)
             loss = self.recipe.loss(logits, targets)
             (loss / images).backward()  # type: ignore[no-untyped-call]
             meters.add_loss(loss, len(targets))
         meters.add_step(self._clip(), self._limit)
-        for group in self._optimizer.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self._optimizer.step()
-        self._clear_gradients()
+        self.optimizer.step()
+        self.clear_gradients()
         self.average.update(self.model)
 
     def _clip(self) -> Tensor:
@@ -110,7 +116,7 @@ class TrainStep:
             nn.utils.clip_grads_with_norm_(self._parameters, self._limit, norm)
         return norm
 
-    def _clear_gradients(self) -> None:
+    def clear_gradients(self) -> None:
         """Drop the gradients, or zero them where CUDA graphs are replayed.
 
         A graph writes its gradients to the same memory every time. Without gradients of our own to add to, autograd
@@ -118,19 +124,19 @@ class TrainStep:
         (pytorch issue 169545).
         """
         if not self.hardware.cuda_graphs:
-            self._optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad(set_to_none=True)
             return
         for parameter in self._parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        self._optimizer.zero_grad(set_to_none=False)
+        self.optimizer.zero_grad(set_to_none=False)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the step changes."""
         return {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -141,4 +147,4 @@ class TrainStep:
         """
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(state["optimizer"])
