@@ -9,10 +9,22 @@ import wrnexp
 from wrnexp import cli
 from wrnexp.cli.bench import startup
 from wrnexp.errors import UserError
+from wrnexp.records import read_record
 
 ROOT = Path(__file__).parents[2]
 
 
+def test_a_first_step_has_parts_that_come_one_after_the_other(tmp_path: Path) -> None:
+    found = startup._to_first_step(ROOT / "run.py", tmp_path, ["trainer.device=cpu"])
+    assert list(found) == list(startup.PARTS)
+    assert all(seconds > 0 for seconds in found.values())
+    (folder,) = (tmp_path / "outputs" / "base").iterdir()
+    record = read_record(folder)  # of a real run, which ended there
+    assert (record.status, record.cost.steps) == ("failed", 0)
+    assert record.cost.parameters is not None
+
+
+@pytest.mark.slow
 def test_an_answer_and_a_first_step_with_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "startup.json"
