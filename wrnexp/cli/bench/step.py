@@ -38,7 +38,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--batch", type=positive, default=64, help="images in a batch (default: 64)")
     parser.add_argument("--rounds", type=positive, default=5, help="pairs against plain and peak (default: 5)")
     parser.add_argument("--loop-rounds", type=positive, default=20, help="pairs of own and bare loop (default: 20)")
-    parser.add_argument("--steps", type=positive, default=1, help="steps a side in a pair (default: 1)")
+    parser.add_argument("--steps", type=positive, help="steps a side in a pair (default: 1, on a GPU 50)")
     parser.add_argument("--device", default="auto", help="as trainer.device (default: auto)")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="(default: auto)")
     return parser
@@ -48,7 +48,13 @@ def measure(args: argparse.Namespace) -> list[Figure]:
     """Return three figures: against the plain loop, against the matrix peak, own loop against the bare step."""
     import torch
 
-    bench = _Bench(args.model, torch.randn(args.batch, 3, 32, 32), torch.randint(CLASSES, (args.batch,)), args.steps)
+    from wrnexp.engine import Hardware
+
+    images, labels = torch.randn(args.batch, 3, 32, 32), torch.randint(CLASSES, (args.batch,))
+    on_gpu = Hardware.settle(args.device).device.type == "cuda"
+    if on_gpu:  # as the loader has them
+        images, labels = images.pin_memory(), labels.pin_memory()
+    bench = _Bench(args.model, images, labels, args.steps or (50 if on_gpu else 1))
     trainer = bench.trainer(args.device, args.precision)
     hardware = trainer.hardware
     depth, width, *_ = NETS[args.model]
