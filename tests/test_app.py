@@ -48,6 +48,10 @@ def test_a_run_leaves_what_the_contract_lists(tiny: Tiny, finished: Path) -> Non
     assert record.test_looks == 2
     assert set(record.time_to) == {"0.50", "0.60", "0.70", "0.75", "0.80"}
     cost = record.cost
+    assert cost.data_wait is not None
+    assert 0 < cost.data_wait < 1
+    assert cost.verdict is not None
+    assert cost.flops_utilization is None  # no stated peak of a processor
     assert (cost.steps, cost.images) == (2 * 6, 2 * 96)
     assert cost.parameters == sum(value.numel() for value in WideResNet(10, 1, 0.3, 0.0, num_classes=24).parameters())
     assert {"git_commit", "git_dirty", "python", "torch", "device", "started", "finished"} <= set(record.provenance)
@@ -186,4 +190,4 @@ def test_the_average_is_what_is_kept(tiny: Tiny, tmp_path: Path) -> None:
     last = torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)
     kept = load_file(tmp_path / "model.safetensors")
     assert not torch.equal(kept["stem.weight"], last["model"]["stem.weight"])
-    assert torch.equal(kept["stem.weight"], last["average"]["module.stem.weight"])
+    assert torch.equal(kept["stem.weight"], last["average"]["model"]["stem.weight"])

@@ -30,7 +30,7 @@ from wrnexp.report.curves import plot_run
 from wrnexp.schema import check
 from wrnexp.seeding import derive
 from wrnexp.tracking import Journal, Plan, Sink
-from wrnexp.tracking.console import summary
+from wrnexp.tracking.console import print_summary
 
 
 def run(cfg: DictConfig, out_dir: Path, job: Job | None = None) -> Record:
@@ -63,7 +63,7 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path) -> None:
     keep_freed_memory()
     data: Dataset = _make(cfg.data)
     recipe, augment = _make(cfg.optim), _make(cfg.augment)
-    hardware = Hardware.settle(**{key: cfg.trainer[key] for key in ("device", "precision", "channels_last", "compile")})
+    hardware = Hardware.settle(cfg.trainer.device, compile=cfg.trainer.compile)
     loader = _make(cfg.loader)(
         data,
         augment,
@@ -74,8 +74,10 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path) -> None:
     )
     torch.manual_seed(derive(cfg.seed, "weights"))
     model = _make(cfg.model)(num_classes=len(data.classes))
+    record.cost.macs_per_image = multiply_adds(model, data.image_size)
     trainer: Trainer = _make(cfg.trainer)(
         model=model,
+        macs_per_image=record.cost.macs_per_image,
         recipe=recipe,
         batches=loader,
         splits=Splits(loader.evaluation(data.test), None if data.val is None else loader.evaluation(data.val)),
@@ -142,8 +144,7 @@ def _describe(record: Record, data: Dataset, model: torch.nn.Module, trainer: Tr
         test=len(data.test),
     )
     record.cost.parameters = sum(parameter.numel() for parameter in model.parameters())
-    record.cost.macs_per_image = multiply_adds(model, data.image_size)
-    record.provenance |= {"device": trainer.hardware.name, "precision": trainer.hardware.precision}
+    record.provenance |= trainer.hardware.described()
 
 
 def _finish(journal: Journal, outcome: Outcome, trainer: Trainer) -> None:
@@ -162,7 +163,7 @@ def _completed(folder: Path) -> Record | None:
         return None
     terminal = Terminal(highlight=False)
     terminal.print(f"complete already, {len(read_metrics(folder))} epochs: {folder} (rerun=true runs it anew)")
-    terminal.print(summary(record))
+    print_summary(terminal, record)
     return record
 
 

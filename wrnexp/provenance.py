@@ -26,11 +26,18 @@ def collect(source: Path) -> dict[str, Any]:
         **{package.split("-")[0]: _version(package) for package in PACKAGES},
         "platform": platform.platform(),
         "hostname": platform.node(),
-        "cpus": os.cpu_count(),
+        "cpus": usable_cores(),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "started": now(),
         "finished": None,
     }
+
+
+def usable_cores() -> int:
+    """Return how many processor cores this process may use, which may be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def now() -> str:

@@ -29,7 +29,13 @@ class _Part(BaseModel):
 
 
 class Cost(_Part):
-    """What the run cost. Seconds are of training alone, without evaluation or checkpoints."""
+    """What the run cost. Seconds are of training alone, without evaluation or checkpoints.
+
+    `train_seconds` is all of it, the start of workers and compilation included; `images_per_second` is the median
+    epoch's, which these do not touch. `data_wait` is the share of `train_seconds` spent waiting for data, 0..1;
+    `flops_utilization` that of the device's stated matrix peak, 0..1, null where the peak is not known; `verdict` says
+    what bounded the run.
+    """
 
     parameters: int | None = None
     macs_per_image: int | None = None
@@ -39,6 +45,8 @@ class Cost(_Part):
     images_per_second: float | None = None
     peak_memory_bytes: int | None = None
     flops_utilization: float | None = None
+    data_wait: float | None = None
+    verdict: str | None = None
 
 
 class DataInfo(_Part):

@@ -216,10 +216,3 @@ def test_a_cache_in_the_place_of_a_file(source: Counted, cache: Path) -> None:
     cache.write_text("")
     with pytest.raises(UserError, match=r"cannot be written .*; WRNEXP_CACHE names another"):
         store.obtain("own", source, accept)
-
-
-def test_the_cache_is_the_users_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WRNEXP_CACHE", "~/somewhere")
-    assert store.cache_folder() == Path.home() / "somewhere"
-    monkeypatch.delenv("WRNEXP_CACHE")
-    assert store.cache_folder().name == "wrnexp"

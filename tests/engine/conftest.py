@@ -108,6 +108,7 @@ def trainer(
             "channels_last": False,
             "compile": False,
             "memory_budget": 1.0,
+            "cuda_graphs": None,
             "ema": None,
             "test_every": 1,
             "model": WideResNet(10, 1, changes.pop("dropout", 0.0), 0.0, num_classes=CLASSES),

@@ -57,6 +57,39 @@ def test_peak_memory_sees_a_large_tensor_and_starts_again() -> None:
     assert again < after
 
 
+def test_a_gpus_settings_hold_inside_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wrnexp.engine.hardware._device", torch.device)
+    cudnn = torch.backends.cudnn
+    before = (cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32)
+    with Hardware.settle("cuda", "fp32", compile=False).settings():
+        assert (cudnn.enabled, cudnn.benchmark, cudnn.allow_tf32) == (True, True, False)
+        assert not torch.backends.cuda.matmul.allow_tf32
+    assert (cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32) == before
+
+
+def test_a_cpus_settings_are_torchs() -> None:
+    before = torch.backends.cudnn.benchmark
+    with Hardware.settle("cpu").settings():
+        assert torch.backends.cudnn.benchmark is before
+
+
+def test_choices_that_are_slower_are_named() -> None:
+    assert Hardware.settle("cpu").slower_choices() == []
+    slow = Hardware.settle("cpu", channels_last=False, compile=True).slower_choices()
+    assert slow == ["trainer.channels_last=null", "trainer.compile=null"]
+
+
+def test_what_the_record_tells() -> None:
+    told = Hardware.settle("cpu", "fp32").described()
+    assert (told["device_type"], told["precision"], told["compile"], told["cuda_graphs"]) == (
+        "cpu",
+        "fp32",
+        False,
+        False,
+    )
+    assert told["peak_flops"] is None
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_a_gpu_computes_what_the_cpu_does() -> None:

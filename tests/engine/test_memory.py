@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from wrnexp.models import WideResNet
 from wrnexp.optim import averaged
 
 Make = Callable[..., Any]
+EAGER = Hardware.settle("cpu", "fp32", compile=False)
 
 # torch 2.11 uses, on importing its compiler, what it warns of itself.
 OLD_WORDS = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
@@ -45,7 +47,7 @@ def test_light_keeps_half_of_its_activations_at_budget_08(bf16: bool, dropout: f
     found = {}
     for budget in (1.0, 0.8, 0.25, 0.01):
         model = WideResNet(16, 8, dropout, dropout and 0.1, num_classes=100)
-        forward = budgeted(model, budget, compile=False)
+        forward = budgeted(model, budget, EAGER)
         with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
             found[budget] = saved_for_backward(model, forward, images).activations
         told = model.keep(budget)
@@ -77,7 +79,7 @@ def training(budget: float, recipe: Make, steps: int = 3) -> tuple[list[float], 
     momentum = {
         f"momentum {index}": one["momentum_buffer"] for index, one in step.state_dict()["optimizer"]["state"].items()
     }
-    average = {f"average {name}": value for name, value in step.state_dict()["average"].items()}
+    average = {f"average {name}": value for name, value in step.average.model.state_dict().items()}
     return losses, {**model.state_dict(), **momentum, **average, "generator": torch.get_rng_state()}
 
 
@@ -93,7 +95,7 @@ def test_every_loss_and_all_that_training_leaves_is_the_same_bit_for_bit(recipe:
 
 def test_budget_1_is_the_model_itself() -> None:
     model = nn.Linear(2, 2)
-    assert budgeted(model, 1.0, compile=False) is model
+    assert budgeted(model, 1.0, EAGER) is model
 
 
 def test_a_model_that_cannot_recompute_is_told_what_to_do(trainer: Make) -> None:
@@ -136,7 +138,7 @@ def test_the_budget_is_in_force_while_a_graph_is_compiled(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(torch._dynamo, "lookup_backend", lambda name: compiler)
     model = nn.Linear(3, 2)
-    forward = budgeted(model, 0.3, compile=True)
+    forward = budgeted(model, 0.3, replace(EAGER, compile=True))
     torch.testing.assert_close(forward(torch.ones(2, 3)), model(torch.ones(2, 3)))
     with pytest.raises(Exception, match="cannot"):
         forward(torch.ones(3, requires_grad=True))  # another graph

@@ -83,6 +83,18 @@ def test_a_terminal_gets_bars_with_speed_and_time_left() -> None:
     assert "\x1b" in text
 
 
+def test_the_summary_ends_with_one_line_on_what_bounded_the_run() -> None:
+    text = (
+        "waited for data 38% of the training time: raise loader.workers (2 now, 16 cores here), or use loader=resident"
+    )
+    made, file = console("lines", terminal=False)
+    made.finish(record(status="completed", cost={"verdict": text, "data_wait": 0.38, "flops_utilization": 0.31}))
+    lines = file.getvalue().splitlines()
+    assert lines[-1] == text  # in one piece, though longer than the terminal is wide
+    assert any("waiting for data" in line and "38.0% of the training time" in line for line in lines)
+    assert any("of the matrix peak" in line and "31.0%" in line for line in lines)
+
+
 def test_the_summary_leaves_out_what_was_not_measured() -> None:
     measured = record(metrics={"test_accuracy": 0.5, "val_accuracy": None}, time_to={"0.50": 12.0, "0.60": None})
     text = printed(summary(measured))

@@ -6,11 +6,19 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from wrnexp import provenance
+from wrnexp.caches import cache_folder
+
+if TYPE_CHECKING:
+    from wrnexp.engine import Hardware
+
+# Floating-point operations of one image, forward and backward, 6 a multiply-add.
+TRAIN_FLOP = {"WRN-16-8": 9.29e9, "WRN-28-10": 31.5e9}
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -54,8 +62,32 @@ def _packages() -> list[Finding]:
         (True, "torch", f"{versions['torch']}, torchvision {versions['torchvision']}"),
         (True, "device", f"{hardware.device} ({hardware.name})"),
         (True, "a run uses", ", ".join(kinds)),
-        (True, "cores", str(os.cpu_count())),
+        (True, "CUDA graphs", _graphs(hardware)),
+        (True, "compiled kernels", _kernels(hardware)),
+        (True, "matrix peak", _peak(hardware)),
+        (True, "cores", f"{provenance.usable_cores()} for this process, of {os.cpu_count()}"),
     ]
+
+
+def _graphs(hardware: "Hardware") -> str:
+    from wrnexp.engine.compiling import LAUNCH_BOUND_FLOP
+
+    if hardware.device.type != "cuda":
+        return f"none: {hardware.device.type} has none (trainer.cuda_graphs)"
+    images = ", ".join(f"{name} below {LAUNCH_BOUND_FLOP / flop:,.0f}" for name, flop in TRAIN_FLOP.items())
+    return f"where a micro-batch is small, in images: {images}; trainer.cuda_graphs=true or false overrides"
+
+
+def _kernels(hardware: "Hardware") -> str:
+    if not hardware.compile:
+        return "none: eager is faster here (trainer.compile)"
+    return f"kept in {os.environ.get('TORCHINDUCTOR_CACHE_DIR') or cache_folder() / 'kernels'}"
+
+
+def _peak(hardware: "Hardware") -> str:
+    if (peak := hardware.peak_flops) is None:
+        return "not known for this device: records have no flops_utilization (wrnexp bench step measures it)"
+    return f"{peak / 1e12:,.0f} TFLOP/s in {hardware.precision}, as its maker states it"
 
 
 def _disk(folder: Path) -> Finding:

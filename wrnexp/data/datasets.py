@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from wrnexp.caches import cache_folder
 from wrnexp.data import store
 from wrnexp.data.archive import PackedArchive
 from wrnexp.data.cifar import CIFARS, Cifar
@@ -99,7 +100,7 @@ def _without_source(cifar: Cifar, root: str | None, *, online: bool) -> Stored:
 
 def _download(cifar: Cifar, root: str | None) -> Stored:
     """Download the official archive into `root`, or into the cache, where only its stored form is kept."""
-    folder = Path(root).expanduser() if root is not None else store.cache_folder() / "downloads"
+    folder = Path(root).expanduser() if root is not None else cache_folder() / "downloads"
     packed = PackedArchive(folder / cifar.layout.file, cifar.layout, cifar.classes)
     by_hand = (
         f"Without a network: fetch {cifar.layout.file} elsewhere, then `wrnexp data import PATH --name {cifar.name}` "

@@ -9,7 +9,6 @@ A stored folder is written beside and renamed: a reader sees it whole or not at 
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
+from wrnexp.caches import cache_folder
 from wrnexp.data.canonical import canonical_order, content_digest, image_hashes
 from wrnexp.data.content import SPLITS, Content, Split, SplitName
 from wrnexp.data.images import ImageSet
@@ -71,14 +71,6 @@ class Stored:
             in_order = bool((canonical_order(images.labels, hashes) == images.indices).all())
             if content_digest(hashes) != self.digest[split] or not in_order:
                 raise UserError(f"the stored {split} split is damaged; remove {self.folder}, then it is made anew")
-
-
-def cache_folder() -> Path:
-    """Return the folder of all caches: `WRNEXP_CACHE` where it is set, else the user's cache folder."""
-    from platformdirs import user_cache_path
-
-    named = os.environ.get("WRNEXP_CACHE")
-    return Path(named).expanduser() if named else user_cache_path("wrnexp")
 
 
 @contextmanager

@@ -1,17 +1,22 @@
 """The device and the arithmetic of a run, settled once: what was `auto` or null becomes what is faster there."""
 
 import re
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from wrnexp.engine.compiling import kernels_kept, launch_bound
+from wrnexp.engine.peaks import peak_flops
 from wrnexp.errors import UserError
 
 M = TypeVar("M", bound=nn.Module)
+
+_cudnn: Callable[..., AbstractContextManager[None]] = torch.backends.cudnn.flags
 
 
 @dataclass(frozen=True)
@@ -23,12 +28,14 @@ class Hardware:
         bf16: compute convolutions and matrix products in bfloat16 under autocast; weights stay float32.
         channels_last: keep images and convolution weights in NHWC order.
         compile: run the model through torch.compile.
+        cuda_graphs: replay the compiled kernels of a micro-batch as CUDA graphs.
     """
 
     device: torch.device
     bf16: bool
     channels_last: bool
     compile: bool
+    cuda_graphs: bool = False
 
     @classmethod
     def settle(
@@ -37,18 +44,31 @@ class Hardware:
         precision: str = "auto",
         channels_last: bool | None = None,
         compile: bool | None = None,
+        cuda_graphs: bool | None = None,
+        micro_batch_flop: float | None = None,
     ) -> "Hardware":
         """Return the hardware that the trainer's keys ask for.
 
+        Args:
+            device: `auto`, `cpu`, `cuda`, `cuda:<index>` or `mps`.
+            precision: `fp32`, `bf16`, or `auto`: bf16 where it is faster.
+            channels_last: None is what is faster on the device, as for the two after it.
+            compile: measured on CPUs, where eager is faster (docs/performance.md).
+            cuda_graphs: None is `compiling.launch_bound` of the micro-batch.
+            micro_batch_flop: floating-point operations of a micro-batch, forward and backward; None is unknown.
+
         Raises:
-            UserError: the device is not there.
+            UserError: the device is not there, or has no CUDA graphs.
         """
         found = _device(device)
+        compiles = found.type == "cuda" if compile is None else compile
+        graphs = _graphs(found, cuda_graphs, micro_batch_flop)
         return cls(
             device=found,
             bf16=_fast_bf16(found) if precision == "auto" else precision == "bf16",
             channels_last=found.type in ("cpu", "cuda") if channels_last is None else channels_last,
-            compile=found.type == "cuda" if compile is None else compile,
+            compile=compiles,
+            cuda_graphs=compiles and graphs,
         )
 
     @property
@@ -62,6 +82,49 @@ class Hardware:
     def precision(self) -> str:
         """`bf16` or `fp32`."""
         return "bf16" if self.bf16 else "fp32"
+
+    @property
+    def peak_flops(self) -> float | None:
+        """The FLOP/s that a matrix product can reach here in this precision; None where that is not known."""
+        return peak_flops(self.name, bf16=self.bf16) if self.device.type == "cuda" else None
+
+    def described(self) -> dict[str, Any]:
+        """Return what a run's record tells of where and how it was computed."""
+        return {
+            "device": self.name,
+            "device_type": self.device.type,
+            "precision": self.precision,
+            "channels_last": self.channels_last,
+            "compile": self.compile,
+            "cuda_graphs": self.cuda_graphs,
+            "peak_flops": self.peak_flops,
+            "slower_choices": self.slower_choices(),
+        }
+
+    def slower_choices(self) -> list[str]:
+        """Return the trainer's keys that were set to what is slower here, each with the value that is faster."""
+        best = Hardware.settle(str(self.device))
+        keys = {
+            "trainer.precision=auto": best.bf16 and not self.bf16,
+            "trainer.channels_last=null": best.channels_last != self.channels_last,
+            "trainer.compile=null": best.compile != self.compile,
+        }
+        return [key for key, slower in keys.items() if slower]
+
+    @contextmanager
+    def settings(self) -> Iterator[None]:
+        """Hold torch's global settings as training wants them, and put them back.
+
+        On a GPU cuDNN tries its algorithms for each new shape of a convolution, and float32 is float32: torch's default
+        lets convolutions round their inputs to TF32. Compiled kernels are kept on disk.
+        """
+        with ExitStack() as stack:
+            if self.device.type == "cuda":
+                deterministic = torch.backends.cudnn.deterministic
+                stack.enter_context(_cudnn(enabled=True, benchmark=True, deterministic=deterministic, allow_tf32=False))
+            if self.compile:
+                stack.enter_context(kernels_kept())
+            yield
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which forward passes run."""
@@ -119,6 +182,16 @@ def _device(name: str) -> torch.device:
             f"trainer.device={name}: torch sees {torch.cuda.device_count()} CUDA devices here; use trainer.device=auto"
         )
     return device
+
+
+def _graphs(device: torch.device, asked: bool | None, micro_batch_flop: float | None) -> bool:
+    if asked and device.type != "cuda":
+        raise UserError(
+            f"trainer.cuda_graphs=true: the device is {device}, which has none; use trainer.cuda_graphs=null"
+        )
+    if asked is None:
+        return device.type == "cuda" and micro_batch_flop is not None and launch_bound(micro_batch_flop)
+    return asked
 
 
 def _fast_bf16(device: torch.device) -> bool:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch._functorch import config as functorch_config
 from torch.autograd.graph import saved_tensors_hooks
 
+from wrnexp.engine.compiling import compiled
+from wrnexp.engine.hardware import Hardware
 from wrnexp.errors import UserError
 
 Forward = Callable[[Tensor], Tensor]
@@ -58,21 +60,22 @@ class Budgeted:
         return compiled
 
 
-def budgeted(model: nn.Module, budget: float, *, compile: bool) -> Forward:
+def budgeted(model: nn.Module, budget: float, hardware: Hardware) -> Forward:
     """Return the forward pass of `model` that keeps at most a share of the activations for the backward pass.
 
     Args:
         model: on its device.
         budget: 0 < budget <= 1; 1 is the model's own forward pass, with nothing in between.
-        compile: run it through torch.compile, which then decides what is recomputed.
+        hardware: says whether it runs through torch.compile, which then decides what is recomputed.
 
     Raises:
         UserError: the model runs uncompiled and cannot recompute.
     """
+    if hardware.compile:
+        backend = "inductor" if budget == 1 else Budgeted(budget)
+        return compiled(model, cuda_graphs=hardware.cuda_graphs, backend=backend)
     if budget == 1:
-        return torch.compile(model) if compile else model
-    if compile:
-        return torch.compile(model, backend=Budgeted(budget))
+        return model
     if not isinstance(model, Recomputes):
         raise UserError(
             f"trainer.memory_budget={budget:g}: {type(model).__name__} has no method keep(share), so nothing of it can "

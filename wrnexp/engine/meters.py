@@ -1,8 +1,10 @@
 """Sums over an epoch that stay on the device and are read once, at its end; and the time spent waiting for data."""
 
 import time
-from collections.abc import Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -41,16 +43,91 @@ class Meters:
         }
 
 
-class Waiting(Iterator[T]):
-    """An iterator that adds up the seconds spent in waiting for its next item."""
+class Clock(AbstractContextManager[None, None], Protocol):
+    """Adds up the seconds between entering and leaving."""
 
-    def __init__(self, items: Iterator[T]) -> None:
-        self._items = items
+    @property
+    def seconds(self) -> float:
+        """The sum so far."""
+        ...
+
+
+class HostClock:
+    """The processor's time: where the step is computed by the process itself."""
+
+    def __init__(self) -> None:
         self.seconds = 0.0
+        self._start = 0.0
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *error: object) -> None:
+        self.seconds += time.perf_counter() - self._start
+
+
+class Mark(Protocol):
+    """A mark in a device's queue of work, such as a recorded `torch.cuda.Event`."""
+
+    def elapsed_time(self, later: Any, /) -> float:
+        """Return the milliseconds from this mark to a later one, both passed by the device."""
+        ...
+
+
+class DeviceClock:
+    """A GPU's own time between two marks in its queue, read once, after the device has passed them all.
+
+    The process runs ahead of a GPU: it launches a step, and waits for the next batch while that step is computed. Its
+    own clock would count that as waiting for data, though nothing stood still. A GPU passes the two marks at once while
+    it has work before them; time between them is time in which it had none, or made the batch itself
+    (`loader=resident`). This holds as long as no step waits for the device: then the process could not be ahead.
+
+    Args:
+        mark: puts a mark at the end of the device's queue.
+    """
+
+    def __init__(self, mark: Callable[[], Mark]) -> None:
+        self._mark = mark
+        self._pairs: list[tuple[Mark, Mark]] = []
+        self._entered: list[Mark] = []
+
+    @property
+    def seconds(self) -> float:
+        """The sum so far; every mark must have been passed."""
+        return sum(before.elapsed_time(after) for before, after in self._pairs) / 1000
+
+    def __enter__(self) -> None:
+        self._entered.append(self._mark())
+
+    def __exit__(self, *error: object) -> None:
+        self._pairs.append((self._entered.pop(), self._mark()))
+
+
+def clock(device: torch.device) -> Clock:
+    """Return the clock that tells how long steps on `device` waited for their data."""
+    if device.type != "cuda":
+        return HostClock()
+    return DeviceClock(partial(_cuda_mark, device))
+
+
+def _cuda_mark(device: torch.device) -> Mark:
+    stream = torch.cuda.current_stream(device)
+    mark: Mark = stream.record_event(torch.cuda.Event(enable_timing=True))  # type: ignore[no-untyped-call]
+    return mark
+
+
+class Waiting(Iterator[T]):
+    """An iterator that takes the time spent in waiting for its next item."""
+
+    def __init__(self, items: Iterator[T], clock: Clock) -> None:
+        self._items = items
+        self._clock = clock
+
+    @property
+    def seconds(self) -> float:
+        """The time waited so far; on a GPU only after it has done all its work, as `Meters.read` waits for."""
+        return self._clock.seconds
 
     def __next__(self) -> T:
-        start = time.perf_counter()
-        try:
+        with self._clock:
             return next(self._items)
-        finally:
-            self.seconds += time.perf_counter() - start

@@ -71,6 +71,12 @@ class TrainStep:
         hardware: where and how to compute.
         memory_budget: the share of the activations kept for the backward pass, 0 < x <= 1; the rest is recomputed.
 
+    Attributes:
+        model: the network, on its device.
+        forward: the same, compiled where the hardware says so.
+        optimizer: the recipe's, over the trainable parameters of `model`.
+        average: the average of the weights.
+
     Raises:
         UserError: the model runs uncompiled and cannot recompute.
     """
@@ -87,32 +93,58 @@ class TrainStep:
         self.recipe = recipe
         self.model = hardware.place(model)
         self.average = average(self.model)
-        self.forward = budgeted(self.model, memory_budget, compile=hardware.compile)
-        self._optimizer = recipe.optimizer(self.model)
+        self.forward = budgeted(self.model, memory_budget, hardware)
+        self._parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimizer = recipe.optimizer(self.model)
         self._limit = recipe.clip_norm or math.inf
+        self.clear_gradients()
 
     def __call__(self, micro_batches: Iterable[Batch], images: int, rate: float, meters: Meters) -> None:
         """Take a step at `rate` on the mean gradient of the `images` images of `micro_batches`; reads nothing back."""
         for batch in micro_batches:
             inputs, targets = self.hardware.batch(*batch)
+            if self.hardware.cuda_graphs:
+                torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             with self.hardware.autocast():
                 logits = self.forward(inputs)
             loss = self.recipe.loss(logits, targets)
             (loss / images).backward()  # type: ignore[no-untyped-call]
             meters.add_loss(loss, len(targets))
-        meters.add_step(nn.utils.clip_grad_norm_(self.model.parameters(), self._limit), self._limit)
-        for group in self._optimizer.param_groups:
+        meters.add_step(self._clip(), self._limit)
+        for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        self.optimizer.step()
+        self.clear_gradients()
         self.average.update(self.model)
+
+    def _clip(self) -> Tensor:
+        """Clip the gradients where there is a limit; return their global norm before that."""
+        norm = nn.utils.get_total_norm(parameter.grad for parameter in self._parameters if parameter.grad is not None)
+        if self._limit < math.inf:
+            nn.utils.clip_grads_with_norm_(self._parameters, self._limit, norm)
+        return norm
+
+    def clear_gradients(self) -> None:
+        """Drop the gradients, or zero them where CUDA graphs are replayed.
+
+        A graph writes its gradients to the same memory every time. Without gradients of our own to add to, autograd
+        would keep that memory as `grad`, and the next micro-batch of a step would overwrite the sum so far
+        (pytorch issue 169545).
+        """
+        if not self.hardware.cuda_graphs:
+            self.optimizer.zero_grad(set_to_none=True)
+            return
+        for parameter in self._parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        self.optimizer.zero_grad(set_to_none=False)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the step changes."""
         return {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -123,4 +155,4 @@ class TrainStep:
         """
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(state["optimizer"])

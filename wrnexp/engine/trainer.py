@@ -14,7 +14,7 @@ from wrnexp.engine.checkpoint import Checkpoints
 from wrnexp.engine.evaluate import Evaluation, evaluate
 from wrnexp.engine.hardware import Hardware
 from wrnexp.engine.memory import out_of_memory
-from wrnexp.engine.meters import Meters, Waiting
+from wrnexp.engine.meters import Meters, Waiting, clock
 from wrnexp.engine.step import Average, Batch, Recipe, TrainStep
 from wrnexp.errors import TrainingError, UserError
 from wrnexp.seeding import derive
@@ -84,6 +84,7 @@ class Trainer:
     channels_last: bool | None
     compile: bool | None
     memory_budget: float
+    cuda_graphs: bool | None
     ema: float | None
     test_every: int
 
@@ -95,12 +96,16 @@ class Trainer:
     checkpoints: Checkpoints
     watcher: Watcher
     seed: int
+    macs_per_image: int | None = None  # multiply-adds of a forward pass
 
     rows: list[Row] = field(default_factory=list, init=False)
     test_looks: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self.hardware = Hardware.settle(self.device, self.precision, self.channels_last, self.compile)
+        flop = 6 * self.macs_per_image * self.batches.plan[0][0] if self.macs_per_image else None
+        self.hardware = Hardware.settle(
+            self.device, self.precision, self.channels_last, self.compile, self.cuda_graphs, flop
+        )
         self.step = TrainStep(
             self.model, self.recipe, lambda model: self.average(model, self.ema), self.hardware, self.memory_budget
         )
@@ -113,7 +118,8 @@ class Trainer:
             TrainingError: the loss is not finite, or memory ran out.
         """
         try:
-            return self._fit()
+            with self.hardware.settings():
+                return self._fit()
         except (RuntimeError, MemoryError) as error:
             told = out_of_memory(error, self.memory_budget)
             if told is None:
@@ -137,7 +143,7 @@ class Trainer:
         self.step.model.train()
         meters = Meters(self.hardware.device)
         start = time.perf_counter()
-        batches = Waiting(self.batches.epoch(epoch))
+        batches = Waiting(self.batches.epoch(epoch), clock(self.hardware.device))
         rate = 0.0
         for index, sizes in enumerate(self.batches.plan):
             rate = self._rate(epoch, index)

@@ -24,12 +24,16 @@ class Dropout(nn.Dropout):
 
 def scaled_mask(values: Tensor, p: float) -> Tensor:
     """Return a tensor like `values`: 0 with probability `p`, else 1 / (1 - p), drawn from torch's global generator."""
-    dropped = min(round(p * LEVELS), LEVELS - 1)
-    mask = torch.empty_like(values, requires_grad=False)
+    dropped = min(max(round(p * LEVELS), 1), LEVELS - 1)
     words = torch.empty(-(-values.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
-    bits = words.view(torch.int16)[: mask.numel()]
-    torch.ge(bits, dropped - LEVELS // 2, out=mask.as_strided(bits.shape, (1,)))  # flat: fast, channels last or not
-    return mask.mul_(LEVELS / (LEVELS - dropped))
+    bits = words.view(torch.int16)[: values.numel()]
+    scale = torch.tensor(LEVELS / (LEVELS - dropped), dtype=values.dtype)
+    first_kept = dropped - LEVELS // 2
+    kept = bits.clamp_(first_kept - 1, first_kept).sub_(first_kept - 1)  # 0 or 1, in place
+    strides = torch.empty_like(values, device="meta").stride()  # dense, channels last or not
+    if values.element_size() == bits.element_size():  # written as the bits of 0 and of the scale: half the time
+        return kept.mul_(scale.view(torch.int16)).view(values.dtype).as_strided(values.shape, strides)
+    return kept.to(values.dtype).mul_(scale).as_strided(values.shape, strides)
 
 
 def mask_size(device: torch.device) -> float:

@@ -1,13 +1,12 @@
 """An exponential moving average of the weights, or none, behind one interface."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
-Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class WeightAverage(Protocol):
@@ -61,29 +60,40 @@ class NoAverage:
 class ExponentialAverage:
     """decay * average + (1 - decay) * model for weights and batch norm statistics; counters are copied.
 
-    The first update copies, so the average does not remember the random weights that training started from.
+    The first update copies, so the average does not remember the random weights that training started from. The number
+    of updates is a plain integer: `torch.optim.swa_utils.AveragedModel` keeps it in a tensor and copies that to the
+    device at every update, for which a GPU's queue has to run empty.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        if not 0 <= decay <= 1:
+            raise ValueError(f"decay is {decay}; it is a number x with 0 <= x <= 1")
+        self.model = copy.deepcopy(model)
+        self._decay = decay
+        self._updates = 0
 
-        def average_or_copy(averages: Tensors, currents: Tensors, updates: Tensor | int) -> None:
-            if averages[0].is_floating_point():
-                average(averages, currents, updates)
-            else:
-                torch._foreach_copy_(averages, currents)
-
-        self._averaged = AveragedModel(model, multi_avg_fn=average_or_copy, use_buffers=True)
-        self.model: nn.Module = self._averaged.module
-
+    @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Take in the weights and buffers of `model`."""
-        self._averaged.update_parameters(model)
+        pairs = list(zip(_tensors(self.model), _tensors(model), strict=True))
+        blended = [pair for pair in pairs if self._updates and pair[0].is_floating_point()]
+        copied = [pair for pair in pairs if not self._updates or not pair[0].is_floating_point()]
+        if blended:
+            averages, currents = map(list, zip(*blended, strict=True))
+            torch._foreach_lerp_(averages, currents, 1 - self._decay)
+        for average, current in copied:
+            average.copy_(current)
+        self._updates += 1
 
     def state_dict(self) -> dict[str, Any]:
         """Return the averaged tensors and the number of updates."""
-        return self._averaged.state_dict()
+        return {"updates": self._updates, "model": self.model.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from the averaged tensors and the number of updates."""
-        self._averaged.load_state_dict(dict(state))
+        self.model.load_state_dict(state["model"])
+        self._updates = state["updates"]
+
+
+def _tensors(model: nn.Module) -> Iterator[Tensor]:
+    return chain(model.parameters(), model.buffers())

@@ -185,6 +185,7 @@ class Trainer(Keys):
     channels_last: Choice
     compile: Choice
     memory_budget: float = Field(gt=0, le=1, description="a number x with 0 < x <= 1")
+    cuda_graphs: Choice
     ema: float | None = Field(gt=0, lt=1, description="a number x with 0 < x < 1, or null for no average")
     test_every: Size
 

@@ -29,6 +29,11 @@ def _backend(target: str | None, backend: str | None) -> Iterator[str]:
         yield "loader.backend=torchvision needs worker processes (loader=base or loader=light), not loader=resident"
 
 
+def _graphs(cuda_graphs: bool | None, compile: bool | None) -> Iterator[str]:
+    if cuda_graphs and compile is False:
+        yield "trainer.cuda_graphs=true needs trainer.compile, which is false: set it to null or true"
+
+
 # Each check with the keys that it takes; it is asked only where each of them is right on its own.
 TOGETHER: list[tuple[tuple[str, ...], Callable[..., Iterator[str]]]] = [
     (("optim.nesterov", "optim.momentum"), _nesterov),
@@ -36,4 +41,5 @@ TOGETHER: list[tuple[tuple[str, ...], Callable[..., Iterator[str]]]] = [
     (("data.name", "data.resize"), _resize),
     (("loader._target_", "loader.backend"), _backend),
     (("loader.backend", "augment.cutout", "augment.mixup", "augment.cutmix"), _oracle),
+    (("trainer.cuda_graphs", "trainer.compile"), _graphs),
 ]

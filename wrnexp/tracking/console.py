@@ -27,6 +27,8 @@ SUMMARY = (
     ("test ECE", "metrics", "test_ece", "{:.4f}"),
     ("training time", "cost", "train_seconds", "{:,.1f} s"),
     ("speed", "cost", "images_per_second", "{:,.0f} images/s"),
+    ("of the matrix peak", "cost", "flops_utilization", "{:.1%}"),
+    ("waiting for data", "cost", "data_wait", "{:.1%} of the training time"),
     ("parameters", "cost", "parameters", "{:,}"),
     ("multiply-adds", "cost", "macs_per_image", "{:,} an image"),
 )
@@ -75,7 +77,7 @@ class Console:
         """Take the bars away and print the summary."""
         self._bars.stop()
         if record.status == "completed":
-            self._terminal.print(summary(record))
+            print_summary(self._terminal, record)
 
 
 def config_tree(record: Record) -> Tree:
@@ -97,6 +99,13 @@ def epoch_line(row: Row, epochs: int) -> str:
         f"{row['seconds']:.1f} s",
     ]
     return "  ".join(parts)
+
+
+def print_summary(terminal: Terminal, record: Record) -> None:
+    """Print the closing table, and below it one line on what bounded the run."""
+    terminal.print(summary(record))
+    if record.cost.verdict:
+        terminal.print(escape(record.cost.verdict), soft_wrap=True)
 
 
 def summary(record: Record) -> Table:

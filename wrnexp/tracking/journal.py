@@ -4,6 +4,7 @@ The record says `running` until the run's last line said otherwise: a kill that 
 error leaves `failed`, a signal `interrupted`.
 """
 
+import statistics
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 from wrnexp import provenance
 from wrnexp.errors import UserError
 from wrnexp.records import TIME_TO, Record, finite, write_metrics, write_record
+from wrnexp.tracking.bottleneck import use_of, utilization, verdict
 
 Row = dict[str, Any]
 
@@ -72,12 +74,25 @@ class Journal:
         cost = self.record.cost
         cost.steps, cost.train_seconds = last["step"], seconds
         cost.images = round(sum(row["images_per_second"] * row["seconds"] for row in rows))
-        cost.images_per_second = cost.images / seconds
+        cost.data_wait = sum(row["data_wait"] * row["seconds"] for row in rows) / seconds
+        self._judge_speed([row["images_per_second"] for row in rows])
         names = ("train_loss", "val_loss", "val_accuracy", "test_accuracy")
         self.record.metrics |= {name: finite(last[name]) for name in names}
         self.record.time_to = time_to(rows)
         write_metrics(self.folder, rows)
         write_record(self.folder, self.record)
+
+    def _judge_speed(self, rates: list[float]) -> None:
+        """Take the speed of the median epoch: the first one of a process starts workers and compiles.
+
+        Of an even number of epochs it is the faster of the two in the middle, so that the second of two counts.
+        """
+        record, cost = self.record, self.record.cost
+        rate = statistics.median_high(rates)
+        cost.images_per_second = rate
+        if cost.macs_per_image and (peak := record.provenance.get("peak_flops")):
+            cost.flops_utilization = utilization(rate, cost.macs_per_image, peak)
+        cost.verdict = verdict(cost.data_wait or 0.0, rate, cost.flops_utilization, use_of(record))
 
     def complete(self, metrics: Mapping[str, float], peak_memory: int | None, test_looks: int) -> None:
         """Take the final figures: the run is complete once its context is left without an error."""

@@ -43,11 +43,11 @@ def positive(text: str) -> int:
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command with its benchmarks."""
-    from wrnexp.cli.bench import augment, loader, memory, step
+    from wrnexp.cli.bench import augment, loader, memory, startup, step
 
     parser = subparsers.add_parser("bench", help="how fast, against what", description=__doc__)
     names = parser.add_subparsers(metavar="NAME", required=True)
-    for module in (step, augment, loader, memory):
+    for module in (step, augment, loader, memory, startup):
         one = module.add_parser(names)
         one.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON too")
         one.set_defaults(run=run, measure=module.measure)
