@@ -87,6 +87,28 @@ def test_the_four_groups_are_the_whole_difference(recipe: str) -> None:
     assert identity.arm_id(one) == identity.arm_id(other)
 
 
+@pytest.mark.parametrize("choice", ["experiment=base", "experiment=light", "optim=light", "experiment=paper_wrn_16_8"])
+def test_the_resident_loader_keeps_the_recipes_batch(choice: str) -> None:
+    own = config_of("loader=light", choice) if choice == "optim=light" else config_of(choice)
+    resident = config_of(choice, "loader=resident")
+    assert resident["loader"]["_target_"] == "wrnexp.data.ResidentLoader"
+    for key in ("batch_size", "drop_last"):
+        assert resident["loader"][key] == own["loader"][key]
+    assert {name: group for name, group in resident.items() if name != "loader"} == {
+        name: group for name, group in config_of(choice).items() if name != "loader"
+    }
+    assert problems(resident) == []
+
+
+def test_a_key_given_with_the_resident_loader_wins() -> None:
+    config = config_of("experiment=light", "loader=resident", "loader.batch_size=96", "loader.drop_last=false")
+    assert (config["loader"]["batch_size"], config["loader"]["drop_last"]) == (96, False)
+
+
+def test_a_loader_chosen_beside_an_experiment_is_that_loader() -> None:
+    assert config_of("experiment=base", "loader=light")["loader"] == config_of("experiment=light")["loader"]
+
+
 def test_the_default_is_base() -> None:
     assert config_of() == config_of("experiment=base")
 

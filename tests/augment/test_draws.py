@@ -12,7 +12,7 @@ from scipy import stats
 from torchvision.transforms import v2
 
 from wrnexp.augment import Jitter
-from wrnexp.augment.erasing import Cutout, RandomErasing
+from wrnexp.augment.erasing import Cutout, RandomErasing, erase, outside
 from wrnexp.augment.jitter import ColourJitter
 from wrnexp.augment.operations import NUMBERS
 from wrnexp.augment.policies import AutoAugment, Policy, PolicyPlans, RandAugment, TrivialAugmentWide, policy
@@ -182,3 +182,12 @@ def test_cutout_is_a_square_around_any_pixel() -> None:
     assert stats.chisquare(np.bincount(boxes.top[inside])).pvalue > ALMOST_SURE
     assert abs(inside.mean() - 25 / 32) < 0.02
     assert (boxes.right - boxes.left).max() == 8
+
+
+@pytest.mark.parametrize("eraser", [RandomErasing(0.5, 16, 24), Cutout(6, 16, 24)])
+def test_boxes_and_masks_erase_alike(eraser: RandomErasing | Cutout) -> None:
+    images = torch.rand(40, 3, 16, 24) + 1
+    boxes = eraser(uniforms(7, 0, 40, eraser.words))
+    masked = images * outside(boxes, 16, 24, torch.device("cpu"))
+    assert torch.equal(erase(images.clone(), boxes), masked)
+    assert 0 < (masked == 0).double().mean() < 0.5

@@ -29,6 +29,10 @@ CPU: dict[str, Any] = {"cores": 2, "gpu": False, "batch_size": 64}
         (0.5, None, Use(**CPU, workers=2), "the 2 cores that load images compute the steps too; use loader=resident"),
         (
             0.05, None, Use(**CPU, workers=2),
+            "bound by the step: 1,234 images/s; loader=resident or loader.workers=0 would leave it the 2 cores (2 workers",
+        ),
+        (
+            0.05, None, Use(**CPU, workers=0),
             "bound by the step: 1,234 images/s; precision and kernels are the fastest for these 2 cores",
         ),
         (
@@ -72,7 +76,10 @@ def test_utilization_is_of_six_operations_a_multiply_add() -> None:
 
 
 def record(**provenance: Any) -> Record:
-    config = {"loader": {"workers": 3, "batch_size": 512}, "optim": {"accumulate": 2}}
+    config = {
+        "loader": {"_target_": "wrnexp.data.TrainLoader", "workers": 3, "batch_size": 512},
+        "optim": {"accumulate": 2},
+    }
     return Record(run_id="a", arm_id="b", label="c", seed=0, config=config, provenance=provenance)
 
 

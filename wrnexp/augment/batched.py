@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wrnexp.augment.erasing import Cutout, RandomErasing, outside
+from wrnexp.augment.erasing import Cutout, RandomErasing, erase
 from wrnexp.augment.geometry import crop_and_flip
 from wrnexp.augment.jitter import ColourJitter
 from wrnexp.augment.mixing import Mixing
@@ -91,8 +91,7 @@ class BatchAugment:
         """
         finished, count = normalise(images, self._mean, self._std), len(images)
         for name, eraser in self._erasers:
-            boxes = eraser(self._uniform(name, epoch, first, count, eraser.words))
-            finished *= outside(boxes, self._size, self._size, images.device)
+            erase(finished, eraser(self._uniform(name, epoch, first, count, eraser.words)))
         if self._mixing is None:
             return finished, labels
         return self._mixing(finished, labels, self._uniform("mixing", epoch, first, count - 1, self._mixing.words))
@@ -131,9 +130,9 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     """Return float images [N, 3, H, W]: (levels in 0..1 - mean) / std of each channel; uint8 becomes float32."""
     top = 1 if images.is_floating_point() else 255
     finished = images.clone() if images.is_floating_point() else images.to(torch.float32)
-    for channel, (centre, deviation) in enumerate(zip(mean, std, strict=True)):
-        finished[:, channel].mul_(1 / (top * deviation)).sub_(centre / deviation)
-    return finished
+    factors = torch.tensor([[1 / (top * d), m / d] for m, d in zip(mean, std, strict=True)], dtype=finished.dtype)
+    scale, shift = factors.to(images.device, non_blocking=True).view(3, 2, 1, 1).unbind(1)
+    return finished.mul_(scale).sub_(shift)
 
 
 def _changes(recipe: Augment, size: int) -> list[tuple[str, PolicyPlans | ColourJitter]]:

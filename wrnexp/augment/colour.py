@@ -8,9 +8,10 @@ level.
 import torch
 from torch import Tensor
 
-from wrnexp.augment.points import as_levels
+from wrnexp.augment.points import as_levels, cut
 
 GREY = (0.2989, 0.587, 0.114)  # ITU-R BT.601 luma, as torchvision rounds it
+LEAST = 1e-12  # far below the chroma of any colour, and not 0
 TO_LEVELS = 255.999 / 255  # so that cutting to whole levels gives each an equal share, as torchvision's conversion does
 
 
@@ -69,8 +70,8 @@ def hue(images: Tensor, turn: Tensor) -> Tensor:
         distance = (sixths - centre).abs_().clamp_(1, 2)
         torch.addcmul(base, chroma, distance, value=sign, out=channel)
     if not images.is_floating_point():
-        planes.mul_(TO_LEVELS)
-    return as_levels(planes, images).transpose(0, 1).contiguous()
+        planes = cut(planes.mul_(TO_LEVELS))  # between low and high as it is
+    return planes.transpose(0, 1).contiguous()
 
 
 def _sixths(red: Tensor, green: Tensor, blue: Tensor, high: Tensor, chroma: Tensor) -> Tensor:
@@ -83,7 +84,7 @@ def _sixths(red: Tensor, green: Tensor, blue: Tensor, high: Tensor, chroma: Tens
     chosen = torch.empty_like(high)
     scaled.addcmul_((blue - red).add_(chroma, alpha=2).sub_(scaled), torch.eq(green, high, out=chosen))
     scaled.addcmul_((green - blue).sub_(scaled), torch.eq(red, high, out=chosen))
-    return scaled.div_(torch.eq(chroma, 0, out=chosen).add_(chroma))
+    return scaled.div_(chroma.clamp(min=LEAST))
 
 
 def _levels(images: Tensor) -> Tensor:

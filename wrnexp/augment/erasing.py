@@ -76,6 +76,18 @@ class Cutout:
         return Boxes(low[:, 0], high[:, 0], low[:, 1], high[:, 1])
 
 
+def erase(images: Tensor, boxes: Boxes) -> Tensor:
+    """Set the boxes of float images [N, C, H, W] to 0, in place; return the images."""
+    height, width = images.shape[2:]
+    if images.device.type != "cpu":
+        return images.mul_(outside(boxes, height, width, images.device))
+    pixels = images.numpy()  # one box after the other, and only where there is one
+    for index in np.flatnonzero(boxes.top < boxes.bottom):
+        top, bottom, left, right = (edge[index] for edge in boxes)
+        pixels[index, :, top:bottom, left:right] = 0
+    return images
+
+
 def outside(boxes: Boxes, height: int, width: int, device: torch.device) -> Tensor:
     """Return float32 [N, 1, H, W], 0 in the boxes and 1 elsewhere."""
     # One copy to the device, then everything there.

@@ -97,34 +97,33 @@ def crop_and_flip(
         mode: `constant` pads with 0; `reflect` mirrors the image without repeating its edge.
     """
     count, channels, height, width = images.shape
-    padded = torch.stack([_padded(one, padding, mode) for one in (images, images.flip(-1))])
-    tall, wide = padded.shape[-2:]
-    # Of the mirrored image the columns are counted from the other side.
-    left = left + flip * (2 * padding - 2 * left)
-    plane = ((flip * count + torch.arange(count, device=images.device)) * channels)[:, None] + torch.arange(
-        channels, device=images.device
-    )
+    tall, wide = height + 2 * padding, width + 2 * padding
+    padded = images.new_zeros(2, count, channels, tall, wide)
+    inner = padded[..., padding : padding + height, padding : padding + width]
+    inner[0].copy_(images)
+    inner[1].copy_(images.flip(-1))
+    if mode == "reflect":
+        _reflect_borders(padded, padding)
+    left = left + flip * (2 * padding - 2 * left)  # of the mirrored image columns are counted from the other side
+    image = (flip * count + torch.arange(count, device=images.device)) * channels
+    plane = image[:, None] + torch.arange(channels, device=images.device)
     row = (plane * tall + top[:, None])[:, :, None] + torch.arange(height, device=images.device)
     start = (row * wide + left[:, None, None]).flatten()
     runs = padded.flatten().as_strided((padded.numel() - width + 1, width), (1, 1))
     return runs.index_select(0, start).view_as(images)
 
 
-def _padded(images: Tensor, padding: int, mode: str) -> Tensor:
-    """Return images [N, C, H + 2 * padding, W + 2 * padding]."""
-    if not padding:
-        return images
-    height, width = images.shape[2:]
-    padded = images.new_zeros(*images.shape[:2], height + 2 * padding, width + 2 * padding)
-    padded[:, :, padding:-padding, padding:-padding] = images
-    if mode == "reflect":
-        for at in range(padding):  # from the edge outwards; rows first, then whole columns
-            padded[:, :, padding - 1 - at] = padded[:, :, padding + 1 + at]
-            padded[:, :, -padding + at] = padded[:, :, -padding - 2 - at]
-        for at in range(padding):
-            padded[..., padding - 1 - at] = padded[..., padding + 1 + at]
-            padded[..., -padding + at] = padded[..., -padding - 2 - at]
-    return padded
+def _reflect_borders(padded: Tensor, padding: int) -> None:
+    """Fill the borders of [..., H + 2 * padding, W + 2 * padding] with the image mirrored at its edges."""
+    height, width = padded.shape[-2:]
+    for out in range(padding):  # rows first, then whole columns
+        mirrored = 2 * padding - out
+        padded[..., out, :] = padded[..., mirrored, :]
+        padded[..., height - 1 - out, :] = padded[..., height - 1 - mirrored, :]
+    for out in range(padding):
+        mirrored = 2 * padding - out
+        padded[..., out] = padded[..., mirrored]
+        padded[..., width - 1 - out] = padded[..., width - 1 - mirrored]
 
 
 def _grid(matrix: Matrix, height: int, width: int) -> Tensor:

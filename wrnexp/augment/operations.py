@@ -120,10 +120,10 @@ def grouped(images: Tensor, plan: Plan, kernels: Sequence[Kernel]) -> Tensor:
         order = order[sort]
         images = images.index_select(0, _on(sort, images))
         strength = _on(strengths[order], images)
-        numbers, starts = np.unique(drawn[order], return_index=True)
-        for number, start, end in zip(numbers, starts, [*starts[1:], len(order)], strict=True):
-            if kernels[number] is not identity:
-                images[start:end] = kernels[number](images[start:end], strength[start:end])
+        ends = np.bincount(drawn, minlength=len(kernels)).cumsum().tolist()
+        for kernel, start, end in zip(kernels, [0, *ends], ends, strict=False):
+            if start < end and kernel is not identity:
+                images[start:end] = kernel(images[start:end], strength[start:end])
     return images.index_select(0, _on(np.argsort(order), images))
 
 

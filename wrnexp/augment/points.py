@@ -86,5 +86,9 @@ def bound(images: Tensor) -> int:
 def as_levels(values: Tensor, like: Tensor) -> Tensor:
     """Clamp float values to the range of the images `like` and cut them to its type; `values` is used up."""
     values = values.clamp_(0, bound(like))
-    # By way of int16: the direct cast to uint8 takes five times as long on a CPU.
-    return values if like.is_floating_point() else values.to(torch.int16).to(torch.uint8)
+    return values if like.is_floating_point() else cut(values)
+
+
+def cut(values: Tensor) -> Tensor:
+    """Return float values from 0 to below 256 as uint8, what follows the point cut off."""
+    return values.to(torch.int16).to(torch.uint8)  # the direct cast takes five times as long on a CPU

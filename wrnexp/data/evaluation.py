@@ -39,7 +39,9 @@ class EvalBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield images float32 [B, 3, H, W] and labels int64 [B]."""
-        centre, scale = (torch.tensor(values).view(3, 1, 1).to(self._device) for values in (self._mean, self._std))
+        centre, scale = (
+            torch.tensor(values).view(3, 1, 1).to(self._device, non_blocking=True) for values in (self._mean, self._std)
+        )
         for pixels, labels in self._kept if self._resident else self._batches():
             yield (pixels.float() / 255 - centre) / scale, labels
 

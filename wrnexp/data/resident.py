@@ -1,14 +1,14 @@
 """The loader of data that live on the training device: bytes, augmented there in batches, nothing copied back."""
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from collections.abc import Iterator
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from wrnexp.data.ahead import from_a_stream, from_a_thread
 from wrnexp.data.augmentation import Augmentation, Batch
 from wrnexp.data.epochs import Epochs, Key
 from wrnexp.data.evaluation import EvalBatches
@@ -20,7 +20,7 @@ class ResidentLoader:
     """Shuffled, augmented micro-batches of a data set on the device, each prepared while the one before is trained on.
 
     On a CPU the images are bit for bit those of `TrainLoader`. On a GPU the next batch is prepared on a stream of its
-    own, on a CPU in a thread; what is drawn comes from the place in the epoch, so neither changes a number.
+    own, elsewhere in a thread; what is drawn comes from the place in the epoch, so neither changes a number.
 
     Attributes:
         plan: the sizes of the micro-batches of every step of an epoch.
@@ -78,11 +78,9 @@ class ResidentLoader:
         Yields:
             images float32 [B, 3, H, W], and labels int64 [B] or class probabilities float32 [B, classes].
         """
-        prepare = partial(self._prepare, torch.from_numpy(self._epochs.order(epoch)).to(self._device))
-        keys = self._epochs.keys(epoch)
-        if self._device.type == "cuda":
-            return _on_a_stream(prepare, keys, self._device)
-        return _in_a_thread(prepare, keys)
+        order = torch.from_numpy(self._epochs.order(epoch)).to(self._device)
+        batches = (self._prepared(order, key) for key in self._epochs.keys(epoch))
+        return from_a_stream(batches, self._device) if self._device.type == "cuda" else from_a_thread(batches)
 
     def evaluation(self, images: ImageSet) -> EvalBatches:
         """Return the batches of a split in its own order; they stay on the device."""
@@ -92,7 +90,7 @@ class ResidentLoader:
         """Let go of the images on the device; the next epoch would send them again."""
         self.__dict__.pop("_resident", None)
 
-    def _prepare(self, order: Tensor, key: Key) -> Batch:
+    def _prepared(self, order: Tensor, key: Key) -> Batch:
         chosen = order[key.first : key.first + len(key.indices)]
         images, labels = (one.index_select(0, chosen) for one in self._resident)
         return self._augment.finish(self._augment.pixels(images, key.epoch, key.first), labels, key.epoch, key.first)
@@ -102,34 +100,3 @@ class ResidentLoader:
         """The training set on the device: uint8 [N, 3, H, W] and labels int64 [N]."""
         train = self._data.train
         return on_device(labelled(train, np.arange(len(train))), self._device)
-
-
-def _in_a_thread(prepare: Callable[[Key], Batch], keys: Sequence[Key]) -> Iterator[Batch]:
-    """Yield the batches of `keys`; while one is trained on, a thread prepares the next."""
-    with ThreadPoolExecutor(1, "batches") as thread:
-        following = thread.submit(prepare, keys[0])
-        for key in [*keys[1:], None]:
-            batch = following.result()
-            if key is not None:
-                following = thread.submit(prepare, key)
-            yield batch
-
-
-def _on_a_stream(prepare: Callable[[Key], Batch], keys: Sequence[Key], device: torch.device) -> Iterator[Batch]:
-    """Yield the batches of `keys`; a second stream prepares the next, and the host waits for neither."""
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream(device))  # for the images, which the first epoch sends
-
-    def prepared(key: Key) -> Batch:
-        with torch.cuda.stream(stream):
-            return prepare(key)
-
-    following = prepared(keys[0])
-    for key in [*keys[1:], None]:
-        batch, training = following, torch.cuda.current_stream(device)
-        training.wait_stream(stream)
-        for tensor in batch:
-            tensor.record_stream(training)  # its memory may be used again only when training is past it
-        if key is not None:
-            following = prepared(key)
-        yield batch

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from wrnexp.allocation import keep_freed_memory
+from wrnexp.data.ahead import from_a_thread
 from wrnexp.data.augmentation import Augmentation, Batch, Batched, Transform
 from wrnexp.data.epochs import Epochs, Key
 from wrnexp.data.evaluation import EvalBatches
@@ -71,7 +72,7 @@ class TrainLoader:
         Raises:
             UserError: a batch or a step is larger than the training set.
         """
-        self._data, self._device = data, torch.device(device)
+        self._data, self._device, self._backend = data, torch.device(device), backend
         source, self._finish, context = _source(data, augment, seed, backend)
         self._epochs = Epochs(len(data.train), batch_size, accumulate, drop_last=drop_last, seed=seed, context=context)
         self.plan = self._epochs.plan
@@ -100,7 +101,10 @@ class TrainLoader:
         """
         self._sampler.epoch = epoch
         loaded = iter(self._loader)
-        return (self._finished(*batch) for batch in loaded)
+        batches = (self._finished(*batch) for batch in loaded)
+        # A GPU is told what to do and not waited for. torchvision draws from the generator that training uses.
+        apart = self._device.type == "cpu" and self._backend == "batched"
+        return from_a_thread(batches) if apart else batches
 
     def evaluation(self, images: ImageSet) -> EvalBatches:
         """Return the batches of a split in its own order."""

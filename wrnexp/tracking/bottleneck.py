@@ -61,7 +61,7 @@ def use_of(record: Record) -> Use:
     return Use(
         cores=found.get("cpus") or 1,
         gpu=found.get("device_type", "cpu") != "cpu",
-        workers=loader.get("workers"),
+        workers=None if str(loader.get("_target_")).endswith("ResidentLoader") else loader.get("workers"),
         batch_size=loader.get("batch_size"),
         accumulate=optim.get("accumulate", 1),
         slower=tuple(found.get("slower_choices", ())),
@@ -86,6 +86,8 @@ def _sooner_data(use: Use) -> str:
 def _faster_step(utilization: float | None, use: Use) -> str:
     if use.slower:
         return f"faster here: {' '.join(use.slower)}"
+    if not use.gpu and use.workers:
+        return f"loader=resident or loader.workers=0 would leave it the {_cores(use.cores)} ({use.workers} workers now)"
     if not use.gpu:
         return (
             f"precision and kernels are the fastest for these {_cores(use.cores)}; a GPU or a smaller model is faster"

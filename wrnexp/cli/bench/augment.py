@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-Side = Callable[[int], object]  # augments the images once, for the given epoch
+Side = Callable[[int], Any]  # augments the images once, for the given epoch
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -75,7 +75,7 @@ def _batched(name: str, images: "NDArray[np.uint8]") -> Side:
     augment = recipe(name).batched(SIDE, MEAN, STD, CLASSES, 0)
     labels = torch.zeros(len(images), dtype=torch.int64)
 
-    def side(epoch: int) -> object:
+    def side(epoch: int) -> Any:
         planar = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
         return augment.finish(augment.pixels(planar, epoch, 0), labels, epoch, 0)
 
@@ -108,7 +108,7 @@ def _kornia(name: str, images: "NDArray[np.uint8]") -> Side:
         *([policies[chosen["policy"]]()] if chosen["policy"] in policies else []),
         *([K.ColorJitter(**chosen["jitter"], p=1.0)] if any(chosen["jitter"].values()) else []),
         K.Normalize(torch.tensor(MEAN), torch.tensor(STD)),
-        *([K.RandomErasing(chosen["erasing"])] if chosen["erasing"] else []),
+        *([K.RandomErasing(p=chosen["erasing"])] if chosen["erasing"] else []),
     ]
 
     def side(epoch: int) -> "Tensor":

@@ -138,7 +138,8 @@ class _Bench:
         )  # fmt: skip
         return Trainer(
             device=device, precision=precision, channels_last=None, compile=None, cuda_graphs=None,
-            memory_budget=1.0, ema=None, test_every=0, model=model, recipe=recipe, batches=_Repeated(self.images, self.labels, self.steps),
+            memory_budget=1.0, ema=None, test_every=0, model=model, recipe=recipe,
+            batches=_Repeated(self.images, self.labels, self.steps),
             splits=Splits(test=[]), average=averaged, checkpoints=Checkpoints(Path()), watcher=_Deaf(), seed=0,
             macs_per_image=multiply_adds(model, 32),
         )  # fmt: skip

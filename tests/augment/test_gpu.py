@@ -1,0 +1,112 @@
+"""On a GPU: what is augmented there equals what is augmented on the CPU, and nothing waits."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from wrnexp.augment import Augment
+from wrnexp.augment.operations import NUMBERS, Variant, kernels
+from wrnexp.cli.bench.recipes import RECIPES, dataset, recipe
+from wrnexp.data import ResidentLoader
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device; torch sees none"),
+]
+SIDE = 32
+
+
+def images(count: int = 64) -> Tensor:
+    generator = torch.Generator().manual_seed(3)
+    return torch.randint(0, 256, (count, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
+
+
+@contextmanager
+def no_waiting() -> Iterator[None]:
+    """Fail where the host waits for the device."""
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_every_operation_equals_the_cpus(name: str) -> None:
+    kernel = kernels([Variant("rotate", 20.0), Variant("shear_x", 0.2)], SIDE, SIDE)[NUMBERS[name]]
+    strength = torch.linspace(0, 1, 64)
+    if name == "posterize":
+        strength = torch.arange(64) % 9
+    if name == "move":
+        strength = torch.arange(64) % 2
+    if name == "hue":
+        strength = strength - 0.5
+    expected = kernel(images(), strength.float())
+    found = kernel(images().cuda(), strength.float().cuda()).cpu()
+    assert int((found.int() - expected.int()).abs().max()) <= 1
+    assert (found == expected).double().mean() > 0.99
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_equals_the_cpus(name: str, compiled: bool) -> None:
+    augment = recipe(name).batched(SIDE, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), 10, 0)
+    expected = augment.pixels(images(), 1, 5)
+    if compiled:
+        augment.compile()
+    found = augment.pixels(images().cuda(), 1, 5).cpu()
+    assert (found == expected).double().mean() > 0.97
+
+
+@pytest.mark.parametrize("changes", [{}, {"mixup": 0.2, "cutmix": 1.0, "cutout": 8}])
+def test_an_epoch_of_the_resident_loader_waits_for_nothing(tmp_path: Path, changes: dict[str, float]) -> None:
+    augment = replace(recipe("light"), **changes)  # type: ignore[arg-type]
+    data = dataset(tmp_path, 300)
+    options = {"device": "cuda", "compile": True, "accumulate": 1, "seed": 0, "batch_size": 64, "drop_last": False}
+    loader = ResidentLoader(data, augment, **options)  # type: ignore[arg-type]
+    first = list(loader.epoch(0))  # compiles, and sends the images
+    batches = loader.epoch(1)
+    with no_waiting():
+        taken = list(batches)
+    assert sum(len(labels) for _, labels in taken) == sum(len(labels) for _, labels in first) == 300
+    assert all(pixels.is_cuda for pixels, _ in taken)
+
+
+def equal_share(recipe: Augment, tmp_path: Path) -> float:
+    data = dataset(tmp_path, 96)
+    ours, theirs = (
+        ResidentLoader(data, recipe, device=device, accumulate=1, seed=0, batch_size=32, drop_last=False)
+        for device in ("cuda", "cpu")
+    )
+    same = [
+        torch.isclose(a.cpu(), b, atol=0.03).double().mean()
+        for (a, _), (b, _) in zip(ours.epoch(2), theirs.epoch(2), strict=True)
+    ]
+    return float(torch.stack(same).mean())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_batches_of_both_devices_agree(name: str, tmp_path: Path) -> None:
+    assert equal_share(recipe(name), tmp_path) > 0.97
+
+
+@pytest.mark.slow
+def test_light_is_augmented_fast_enough_for_the_fastest_training(tmp_path: Path) -> None:
+    """33,000 images/s with augmentation at most 8% of the time ask for 412,000 augmented images/s."""
+    data = dataset(tmp_path, 40_960)
+    loader = ResidentLoader(
+        data, recipe("light"), device="cuda", compile=True, accumulate=1, seed=0, batch_size=512, drop_last=True
+    )
+    list(loader.epoch(0))
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in loader.epoch(1):
+        pass
+    torch.cuda.synchronize()
+    assert 40_960 / (time.perf_counter() - start) > 412_000
