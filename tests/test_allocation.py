@@ -5,7 +5,7 @@ import pytest
 
 from wrnexp.allocation import keep_freed_memory
 
-# Takes four blocks of 8 MiB and frees them, again and again, and counts the pages that the system had to give anew for it.
+# Takes four blocks of 8 MiB and frees them, again and again; counts the pages that the system had to give anew for it.
 CODE = """
 import ctypes, resource, sys
 from wrnexp.allocation import keep_freed_memory

@@ -29,7 +29,7 @@ CPU: dict[str, Any] = {"cores": 2, "gpu": False, "batch_size": 64}
         (0.5, None, Use(**CPU, workers=2), "the 2 cores that load images compute the steps too; use loader=resident"),
         (
             0.05, None, Use(**CPU, workers=2),
-            "bound by the step: 1,234 images/s; loader=resident or loader.workers=0 would leave it the 2 cores (2 workers",
+            "1,234 images/s; loader=resident or loader.workers=0 would leave it the 2 cores (2 workers now)",
         ),
         (
             0.05, None, Use(**CPU, workers=0),
