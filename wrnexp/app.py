@@ -61,9 +61,10 @@ def run(cfg: DictConfig, out_dir: Path, job: Job | None = None) -> Record:
 def _train(cfg: DictConfig, journal: Journal, shared: Path) -> None:
     record = journal.record
     keep_freed_memory()
+    where, compiles = cfg.trainer.device, cfg.trainer.compile
+    hardware = Hardware.settle(where, compile=compiles, cuda_graphs=cfg.trainer.cuda_graphs)  # before any data is read
     data: Dataset = _make(cfg.data)
     recipe, augment = _make(cfg.optim), _make(cfg.augment)
-    hardware = Hardware.settle(cfg.trainer.device, compile=cfg.trainer.compile)
     loader = _make(cfg.loader)(
         data,
         augment,

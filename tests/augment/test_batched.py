@@ -233,3 +233,18 @@ def test_half_of_the_images_are_cut_where_both_are_on(make: Make) -> None:
     assert mixing is not None
     _, shares = mixing._draw(np.random.default_rng(0).random((20_000, 4)), 32, 32)
     assert stats.binomtest(int((shares == 1).sum()), 20_000, 0.5).pvalue > 1e-4
+
+
+def test_each_size_of_a_batch_is_compiled_as_it_is(make: Make, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With open sizes torch would use the slower graph of the last, smaller batch for all that follow."""
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(torch, "compile", lambda function, **options: asked.update(options) or function)
+    augment = make(**LIGHT)
+    augment.compile()
+    assert asked == {"fullgraph": True, "dynamic": False}
+
+
+def test_half_precision_has_no_nan(make: Make, images: Tensor) -> None:
+    augment = make(jitter=Jitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1))
+    grey = (images[:, :1] / 255).expand(-1, 3, -1, -1).half()
+    assert augment.pixels(grey, 0, 0).isfinite().all()

@@ -15,10 +15,8 @@ from wrnexp.batching import step_plan
 from wrnexp.data import Dataset, ResidentLoader, TrainLoader
 from wrnexp.data.epochs import shuffled
 from wrnexp.data.tensors import labelled
+from wrnexp.errors import UserError
 from wrnexp.seeding import derive
-
-# Python 3.12 warns of every fork in a process with threads, and torch has threads; its workers are made for that.
-pytestmark = pytest.mark.filterwarnings(r"ignore:.*fork\(\).*:DeprecationWarning")
 
 Make = Callable[..., TrainLoader]
 OPTIONS: dict[str, Any] = {
@@ -213,3 +211,12 @@ def test_workers_may_be_spawned(loader: Make) -> None:
     finally:
         multiprocessing.set_start_method(method, force=True)
     assert equal(iter(spawned), loader().epoch(1))
+
+
+@pytest.mark.parametrize("kind", [TrainLoader, ResidentLoader])
+def test_an_augmentation_without_batches_is_told_what_it_lacks(numbered: Dataset, kind: type[TrainLoader]) -> None:
+    class Old:
+        def per_image(self, size: int, mean: object, std: object) -> None: ...
+
+    with pytest.raises(UserError, match=r"Old has no method batched\(.*loader.backend=torchvision"):
+        kind(numbered, Old(), **OPTIONS)  # type: ignore[arg-type]

@@ -123,3 +123,12 @@ def test_the_trainers_micro_batch_is_what_the_rule_sees(
     trainer(batches=batches(batch_size=8))
     assert seen == [6 * 1000 * 8, None]
     assert compiling.LAUNCH_BOUND_FLOP > 0
+
+
+def test_a_sweep_in_one_process_compiles_as_many_nets_as_it_has() -> None:
+    """torch counts compilations of a function and makes the ninth an error where one graph is asked for."""
+    hardware = Hardware(torch.device("cpu"), bf16=False, channels_last=False, compile=True)
+    for index in range(10):
+        with hardware.settings():
+            net = compiled(WideResNet(10, 1, 0.02 * index, 0.0, num_classes=5), cuda_graphs=False, backend="eager")
+            assert net(torch.randn(2, 3, 8, 8)).shape == (2, 5)

@@ -24,9 +24,9 @@ CPU: dict[str, Any] = {"cores": 2, "gpu": False, "batch_size": 64}
             "loader=resident",
         ),
         (0.5, None, Use(**GPU, workers=16), "all 16 cores load images already (16 workers); use loader=resident"),
-        (0.5, None, Use(**GPU, workers=None), "50% of the training time: the batches are made between the steps"),
-        (0.5, None, Use(**CPU, workers=0), "raise loader.workers (0 now, 2 cores here), or use loader=resident"),
-        (0.5, None, Use(**CPU, workers=2), "the 2 cores that load images compute the steps too; use loader=resident"),
+        (0.5, None, Use(**GPU, workers=None), "50% of the training time: the batches are made beside the steps"),
+        (0.5, None, Use(**CPU, workers=0), "50% of the training time: the batches are made beside the steps"),
+        (0.5, None, Use(**CPU, workers=2), "images are loaded by the 2 cores that training uses; loader=resident"),
         (
             0.05, None, Use(**CPU, workers=2),
             "1,234 images/s; loader=resident or loader.workers=0 would leave it the 2 cores (2 workers now)",
@@ -43,7 +43,7 @@ CPU: dict[str, Any] = {"cores": 2, "gpu": False, "batch_size": 64}
         (0.0, 0.2, Use(**GPU, workers=2), "a larger loader.batch_size would fill the device better (64 now)"),
         (0.0, 0.2, Use(**GPU, workers=2, accumulate=4), "loader.batch_size=256 optim.accumulate=1 would fill"),
         (0.0, None, Use(**GPU, workers=2), "1,234 images/s; precision and kernels are the fastest for this device"),
-        (0.5, None, Use(cores=1, gpu=False, batch_size=64, workers=0), "(0 now, 1 core here)"),
+        (0.5, None, Use(cores=1, gpu=False, batch_size=64, workers=1), "by the 1 core that training uses"),
     ],
 )  # fmt: skip
 def test_each_case(waited: float, share: float | None, use: Use, words: str) -> None:

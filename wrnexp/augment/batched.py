@@ -19,6 +19,7 @@ from wrnexp.augment.operations import Plan, grouped, kernels, masked
 from wrnexp.augment.policies import PolicyPlans, policy
 from wrnexp.augment.recipe import Augment
 from wrnexp.seeding import derive, uniforms
+from wrnexp.transfer import on
 
 Numbers = NDArray[np.float64]
 
@@ -70,12 +71,12 @@ class BatchAugment:
         offsets, plan = self._offsets(epoch, first, count), self._plan(epoch, first, count)
         if images.device.type == "cpu":
             return grouped(self._cropped(images, torch.from_numpy(offsets)), plan, self._kernels)
-        drawn = (torch.from_numpy(one).to(images.device, non_blocking=True) for one in (offsets, *plan))
+        drawn = (on(torch.from_numpy(one), images.device) for one in (offsets, *plan))
         return self._masked(images, *drawn)
 
     def compile(self) -> None:
-        """Run `pixels` through torch.compile from now on, as one graph, except on a CPU."""
-        self._masked = torch.compile(self._all_masked, fullgraph=True)
+        """Run `pixels` through torch.compile from now on, except on a CPU: one graph for each size of a batch."""
+        self._masked = torch.compile(self._all_masked, fullgraph=True, dynamic=False)
 
     def finish(self, images: Tensor, labels: Tensor, epoch: int, first: int) -> tuple[Tensor, Tensor]:
         """Normalise, erase, mix.
@@ -131,7 +132,7 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     top = 1 if images.is_floating_point() else 255
     finished = images.clone() if images.is_floating_point() else images.to(torch.float32)
     factors = torch.tensor([[1 / (top * d), m / d] for m, d in zip(mean, std, strict=True)], dtype=finished.dtype)
-    scale, shift = factors.to(images.device, non_blocking=True).view(3, 2, 1, 1).unbind(1)
+    scale, shift = on(factors, images.device).view(3, 2, 1, 1).unbind(1)
     return finished.mul_(scale).sub_(shift)
 
 

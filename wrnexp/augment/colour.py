@@ -11,7 +11,6 @@ from torch import Tensor
 from wrnexp.augment.points import as_levels, cut
 
 GREY = (0.2989, 0.587, 0.114)  # ITU-R BT.601 luma, as torchvision rounds it
-LEAST = 1e-12  # far below the chroma of any colour, and not 0
 TO_LEVELS = 255.999 / 255  # so that cutting to whole levels gives each an equal share, as torchvision's conversion does
 
 
@@ -84,7 +83,7 @@ def _sixths(red: Tensor, green: Tensor, blue: Tensor, high: Tensor, chroma: Tens
     chosen = torch.empty_like(high)
     scaled.addcmul_((blue - red).add_(chroma, alpha=2).sub_(scaled), torch.eq(green, high, out=chosen))
     scaled.addcmul_((green - blue).sub_(scaled), torch.eq(red, high, out=chosen))
-    return scaled.div_(chroma.clamp(min=LEAST))
+    return scaled.div_(chroma.clamp(min=torch.finfo(chroma.dtype).tiny))
 
 
 def _levels(images: Tensor) -> Tensor:

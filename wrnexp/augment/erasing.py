@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wrnexp.transfer import on
+
 Numbers = NDArray[np.float64]
 
 
@@ -91,7 +93,7 @@ def erase(images: Tensor, boxes: Boxes) -> Tensor:
 def outside(boxes: Boxes, height: int, width: int, device: torch.device) -> Tensor:
     """Return float32 [N, 1, H, W], 0 in the boxes and 1 elsewhere."""
     # One copy to the device, then everything there.
-    top, bottom, left, right = torch.from_numpy(np.stack(boxes)).to(device, non_blocking=True)[:, :, None]
+    top, bottom, left, right = on(torch.from_numpy(np.stack(boxes)), device)[:, :, None]
     rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
     in_rows = ((rows >= top) & (rows < bottom)).float()
     in_columns = ((columns >= left) & (columns < right)).float()

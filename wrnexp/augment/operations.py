@@ -15,6 +15,7 @@ from torch import Tensor
 
 from wrnexp.augment import colour, points
 from wrnexp.augment.geometry import Matrix, Sources, rotation, shear_x, shear_y, translation
+from wrnexp.transfer import on
 
 Kernel = Callable[[Tensor, Tensor], Tensor]  # images [N, 3, H, W] and strengths [N] to images
 
@@ -152,4 +153,4 @@ def masked(
 
 
 def _on(values: NDArray[np.generic], like: Tensor) -> Tensor:
-    return torch.from_numpy(values).to(like.device, non_blocking=True)
+    return on(torch.from_numpy(values), like.device)

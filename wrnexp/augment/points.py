@@ -72,8 +72,9 @@ def _equal_shares(counts: Tensor) -> Tensor:
     upto = counts.cumsum(1, dtype=torch.int32)
     lower = torch.where(upto < upto[:, -1:], upto, 0).amax(1, keepdim=True)  # all pixels but those of the highest level
     step = torch.div(lower, LEVELS - 1, rounding_mode="floor")
-    # Quotients of small whole numbers: in float32 their floor is exact, and ten times as fast.
-    shifted = (upto - counts + step // 2).float().div_(step.clamp(min=1)).floor_().clamp_(0, LEVELS - 1)
+    # Quotients of small whole numbers: in float32 their floor is exact, and ten times as fast. The half keeps them from
+    # whole numbers, for compiled for a GPU a division is off by up to two units in the last place.
+    shifted = (upto - counts + step // 2 + 0.5).div_(step.clamp(min=1)).floor_().clamp_(0, LEVELS - 1)
     same = torch.arange(LEVELS, dtype=torch.float32, device=counts.device)
     return torch.where(step > 0, shifted, same)
 

@@ -16,19 +16,19 @@ def from_a_thread(batches: Iterator[Batch]) -> Iterator[Batch]:
     """
     threads = torch.get_num_threads()
     with ThreadPoolExecutor(1, "batches", initializer=torch.set_num_threads, initargs=(1,)) as thread:
-        following = thread.submit(next, batches, None)
-        batch = following.result()
-        torch.set_num_threads(threads)  # each thread has its own number; this is for threads that are yet to come
+        try:
+            batch = thread.submit(next, batches, None).result()
+        finally:
+            torch.set_num_threads(threads)  # each thread has its own number; this is for threads that are yet to come
         while batch is not None:
             following = thread.submit(next, batches, None)
             yield batch
             batch = following.result()
 
 
-def from_a_stream(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
-    """Yield what `batches` yields; each is prepared on a second stream, one ahead, and the host waits for neither."""
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream(device))  # for what the batches are made of
+def from_a_stream(batches: Iterator[Batch], stream: torch.cuda.Stream) -> Iterator[Batch]:
+    """Yield what `batches` yields; each is prepared on `stream`, one ahead, and the host waits for neither."""
+    stream.wait_stream(torch.cuda.current_stream(stream.device))  # for what the batches are made of
 
     def prepared() -> Batch | None:
         with torch.cuda.stream(stream):
@@ -36,7 +36,7 @@ def from_a_stream(batches: Iterator[Batch], device: torch.device) -> Iterator[Ba
 
     following = prepared()
     while (batch := following) is not None:
-        training = torch.cuda.current_stream(device)
+        training = torch.cuda.current_stream(stream.device)
         training.wait_stream(stream)
         for tensor in batch:
             tensor.record_stream(training)  # its memory may be used again only when training is past it

@@ -6,12 +6,18 @@ from typing import Protocol
 from PIL import Image
 from torch import Tensor
 
+from wrnexp.data.images import Dataset
+from wrnexp.errors import UserError
+
 Batch = tuple[Tensor, Tensor]  # images float [B, 3, H, W]; labels int64 [B] or class probabilities [B, classes]
 Transform = Callable[[Image.Image], Tensor]
 
 
 class Batched(Protocol):
-    """An augmentation of whole batches: every image draws for itself, by its position in the epoch."""
+    """An augmentation of whole batches: every image draws for itself, by its position in the epoch.
+
+    Nothing may draw from torch's global generators: training draws from them at the same time, in another thread.
+    """
 
     @property
     def context(self) -> int:
@@ -41,3 +47,17 @@ class Augmentation(Protocol):
     def per_image(self, size: int, mean: Sequence[float], std: Sequence[float]) -> Transform:
         """Return the form for one PIL image after another, which draws from torch's global generator."""
         ...
+
+
+def batched(augment: Augmentation, data: Dataset, seed: int) -> Batched:
+    """Return the form of an augmentation for batches of a data set.
+
+    Raises:
+        UserError: the augmentation, one of the user's own, has none.
+    """
+    if not hasattr(augment, "batched"):
+        raise UserError(
+            f"augment: {type(augment).__name__} has no method batched(size, mean, std, classes, seed); give it one "
+            "(docs/extending.md), or use loader=base loader.backend=torchvision, which asks for per_image alone"
+        )
+    return augment.batched(data.image_size, data.mean, data.std, len(data.classes), seed)

@@ -8,7 +8,8 @@ import torch
 
 from wrnexp.data.augmentation import Batch
 from wrnexp.data.images import Dataset, ImageSet
-from wrnexp.data.tensors import labelled, on_device
+from wrnexp.data.tensors import labelled
+from wrnexp.transfer import on
 
 BATCH_SIZE = 500
 
@@ -39,9 +40,7 @@ class EvalBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield images float32 [B, 3, H, W] and labels int64 [B]."""
-        centre, scale = (
-            torch.tensor(values).view(3, 1, 1).to(self._device, non_blocking=True) for values in (self._mean, self._std)
-        )
+        centre, scale = (on(torch.tensor(values).view(3, 1, 1), self._device) for values in (self._mean, self._std))
         for pixels, labels in self._kept if self._resident else self._batches():
             yield (pixels.float() / 255 - centre) / scale, labels
 
@@ -53,4 +52,5 @@ class EvalBatches:
         """Yield images uint8 [B, 3, H, W] and labels on the device."""
         for start in range(0, len(self._images), self._batch_size):
             positions = np.arange(start, min(start + self._batch_size, len(self._images)))
-            yield on_device(labelled(self._images, positions), self._device)
+            images, labels = labelled(self._images, positions)
+            yield on(images, self._device), on(labels, self._device)

@@ -9,18 +9,19 @@ import torch
 from torch import Tensor
 
 from wrnexp.data.ahead import from_a_stream, from_a_thread
-from wrnexp.data.augmentation import Augmentation, Batch
+from wrnexp.data.augmentation import Augmentation, Batch, batched
 from wrnexp.data.epochs import Epochs, Key
 from wrnexp.data.evaluation import EvalBatches
 from wrnexp.data.images import Dataset, ImageSet
-from wrnexp.data.tensors import labelled, on_device
+from wrnexp.data.tensors import labelled
+from wrnexp.transfer import on
 
 
 class ResidentLoader:
     """Shuffled, augmented micro-batches of a data set on the device, each prepared while the one before is trained on.
 
-    On a CPU the images are bit for bit those of `TrainLoader`. On a GPU the next batch is prepared on a stream of its
-    own, elsewhere in a thread; what is drawn comes from the place in the epoch, so neither changes a number.
+    On a CPU the images are bit for bit those of `TrainLoader`. On CUDA the next batch is prepared on a stream of its
+    own, on a CPU in a thread; what is drawn comes from the place in the epoch, so neither changes a number.
 
     Attributes:
         plan: the sizes of the micro-batches of every step of an epoch.
@@ -64,13 +65,15 @@ class ResidentLoader:
             UserError: a batch or a step is larger than the training set.
         """
         self._data, self._device = data, torch.device(device)
-        self._augment = augment.batched(data.image_size, data.mean, data.std, len(data.classes), seed)
+        self._augment = batched(augment, data, seed)
         if compile and self._device.type != "cpu":
             self._augment.compile()
         self._epochs = Epochs(
             len(data.train), batch_size, accumulate, drop_last=drop_last, seed=seed, context=self._augment.context
         )
         self.plan = self._epochs.plan
+        # One for all epochs: memory that a stream has freed serves that stream only.
+        self._stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Start an epoch and return its micro-batches, in the order of the plan.
@@ -78,9 +81,10 @@ class ResidentLoader:
         Yields:
             images float32 [B, 3, H, W], and labels int64 [B] or class probabilities float32 [B, classes].
         """
-        order = torch.from_numpy(self._epochs.order(epoch)).to(self._device)
-        batches = (self._prepared(order, key) for key in self._epochs.keys(epoch))
-        return from_a_stream(batches, self._device) if self._device.type == "cuda" else from_a_thread(batches)
+        batches = self._batches(epoch)
+        if self._stream is not None:
+            return from_a_stream(batches, self._stream)
+        return from_a_thread(batches) if self._device.type == "cpu" else batches
 
     def evaluation(self, images: ImageSet) -> EvalBatches:
         """Return the batches of a split in its own order; they stay on the device."""
@@ -89,6 +93,12 @@ class ResidentLoader:
     def close(self) -> None:
         """Let go of the images on the device; the next epoch would send them again."""
         self.__dict__.pop("_resident", None)
+
+    def _batches(self, epoch: int) -> Iterator[Batch]:
+        """Make the batches of an epoch; what they need is sent on the stream that asks for the first."""
+        order = on(torch.from_numpy(self._epochs.order(epoch)), self._device)
+        for key in self._epochs.keys(epoch):
+            yield self._prepared(order, key)
 
     def _prepared(self, order: Tensor, key: Key) -> Batch:
         chosen = order[key.first : key.first + len(key.indices)]
@@ -99,4 +109,5 @@ class ResidentLoader:
     def _resident(self) -> tuple[Tensor, Tensor]:
         """The training set on the device: uint8 [N, 3, H, W] and labels int64 [N]."""
         train = self._data.train
-        return on_device(labelled(train, np.arange(len(train))), self._device)
+        images, labels = labelled(train, np.arange(len(train)))
+        return on(images, self._device), on(labels, self._device)

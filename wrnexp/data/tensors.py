@@ -1,4 +1,4 @@
-"""From stored images to tensors on a device."""
+"""From stored images to tensors."""
 
 import numpy as np
 import torch
@@ -14,13 +14,6 @@ def planar(images: ImageSet, positions: NDArray[np.int64]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(images.gather(positions).transpose(0, 3, 1, 2)))
 
 
-def on_device(tensors: tuple[Tensor, Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return both on a device, by copies that do not wait."""
-    if device.type == "cuda":
-        tensors = tensors[0].pin_memory(), tensors[1].pin_memory()
-    return tensors[0].to(device, non_blocking=True), tensors[1].to(device, non_blocking=True)
-
-
 def labelled(images: ImageSet, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    """Return the images at these positions as uint8 [B, 3, H, W], and their labels int64 [B]."""
+    """Return the images at these positions as uint8 [B, 3, H, W], and their labels int64 [B], on the CPU."""
     return planar(images, positions), torch.from_numpy(images.labels[positions])

@@ -14,12 +14,13 @@ from torch.utils.data import Dataset as TorchDataset
 
 from wrnexp.allocation import keep_freed_memory
 from wrnexp.data.ahead import from_a_thread
-from wrnexp.data.augmentation import Augmentation, Batch, Batched, Transform
+from wrnexp.data.augmentation import Augmentation, Batch, Batched, Transform, batched
 from wrnexp.data.epochs import Epochs, Key
 from wrnexp.data.evaluation import EvalBatches
 from wrnexp.data.images import Dataset, ImageSet
 from wrnexp.data.tensors import labelled
 from wrnexp.seeding import derive
+from wrnexp.transfer import on
 
 Loaded = tuple[Tensor, Tensor, int, int]  # a batch as a worker sends it, its epoch, the position of its first image
 
@@ -115,8 +116,7 @@ class TrainLoader:
         self._loader = self._new_loader()  # the old one takes its processes with it
 
     def _finished(self, images: Tensor, labels: Tensor, epoch: int, first: int) -> Batch:
-        images, labels = (one.to(self._device, non_blocking=True) for one in (images, labels))
-        return self._finish(images, labels, epoch, first)
+        return self._finish(on(images, self._device), on(labels, self._device), epoch, first)
 
 
 def _source(
@@ -126,8 +126,8 @@ def _source(
     if backend == "torchvision":
         transform = augment.per_image(data.image_size, data.mean, data.std)
         return _PerImage(data.train, transform, seed), lambda images, labels, epoch, first: (images, labels), 0
-    batched = augment.batched(data.image_size, data.mean, data.std, len(data.classes), seed)
-    return _Batches(data.train, batched), batched.finish, batched.context
+    in_batches = batched(augment, data, seed)
+    return _Batches(data.train, in_batches), in_batches.finish, in_batches.context
 
 
 class _Sampler:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from wrnexp.engine.compiling import kernels_kept, launch_bound
 from wrnexp.engine.peaks import peak_flops
 from wrnexp.errors import UserError
+from wrnexp.transfer import on
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -123,6 +124,8 @@ class Hardware:
                 deterministic = torch.backends.cudnn.deterministic
                 stack.enter_context(_cudnn(enabled=True, benchmark=True, deterministic=deterministic, allow_tf32=False))
             if self.compile:
+                # Every net of a sweep in one process counts against one limit of compilations, which ends the run.
+                torch.compiler.reset()
                 stack.enter_context(kernels_kept())
             yield
 
@@ -135,9 +138,9 @@ class Hardware:
         return model.to(self.device, memory_format=self._format)  # type: ignore[call-overload, no-any-return]
 
     def batch(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a batch on the device; copies from pinned memory do not wait."""
-        images = images.to(self.device, non_blocking=True, memory_format=self._format)
-        return images, labels.to(self.device, non_blocking=True)
+        """Return a batch on the device; on CUDA the host does not wait for the copies."""
+        images = on(images, self.device).to(self.device, memory_format=self._format)
+        return images, on(labels, self.device)
 
     def synchronize(self) -> None:
         """Wait until the device has done all that it was given."""

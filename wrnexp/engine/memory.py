@@ -139,6 +139,8 @@ def out_of_memory(error: Exception, budget: float) -> str | None:
         error: what training ended with.
         budget: the share of activations that was kept.
     """
+    if "DataLoader worker" in str(error):  # no activation's fault
+        return None
     if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not NO_MEMORY.search(str(error)):
         return None
     lines = str(error).splitlines() or [type(error).__name__]

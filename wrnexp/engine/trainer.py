@@ -143,7 +143,9 @@ class Trainer:
         self.step.model.train()
         meters = Meters(self.hardware.device)
         start = time.perf_counter()
-        batches = Waiting(self.batches.epoch(epoch), clock(self.hardware.device))
+        waited = clock(self.hardware.device)
+        with waited:  # processes may start here
+            batches = Waiting(self.batches.epoch(epoch), waited)
         rate = 0.0
         for index, sizes in enumerate(self.batches.plan):
             rate = self._rate(epoch, index)

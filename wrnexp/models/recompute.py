@@ -15,6 +15,8 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 from torch.utils.checkpoint import checkpoint
 
 R = TypeVar("R")
@@ -75,13 +77,13 @@ def rebuilt(owner: nn.Module, part: Callable[[Tensor], R], images: Tensor) -> R:
     end of `part` does not run again.
 
     Args:
-        owner: the module whose batch norms and dropouts `part` uses.
+        owner: the module whose batch norms and dropouts `part` uses, as modules, not as functions.
         part: changes nothing but the running statistics of the owner's batch norms.
         images: a tensor that `part` does not change.
     """
     if not torch.is_grad_enabled():
         return part(images)
-    draws = any(isinstance(one, nn.Dropout) and one.training and one.p > 0 for one in owner.modules())
+    draws = any(isinstance(one, _DropoutNd) and one.training and one.p > 0 for one in owner.modules())
     contexts = partial(_contexts, owner, draws)
     found: R = checkpoint(part, images, use_reentrant=False, preserve_rng_state=draws, context_fn=contexts)
     return found
@@ -101,10 +103,10 @@ class _Repetition(AbstractContextManager[None]):
     """
 
     def __init__(self, owner: nn.Module, generator: Tensor | None) -> None:
-        self._norms = [module for module in owner.modules() if isinstance(module, nn.BatchNorm2d)]
+        self._norms = [module for module in owner.modules() if isinstance(module, _BatchNorm)]
         self._generator = generator
         self._before: Tensor | None = None
-        self._true: list[tuple[nn.BatchNorm2d, str, Tensor]] = []
+        self._true: list[tuple[_BatchNorm, str, Tensor]] = []
 
     def __enter__(self) -> None:
         self._true = [(norm, name, buffer) for norm in self._norms for name, buffer in norm.named_buffers()]

@@ -74,13 +74,15 @@ def _group(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _sooner_data(use: Use) -> str:
-    if use.workers is None:
-        return "the batches are made between the steps; a lighter augment makes them sooner"
+    if use.workers is None or (use.workers == 0 and not use.gpu):
+        return "the batches are made beside the steps, on the same device; a lighter augment makes them sooner"
     if use.workers == 0 or (use.gpu and use.workers < use.cores):
         return f"raise loader.workers ({use.workers} now, {_cores(use.cores)} here), or use loader=resident"
     if use.gpu:
         return f"all {_cores(use.cores)} load images already ({use.workers} workers); use loader=resident"
-    return f"the {_cores(use.cores)} that load images compute the steps too; use loader=resident or a lighter augment"
+    return (
+        f"images are loaded by the {_cores(use.cores)} that training uses; loader=resident or a lighter augment helps"
+    )
 
 
 def _faster_step(utilization: float | None, use: Use) -> str:
