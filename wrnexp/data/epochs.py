@@ -52,16 +52,12 @@ class Epochs:
 
     def keys(self, epoch: int) -> list[Key]:
         """Return the micro-batches of an epoch, in the order of the plan."""
-        order = self.order(epoch)
+        order = shuffled(self._seed, epoch, self._images)
+        order = np.concatenate([order, order[: self._context]])
         starts = [0, *self._ends[:-1]]
         return [
             Key(epoch, start, order[start : end + self._context]) for start, end in zip(starts, self._ends, strict=True)
         ]
-
-    def order(self, epoch: int) -> NDArray[np.int64]:
-        """Return the indices of an epoch's images, int64 [images + context]; after the last comes the first."""
-        order = shuffled(self._seed, epoch, self._images)
-        return np.concatenate([order, order[: self._context]])
 
     def __len__(self) -> int:
         """Return the number of micro-batches of an epoch."""

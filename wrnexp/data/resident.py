@@ -81,7 +81,7 @@ class ResidentLoader:
         Yields:
             images float32 [B, 3, H, W], and labels int64 [B] or class probabilities float32 [B, classes].
         """
-        batches = self._batches(epoch)
+        batches = (self._prepared(key) for key in self._epochs.keys(epoch))
         if self._stream is not None:
             return from_a_stream(batches, self._stream)
         return from_a_thread(batches) if self._device.type == "cpu" else batches
@@ -94,14 +94,9 @@ class ResidentLoader:
         """Let go of the images on the device; the next epoch would send them again."""
         self.__dict__.pop("_resident", None)
 
-    def _batches(self, epoch: int) -> Iterator[Batch]:
-        """Make the batches of an epoch; what they need is sent on the stream that asks for the first."""
-        order = on(torch.from_numpy(self._epochs.order(epoch)), self._device)
-        for key in self._epochs.keys(epoch):
-            yield self._prepared(order, key)
-
-    def _prepared(self, order: Tensor, key: Key) -> Batch:
-        chosen = order[key.first : key.first + len(key.indices)]
+    def _prepared(self, key: Key) -> Batch:
+        """Make a batch; what it needs comes to the device on the stream that this is called on."""
+        chosen = on(torch.from_numpy(key.indices), self._device)
         images, labels = (one.index_select(0, chosen) for one in self._resident)
         return self._augment.finish(self._augment.pixels(images, key.epoch, key.first), labels, key.epoch, key.first)
 

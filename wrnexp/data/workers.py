@@ -78,15 +78,10 @@ class TrainLoader:
         self._epochs = Epochs(len(data.train), batch_size, accumulate, drop_last=drop_last, seed=seed, context=context)
         self.plan = self._epochs.plan
         self._sampler = _Sampler(self._epochs)
-        # The generator is the loader's own: without one every epoch would draw from the global one.
-        self._new_loader: Callable[[], DataLoader[Loaded]] = partial(
-            DataLoader,
+        self._new_loader = partial(
+            _processes,
             source,
-            batch_size=None,
-            sampler=self._sampler,
-            collate_fn=_unchanged,
-            worker_init_fn=_start_worker,
-            generator=torch.Generator(),
+            self._sampler,
             num_workers=workers,
             prefetch_factor=prefetch_factor if workers else None,
             persistent_workers=persistent_workers and workers > 0,
@@ -117,6 +112,19 @@ class TrainLoader:
 
     def _finished(self, images: Tensor, labels: Tensor, epoch: int, first: int) -> Batch:
         return self._finish(on(images, self._device), on(labels, self._device), epoch, first)
+
+
+def _processes(source: TorchDataset[Loaded], sampler: "_Sampler", **options: Any) -> DataLoader[Loaded]:
+    """Return torch's loader of ready batches; `options` are its own, of the processes."""
+    return DataLoader(
+        source,
+        batch_size=None,
+        sampler=sampler,
+        collate_fn=_unchanged,
+        worker_init_fn=_start_worker,
+        generator=torch.Generator(),  # its own: without one every epoch would draw from the global one
+        **options,
+    )
 
 
 def _source(
