@@ -33,6 +33,12 @@ def alternate(ours: Callable[[], float], theirs: Callable[[], float], rounds: in
     return statistics.median(mine), statistics.median(other), statistics.median(a / b for a, b in pairs)
 
 
+def compared(name: str, unit: str, ours: Callable[[], float], theirs: Callable[[], float], rounds: int) -> Figure:
+    """Return the figure of two sides that `alternate`."""
+    value, reference, ratio = alternate(ours, theirs, rounds)
+    return Figure(name, value, unit, reference, ratio)
+
+
 def positive(text: str) -> int:
     """Return a whole number of 1 or more, for argparse."""
     number = int(text)

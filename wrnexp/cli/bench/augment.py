@@ -12,7 +12,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from wrnexp.cli.bench import Figure, alternate, positive
+from wrnexp.cli.bench import Figure, compared, positive
 from wrnexp.cli.bench.recipes import CLASSES, MEAN, RECIPES, SIDE, STD, pictures, recipe
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def _compare(name: str, images: "NDArray[np.uint8]", args: argparse.Namespace) -
     figures = []
     for other, theirs in references.items():
         ours(), theirs()  # warm up: tables, imports
-        value, reference, ratio = alternate(ours, theirs, args.rounds)
-        figures.append(Figure(f"{name}, batch {len(images)}, against {other}", value, "images/s", reference, ratio))
+        what = f"{name}, batch {len(images)}, against {other}"
+        figures.append(compared(what, "images/s", ours, theirs, args.rounds))
     return figures
 
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wrnexp.cli.bench import Figure, alternate, positive
+from wrnexp.cli.bench import Figure, compared, positive
 from wrnexp.cli.bench.recipes import RECIPES, dataset, recipe
 
 if TYPE_CHECKING:
@@ -68,8 +68,7 @@ def _compare(
     for kind, loader in loaders.items():
         mine, other = _Epochs(loader, args.images, hardware), _Epochs(reference, args.reference_images, hardware)
         mine(), other()  # warm up: processes, tables, compilers
-        value, against, ratio = alternate(mine, other, args.rounds)
-        figures.append(Figure(f"{name}, {kind}, batch {args.batch}", value, "images/s", against, ratio))
+        figures.append(compared(f"{name}, {kind}, batch {args.batch}", "images/s", mine, other, args.rounds))
         loader.close()
     reference.close()
     return figures

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import wrnexp
-from wrnexp.cli.bench import Figure, alternate, positive
+from wrnexp.cli.bench import Figure, compared, positive
 from wrnexp.errors import UserError
 
 # The run whose first step is timed; its data set is drawn once and cached, as any other.
@@ -47,14 +47,14 @@ def measure(args: argparse.Namespace) -> list[Figure]:
         first = partial(_to_first_step, script, Path(folder), args.overrides)
         for side in (config, torch, first):  # warm up: the file cache, bytecode, drawn images, compiled kernels
             side()
-        answer = Figure("run.py --cfg job, against import torch", *_seconds_of(alternate(config, torch, args.rounds)))
+        answer = compared("run.py --cfg job, against import torch", "s", config, torch, args.rounds)
         measured: list[Measured] = []
 
         def total() -> float:
             measured.append(first())
             return sum(measured[-1].values())
 
-        step = Figure("to the first step, against import torch", *_seconds_of(alternate(total, torch, args.rounds)))
+        step = compared("to the first step, against import torch", "s", total, torch, args.rounds)
     parts = [Figure(f"  of that: {part}", statistics.median(one[part] for one in measured), "s") for part in PARTS]
     return [answer, step, *parts]
 
@@ -72,11 +72,6 @@ def find_run(folder: Path) -> Path:
     raise UserError(
         f"there is no run.py with its conf/ in {folder} or in {beside}; call this from a checkout of wrnexp"
     )
-
-
-def _seconds_of(measured: tuple[float, float, float]) -> tuple[float, str, float, float]:
-    value, reference, ratio = measured
-    return value, "s", reference, ratio
 
 
 def _seconds(command: Sequence[str], folder: Path) -> float:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wrnexp.cli.bench import Figure, alternate, positive
+from wrnexp.cli.bench import Figure, compared, positive
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,17 +64,10 @@ def measure(args: argparse.Namespace) -> list[Figure]:
         for side in (epoch, step, plain):  # warm up: allocators, compilers
             side()
         return [
-            Figure(f"{name}, against a plain loop", *_with_unit("images/s", alternate(epoch, plain, args.rounds))),
+            compared(f"{name}, against a plain loop", "images/s", epoch, plain, args.rounds),
             _share_of_peak(f"{name}, against the matrix peak", trainer, epoch, args.rounds),
-            Figure(
-                f"{name}, own loop against its step", *_with_unit("images/s", alternate(epoch, step, args.loop_rounds))
-            ),
+            compared(f"{name}, own loop against its step", "images/s", epoch, step, args.loop_rounds),
         ]
-
-
-def _with_unit(unit: str, measured: tuple[float, float, float]) -> tuple[float, str, float, float]:
-    value, reference, ratio = measured
-    return value, unit, reference, ratio
 
 
 def _share_of_peak(name: str, trainer: "Trainer", epoch: Callable[[], float], rounds: int) -> Figure:
@@ -83,7 +76,7 @@ def _share_of_peak(name: str, trainer: "Trainer", epoch: Callable[[], float], ro
     giga = 6 * trainer.macs_per_image / 1e9
     product = _matrix_product(trainer)
     product()
-    return Figure(name, *_with_unit("GFLOP/s", alternate(lambda: epoch() * giga, product, rounds)))
+    return compared(name, "GFLOP/s", lambda: epoch() * giga, product, rounds)
 
 
 def _matrix_product(trainer: "Trainer") -> Callable[[], float]:
