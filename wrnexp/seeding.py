@@ -5,6 +5,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+Numbers = NDArray[np.float64]  # random numbers in [0, 1)
+
 WORDS_A_BLOCK = 4  # of Philox4x64
 
 
@@ -25,7 +27,7 @@ def derive(seed: int, *key: str | int) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
-def uniforms(seed: int, first: int, count: int, width: int) -> NDArray[np.float64]:
+def uniforms(seed: int, first: int, count: int, width: int) -> Numbers:
     """Return `width` random numbers for each of the positions `first` to `first + count - 1` of one stream.
 
     What a position gets depends on the seed, the position and the width alone, not on which positions are asked for
@@ -45,3 +47,8 @@ def uniforms(seed: int, first: int, count: int, width: int) -> NDArray[np.float6
     generator = np.random.Philox(key=seed).advance(first * blocks)
     words = generator.random_raw(count * blocks * WORDS_A_BLOCK).reshape(count, -1)[:, :width]
     return np.asarray((words >> np.uint64(11)) * 2.0**-53)
+
+
+def below(numbers: Numbers, count: int | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Turn random numbers in [0, 1) into whole numbers below `count`, evenly."""
+    return (numbers * count).astype(np.int64)

@@ -18,10 +18,8 @@ from wrnexp.augment.mixing import Mixing
 from wrnexp.augment.operations import Plan, grouped, kernels, masked
 from wrnexp.augment.policies import PolicyPlans, policy
 from wrnexp.augment.recipe import Augment
-from wrnexp.seeding import derive, uniforms
+from wrnexp.seeding import Numbers, below, derive, uniforms
 from wrnexp.transfer import on
-
-Numbers = NDArray[np.float64]
 
 
 class BatchAugment:
@@ -111,9 +109,9 @@ class BatchAugment:
 
     def _offsets(self, epoch: int, first: int, count: int) -> NDArray[np.int64]:
         """Draw where each image is cropped and whether it is flipped, [N, 3]."""
-        offset = self._uniform("crop", epoch, first, count, 2) * (2 * self._recipe.padding + 1)
+        offset = below(self._uniform("crop", epoch, first, count, 2), 2 * self._recipe.padding + 1)
         flip = self._uniform("flip", epoch, first, count, 1) < self._recipe.flip
-        return np.hstack([offset, flip]).astype(np.int64)
+        return np.hstack([offset, flip])
 
     def _plan(self, epoch: int, first: int, count: int) -> Plan:
         """Draw what the policy and the jitter do to each image, one after the other."""

@@ -8,7 +8,7 @@ level.
 import torch
 from torch import Tensor
 
-from wrnexp.augment.points import as_levels, cut
+from wrnexp.augment.points import as_levels, cut, levels_of
 
 GREY = (0.2989, 0.587, 0.114)  # ITU-R BT.601 luma, as torchvision rounds it
 TO_LEVELS = 255.999 / 255  # so that cutting to whole levels gives each an equal share, as torchvision's conversion does
@@ -16,25 +16,25 @@ TO_LEVELS = 255.999 / 255  # so that cutting to whole levels gives each an equal
 
 def brightness(images: Tensor, factor: Tensor) -> Tensor:
     """Mix with black."""
-    levels = _levels(images)
+    levels = levels_of(images)
     return as_levels(levels.mul_(_each(factor, levels)), images)
 
 
 def contrast(images: Tensor, factor: Tensor) -> Tensor:
     """Mix with the mean of the grey image."""
-    levels = _levels(images)
+    levels = levels_of(images)
     return _mixed(levels, _grey(levels, images).mean((2, 3), keepdim=True), factor, images)
 
 
 def saturation(images: Tensor, factor: Tensor) -> Tensor:
     """Mix with the grey image."""
-    levels = _levels(images)
+    levels = levels_of(images)
     return _mixed(levels, _grey(levels, images), factor, images)
 
 
 def sharpness(images: Tensor, factor: Tensor) -> Tensor:
     """Mix with the smoothed image (3x3, weight 5 in the middle, 1 around it); the border stays as it is."""
-    levels = _levels(images)
+    levels = levels_of(images)
     inner = levels[:, :, 1:-1, 1:-1]
     rows = (levels[:, :, :-2] + levels[:, :, 1:-1]).add_(levels[:, :, 2:])
     smooth = (rows[..., :-2] + rows[..., 1:-1]).add_(rows[..., 2:])
@@ -51,7 +51,7 @@ def hue(images: Tensor, turn: Tensor) -> Tensor:
     In the HSV model, with the hue H in sixths of the circle, red is low + chroma * q(H - 3), green is
     high - chroma * q(H - 2) and blue high - chroma * q(H - 4), where q(x) is |x| - 1 cut to 0..1.
     """
-    planes = _levels(images.transpose(0, 1))  # [3, N, H, W]: what follows is all on single channels
+    planes = levels_of(images.transpose(0, 1))  # [3, N, H, W]: what follows is all on single channels
     red, green, blue = planes.unbind(0)
     high = torch.maximum(red, green)
     torch.maximum(high, blue, out=high)
@@ -84,12 +84,6 @@ def _sixths(red: Tensor, green: Tensor, blue: Tensor, high: Tensor, chroma: Tens
     scaled.addcmul_((blue - red).add_(chroma, alpha=2).sub_(scaled), torch.eq(green, high, out=chosen))
     scaled.addcmul_((green - blue).sub_(scaled), torch.eq(red, high, out=chosen))
     return scaled.div_(chroma.clamp(min=torch.finfo(chroma.dtype).tiny))
-
-
-def _levels(images: Tensor) -> Tensor:
-    """Return a float copy, contiguous."""
-    kind = images.dtype if images.is_floating_point() else torch.float32
-    return torch.empty(images.shape, dtype=kind, device=images.device).copy_(images)
 
 
 def _each(factor: Tensor, levels: Tensor) -> Tensor:

@@ -7,9 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wrnexp.seeding import Numbers, below
 from wrnexp.transfer import on
-
-Numbers = NDArray[np.float64]
 
 
 class Boxes(NamedTuple):
@@ -72,8 +71,7 @@ class Cutout:
 
     def __call__(self, uniform: Numbers) -> Boxes:
         """Return the boxes of N images from random numbers [N, words] in [0, 1)."""
-        centre = (uniform * self._size).astype(np.int64)
-        start = centre - self._side // 2
+        start = below(uniform, self._size) - self._side // 2
         low, high = np.clip(start, 0, self._size), np.clip(start + self._side, 0, self._size)
         return Boxes(low[:, 0], high[:, 0], low[:, 1], high[:, 1])
 

@@ -5,9 +5,9 @@ from itertools import permutations
 from typing import TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wrnexp.augment.operations import NUMBERS, Plan
+from wrnexp.seeding import Numbers, below
 
 
 class Jitter(TypedDict):
@@ -36,10 +36,10 @@ class ColourJitter:
         self._low, self._high = np.array([_interval(name, jitter) for name in names]).T
         self.steps: Sequence[Sequence[int]] = [self._numbers.tolist()] * len(names)
 
-    def __call__(self, uniform: NDArray[np.float64]) -> Plan:
+    def __call__(self, uniform: Numbers) -> Plan:
         """Return the plan of N images from random numbers [N, words] in [0, 1)."""
         count = len(self._numbers)
-        order = self._orders[(uniform[:, 0] * len(self._orders)).astype(np.int64)]
+        order = self._orders[below(uniform[:, 0], len(self._orders))]
         factors = self._low + (self._high - self._low) * uniform[:, 1 : count + 1]
         return Plan(self._numbers[order], np.take_along_axis(factors, order, 1).astype(np.float32))
 

@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wrnexp.augment.erasing import Boxes, outside
+from wrnexp.seeding import Numbers, below
 from wrnexp.transfer import on
-
-Numbers = NDArray[np.float64]
 
 
 class Mixing:
@@ -62,7 +61,7 @@ class Mixing:
         share = betaincinv(shape, shape, uniform[:, 1])
         half = 0.5 * np.sqrt(1 - share)
         sides = [(half * size).astype(np.int64) * cut for size in (height, width)]
-        centres = [(uniform[:, 2 + i] * size).astype(np.int64) for i, size in enumerate((height, width))]
+        centres = [below(uniform[:, 2 + i], size) for i, size in enumerate((height, width))]
         edges = [
             np.clip(centre + sign * side, 0, size)
             for centre, side, size in zip(centres, sides, (height, width), strict=True)

@@ -39,12 +39,11 @@ def solarize(images: Tensor, threshold: Tensor) -> Tensor:
 
 def autocontrast(images: Tensor) -> Tensor:
     """Stretch each channel to the whole range; a channel of one level stays as it is."""
-    levels = images.to(torch.float32) if not images.is_floating_point() else images
+    levels = levels_of(images)
     low, high = levels.amin((2, 3), keepdim=True), levels.amax((2, 3), keepdim=True)
     flat = (low == high).to(levels.dtype)
     scale = (high - low).mul_(1.0 / bound(images))
-    stretched = levels.sub(low * (1 - flat)).div_(scale + flat)
-    return as_levels(stretched, images)
+    return as_levels(levels.sub_(low * (1 - flat)).div_(scale + flat), images)
 
 
 def equalize(images: Tensor) -> Tensor:
@@ -82,6 +81,12 @@ def _equal_shares(counts: Tensor) -> Tensor:
 def bound(images: Tensor) -> int:
     """Return the highest level: 255 of uint8, 1 of float images."""
     return 1 if images.is_floating_point() else LEVELS - 1
+
+
+def levels_of(images: Tensor) -> Tensor:
+    """Return a float copy, contiguous."""
+    kind = images.dtype if images.is_floating_point() else torch.float32
+    return torch.empty(images.shape, dtype=kind, device=images.device).copy_(images)
 
 
 def as_levels(values: Tensor, like: Tensor) -> Tensor:

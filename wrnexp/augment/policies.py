@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from wrnexp.augment.operations import MOVEMENTS, NUMBERS, Plan, Variant
 from wrnexp.errors import UserError
+from wrnexp.seeding import Numbers, below
 
-Numbers = NDArray[np.float64]
 Choices = NDArray[np.int64]
 IDENTITY = Variant("identity")
 
@@ -93,7 +93,7 @@ class RandAugment:
     def __call__(self, numbers: Numbers) -> Choices:
         """Draw an operation and a sign for each step, see `Policy`."""
         pairs = numbers.reshape(len(numbers), -1, 2)
-        return self._table[_below(pairs[..., 0], len(SPACE)), _below(pairs[..., 1], 2)]
+        return self._table[below(pairs[..., 0], len(SPACE)), below(pairs[..., 1], 2)]
 
 
 class TrivialAugmentWide:
@@ -110,7 +110,7 @@ class TrivialAugmentWide:
 
     def __call__(self, numbers: Numbers) -> Choices:
         """Draw an operation, a strength and a sign, see `Policy`."""
-        operation, magnitude, sign = (_below(numbers[:, i], n) for i, n in enumerate(self._table.shape))
+        operation, magnitude, sign = (below(numbers[:, i], n) for i, n in enumerate(self._table.shape))
         return self._table[operation, magnitude, sign][:, None]
 
 
@@ -131,9 +131,9 @@ class AutoAugment:
 
     def __call__(self, numbers: Numbers) -> Choices:
         """Draw a sub-policy; then for each operation whether it is done, and its sign, see `Policy`."""
-        pair = _below(numbers[:, 0], len(CIFAR10))
+        pair = below(numbers[:, 0], len(CIFAR10))
         done = numbers[:, 1:3] < self._probability[pair]
-        drawn = self._table[pair[:, None], [0, 1], _below(numbers[:, 3:5], 2)]
+        drawn = self._table[pair[:, None], [0, 1], below(numbers[:, 3:5], 2)]
         return np.where(done, drawn, self._identity)
 
 
@@ -177,11 +177,6 @@ def policy(name: str, num_ops: int, magnitude: int, height: int, width: int) -> 
             return TrivialAugmentWide(height, width)
         case other:
             raise UserError(f"augment.policy is {other}: none, autoaugment, randaugment or trivialaugment")
-
-
-def _below(numbers: Numbers, count: int) -> Choices:
-    """Turn numbers in [0, 1) into whole numbers below `count`, evenly."""
-    return (numbers * count).astype(np.int64)
 
 
 def _signs(name: str, magnitude: float) -> tuple[Variant, Variant]:
