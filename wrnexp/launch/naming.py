@@ -1,7 +1,8 @@
 """Where a run lives and what it is called, from its composed config.
 
 The folder is a function of the config (`run_id`), so the same command finds its own folder again. Hydra asks for it
-through the resolvers `wrnexp.label`, `wrnexp.folder` and `wrnexp.sweep` that conf/config.yaml uses.
+through the resolvers `wrnexp.label`, `wrnexp.folder` and `wrnexp.sweep` that conf/config.yaml uses. A fourth,
+`wrnexp.times`, is for the files in sweeps/.
 """
 
 from collections.abc import Iterable, Mapping
@@ -55,6 +56,12 @@ def register() -> None:
     OmegaConf.register_new_resolver("wrnexp.label", _label, replace=True)
     OmegaConf.register_new_resolver("wrnexp.folder", _folder, replace=True)
     OmegaConf.register_new_resolver("wrnexp.sweep", _sweep, replace=True)
+    OmegaConf.register_new_resolver("wrnexp.times", times, replace=True)
+
+
+def times(value: float, *factors: float) -> str:
+    """Return `value` times each factor, for a sweep: `${wrnexp.times:${optim.epochs},1,2}` is `85,170` with light."""
+    return ",".join(f"{value * factor:.12g}" for factor in factors)
 
 
 def app_config(root: DictConfig) -> dict[str, Any]:
