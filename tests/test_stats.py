@@ -274,5 +274,5 @@ def test_a_smaller_spread_needs_fewer_seeds() -> None:
 
 @pytest.mark.parametrize(("comparisons", "seeds"), [(1, 11), (2, 14), (3, 15), (4, 16), (6, 18), (8, 19)])
 def test_seeds_of_a_corrected_test_agree_with_statsmodels(comparisons: int, seeds: int) -> None:
-    # statsmodels 0.15.0, rounded up: TTestPower().solve_power(0.4 / (2**0.5 * 0.3), alpha=0.05 / comparisons, power=0.8)
+    # statsmodels 0.15.0: TTestPower().solve_power(0.4 / (2**0.5 * 0.3), alpha=0.05 / comparisons, power=0.8)
     assert stats.seeds_needed(0.004, 2**0.5 * 0.003, alpha=stats.ALPHA / comparisons) == seeds
