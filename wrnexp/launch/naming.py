@@ -2,10 +2,9 @@
 
 The folder is a function of the config (`run_id`), so the same command finds its own folder again. Hydra asks for it
 through the resolvers `wrnexp.label`, `wrnexp.folder` and `wrnexp.sweep` that conf/config.yaml uses. `wrnexp.times` and
-`wrnexp.product` are for the files in sweeps/.
+`wrnexp.linear_lr` are for the files in sweeps/.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -58,7 +57,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("wrnexp.folder", _folder, replace=True)
     OmegaConf.register_new_resolver("wrnexp.sweep", _sweep, replace=True)
     OmegaConf.register_new_resolver("wrnexp.times", times, replace=True)
-    OmegaConf.register_new_resolver("wrnexp.product", product, replace=True)
+    OmegaConf.register_new_resolver("wrnexp.linear_lr", linear_lr, replace=True)
 
 
 def times(value: float, *factors: float) -> str:
@@ -66,9 +65,12 @@ def times(value: float, *factors: float) -> str:
     return ",".join(f"{value * factor:.12g}" for factor in factors)
 
 
-def product(*factors: float) -> float:
-    """Return the product: `optim.lr=${wrnexp.product:${loader.batch_size},1e-3}` scales the rate with the batch."""
-    return math.prod(factors)
+def linear_lr(lr: float, images: int, *, _root_: DictConfig) -> float:
+    """Return the peak rate by the linear rule (arXiv 1706.02677): `lr` at `images` a step, and in proportion.
+
+    `optim.lr=${wrnexp.linear_lr:0.1,128}` lets the rate follow `loader.batch_size` and `optim.accumulate`.
+    """
+    return float(lr / images * _root_.loader.batch_size * _root_.optim.accumulate)
 
 
 def app_config(root: DictConfig) -> dict[str, Any]:
