@@ -2,7 +2,9 @@
 
 import importlib
 import itertools
+import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,14 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
-from wrnexp.launch.jobs import Composer, Job, combinations, read_arms
 
 from wrnexp import identity, stats
-from wrnexp.cli.plan.sources import Run, from_file, kept_sweeps
+from wrnexp.cli.plan.sources import Run, from_file, from_folder, kept_sweeps
+from wrnexp.estimates import Measured
+from wrnexp.launch.jobs import Composer, Job, combinations, read_arms
 from wrnexp.launch.naming import app_config, times
 from wrnexp.schema import problems
+from wrnexp.sweeps import read_sweep
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
@@ -182,6 +186,39 @@ def test_the_rate_follows_the_batch() -> None:
             images = run.config["loader"]["batch_size"] * run.config["optim"]["accumulate"]
             assert run.config["optim"]["lr"] == pytest.approx(0.1 * images / 128)
     assert _composed("batch_size")["optim"]["lr"] == _composed("config", "experiment=light")["optim"]["lr"]
+
+
+def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "run.py"), *arguments]
+    environment = os.environ | {"COLUMNS": "200"}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, timeout=240)
+
+
+def test_a_sweep_of_arms_starts_from_any_folder(tmp_path: Path) -> None:
+    done = _run(tmp_path, "-cn", "augmentation", "seed=0", "sweep.dry_run=true")
+    assert done.returncode == 0, done.stderr
+    for arm in ("own", "crop and flip", "autoaugment", "trivialaugment", "stronger randaugment", "mixup", "cutmix"):
+        assert arm in done.stdout
+    assert "0 of 7 jobs completed" in done.stdout
+
+
+def test_a_kept_sweep_runs_at_the_small_scale(tmp_path: Path) -> None:
+    tiny = ["optim.epochs=1", "data.train_limit=144", "data.test_limit=48", "data.val_size=48"]
+    quiet = ["tracking.wandb.mode=disabled", "tracking.console.progress=off"]
+    folder = tmp_path / "multirun" / "base_vs_light_small"
+    done = _run(tmp_path, "-cn", "base_vs_light", "+scale=small", "data=shapes", "seed=3", *tiny, *quiet)
+    assert done.returncode == 0, done.stdout + done.stderr
+    sweep = read_sweep(folder)
+    assert sweep.question == (ROOT / "sweeps" / "base_vs_light.yaml").read_text().splitlines()[0].removeprefix("# ")
+    assert [(job.label, job.seed, job.state) for job in sweep.jobs] == [
+        ("base", 3, "completed"),
+        ("light", 3, "completed"),
+    ]
+    assert [job.settings["model.depth"] for job in sweep.jobs] == [16, 10]
+    planned = from_folder(folder)
+    assert [run.done for run in planned.runs] == [True, True]
+    estimates = [Measured.read([folder]).run_seconds(run.config) for run in planned.runs if run.config]
+    assert all(one is not None and one.seconds > 0 and one.n == 1 for one in estimates)
 
 
 def test_multiples() -> None:

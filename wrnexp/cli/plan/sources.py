@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from wrnexp import identity
 from wrnexp.errors import UserError
 from wrnexp.launch.jobs import Composer, Job, combinations, read_arms
-from wrnexp.launch.sweeper import seeded
+from wrnexp.launch.sweeper import seeded, together
 from wrnexp.records import RecordError, read_record
 from wrnexp.report.arms import Arm
 from wrnexp.report.collect import comparable, find_runs
@@ -134,9 +134,8 @@ def _runs(name: str, overrides: Sequence[str], root: Path) -> list[Run]:
         mode = RunMode.MULTIRUN
         config = hydra.compose_config(name, list(overrides), run_mode=mode, with_log_configuration=False)
         sweeper: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
-        given = {_key(one) for one in config.hydra.overrides.task}
-        values = [f"{key}={text}" for key, text in (sweeper.get("params") or {}).items() if key not in given]
-        arguments = seeded([*values, *config.hydra.overrides.task], config.seed)
+        kept = [f"{key}={text}" for key, text in (sweeper.get("params") or {}).items()]
+        arguments = seeded(together(kept, config.hydra.overrides.task), config.seed)
         composer = Composer(hydra.config_loader, config, arguments)
         found: dict[tuple[Any, ...], Job] = {}
         runs = []
