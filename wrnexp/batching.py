@@ -24,3 +24,16 @@ def step_plan(images: int, batch_size: int, accumulate: int = 1, *, drop_last: b
         whole, rest = divmod(left, batch_size)
         steps.append((batch_size,) * whole + ((rest,) if rest else ()))
     return steps
+
+
+def share(size: int, rank: int = 0, count: int = 1) -> slice:
+    """Return the images of a micro-batch that process `rank` of `count` takes: even shares, in order.
+
+    Shares differ by one image at most; where `size` is less than `count` some are empty.
+
+    Args:
+        size: images in the micro-batch.
+        rank: of the process, from 0.
+        count: processes.
+    """
+    return slice(size * rank // count, size * (rank + 1) // count)

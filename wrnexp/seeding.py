@@ -37,7 +37,7 @@ def uniforms(seed: int, first: int, count: int, width: int) -> Numbers:
     Args:
         seed: of the stream, for instance from `derive`.
         first: the first position, 0 or more.
-        count: positions.
+        count: positions, 0 or more.
         width: numbers a position.
 
     Returns:
@@ -45,7 +45,7 @@ def uniforms(seed: int, first: int, count: int, width: int) -> Numbers:
     """
     blocks = -(-width // WORDS_A_BLOCK)
     generator = np.random.Philox(key=seed).advance(first * blocks)
-    words = generator.random_raw(count * blocks * WORDS_A_BLOCK).reshape(count, -1)[:, :width]
+    words = generator.random_raw(count * blocks * WORDS_A_BLOCK).reshape(count, blocks * WORDS_A_BLOCK)[:, :width]
     return np.asarray((words >> np.uint64(11)) * 2.0**-53)
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wrnexp.batching import step_plan
+from wrnexp.batching import share, step_plan
 from wrnexp.errors import UserError
 from wrnexp.seeding import derive
 
@@ -35,33 +35,44 @@ class Epochs:
         drop_last: an epoch is a whole number of full steps.
         seed: the run's seed.
         context: images beyond its own that each micro-batch is given; after the last comes the first.
+        rank: which of the processes that share the run this is, from 0; each takes its share of every micro-batch.
+        ranks: how many there are.
 
     Attributes:
-        plan: the sizes of the micro-batches of every step of an epoch.
+        plan: the sizes of the micro-batches of every step of an epoch, those of all processes together.
 
     Raises:
         UserError: a batch or a step is larger than the training set.
     """
 
     def __init__(
-        self, images: int, batch_size: int, accumulate: int, *, drop_last: bool, seed: int, context: int = 0
+        self,
+        images: int,
+        batch_size: int,
+        accumulate: int,
+        *,
+        drop_last: bool,
+        seed: int,
+        context: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         self.plan = _plan(images, batch_size, accumulate, drop_last=drop_last)
         self._images, self._seed, self._context = images, seed, context
-        self._ends = list(running_sum(size for step in self.plan for size in step))
+        sizes = [size for step in self.plan for size in step]
+        shares = [share(size, rank, ranks) for size in sizes]
+        starts = [end - size for size, end in zip(sizes, running_sum(sizes), strict=True)]
+        self._spans = [(start + own.start, start + own.stop) for start, own in zip(starts, shares, strict=True)]
 
     def keys(self, epoch: int) -> list[Key]:
-        """Return the micro-batches of an epoch, in the order of the plan."""
+        """Return this process's shares of the micro-batches of an epoch, in the order of the plan."""
         order = shuffled(self._seed, epoch, self._images)
         order = np.concatenate([order, order[: self._context]])
-        starts = [0, *self._ends[:-1]]
-        return [
-            Key(epoch, start, order[start : end + self._context]) for start, end in zip(starts, self._ends, strict=True)
-        ]
+        return [Key(epoch, start, order[start : end + self._context]) for start, end in self._spans]
 
     def __len__(self) -> int:
         """Return the number of micro-batches of an epoch."""
-        return len(self._ends)
+        return len(self._spans)
 
 
 def shuffled(seed: int, epoch: int, images: int) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ BATCH_SIZE = 500
 
 
 class EvalBatches:
-    """All images of a split in order, normalised; may be iterated over again and again.
+    """The images of a split in order, normalised; may be iterated over again and again.
 
     Args:
         images: uint8 images.
@@ -23,6 +23,9 @@ class EvalBatches:
         device: where the batches are.
         resident: keep the split on the device between iterations.
         batch_size: images in a batch; the last may be smaller.
+        rank: which of the processes that share the run this is, from 0. Batches are dealt out whole, one to each in
+            turn, so that each is computed as it would be by one process.
+        ranks: how many there are.
     """
 
     def __init__(
@@ -33,9 +36,12 @@ class EvalBatches:
         *,
         resident: bool = False,
         batch_size: int = BATCH_SIZE,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         self._images, self._device, self._resident = images, torch.device(device), resident
         self._batch_size = batch_size
+        self._starts = range(rank * batch_size, len(images), ranks * batch_size)
         self._mean, self._std = data.mean, data.std
 
     def __iter__(self) -> Iterator[Batch]:
@@ -50,7 +56,7 @@ class EvalBatches:
 
     def _batches(self) -> Iterator[Batch]:
         """Yield images uint8 [B, 3, H, W] and labels on the device."""
-        for start in range(0, len(self._images), self._batch_size):
+        for start in self._starts:
             positions = np.arange(start, min(start + self._batch_size, len(self._images)))
             images, labels = labelled(self._images, positions)
             yield on(images, self._device), on(labels, self._device)

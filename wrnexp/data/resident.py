@@ -36,6 +36,8 @@ class ResidentLoader:
         accumulate: int,
         seed: int,
         compile: bool = False,
+        rank: int = 0,
+        ranks: int = 1,
         batch_size: int,
         drop_last: bool,
         workers: int = 0,
@@ -53,6 +55,8 @@ class ResidentLoader:
             accumulate: micro-batches in a step.
             seed: the run's seed.
             compile: run the augmentation through torch.compile, except on a CPU.
+            rank: which of the processes that share the run this is, from 0; it makes its share of every micro-batch.
+            ranks: how many there are.
             batch_size: images in a micro-batch.
             drop_last: an epoch is a whole number of full steps.
             workers: not used, as the keys below: there are no processes. They let one recipe serve both loaders.
@@ -64,12 +68,13 @@ class ResidentLoader:
         Raises:
             UserError: a batch or a step is larger than the training set.
         """
-        self._data, self._device = data, torch.device(device)
+        self._data, self._device, self._place = data, torch.device(device), {"rank": rank, "ranks": ranks}
         self._augment = batched(augment, data, seed)
         if compile and self._device.type != "cpu":
             self._augment.compile()
+        context = self._augment.context
         self._epochs = Epochs(
-            len(data.train), batch_size, accumulate, drop_last=drop_last, seed=seed, context=self._augment.context
+            len(data.train), batch_size, accumulate, drop_last=drop_last, seed=seed, context=context, **self._place
         )
         self.plan = self._epochs.plan
         # One for all epochs: memory that a stream has freed serves that stream only.
@@ -88,7 +93,7 @@ class ResidentLoader:
 
     def evaluation(self, images: ImageSet) -> EvalBatches:
         """Return the batches of a split in its own order; they stay on the device."""
-        return EvalBatches(images, self._data, self._device, resident=True)
+        return EvalBatches(images, self._data, self._device, resident=True, **self._place)
 
     def close(self) -> None:
         """Let go of the images on the device; the next epoch would send them again."""

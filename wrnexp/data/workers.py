@@ -45,6 +45,8 @@ class TrainLoader:
         accumulate: int,
         seed: int,
         compile: bool = False,
+        rank: int = 0,
+        ranks: int = 1,
         batch_size: int,
         workers: int,
         prefetch_factor: int,
@@ -62,8 +64,10 @@ class TrainLoader:
             accumulate: micro-batches in a step.
             seed: the run's seed.
             compile: not used; `ResidentLoader` does.
+            rank: which of the processes that share the run this is, from 0; it makes its share of every micro-batch.
+            ranks: how many there are.
             batch_size: images in a micro-batch.
-            workers: processes; 0 loads in this one.
+            workers: processes of the whole run, at least one for each that trains; 0 loads in those themselves.
             prefetch_factor: batches that each worker has ready.
             drop_last: an epoch is a whole number of full steps.
             persistent_workers: keep the processes from epoch to epoch, until `close`.
@@ -74,8 +78,11 @@ class TrainLoader:
             UserError: a batch or a step is larger than the training set.
         """
         self._data, self._device, self._backend = data, torch.device(device), backend
+        self._place, workers = {"rank": rank, "ranks": ranks}, -(-workers // ranks)
         source, self._finish, context = _source(data, augment, seed, backend)
-        self._epochs = Epochs(len(data.train), batch_size, accumulate, drop_last=drop_last, seed=seed, context=context)
+        self._epochs = Epochs(
+            len(data.train), batch_size, accumulate, drop_last=drop_last, seed=seed, context=context, **self._place
+        )
         self.plan = self._epochs.plan
         self._sampler = _Sampler(self._epochs)
         self._new_loader = partial(
@@ -104,7 +111,7 @@ class TrainLoader:
 
     def evaluation(self, images: ImageSet) -> EvalBatches:
         """Return the batches of a split in its own order."""
-        return EvalBatches(images, self._data, self._device)
+        return EvalBatches(images, self._data, self._device, **self._place)
 
     def close(self) -> None:
         """End the persistent workers; the next epoch would start new ones."""
