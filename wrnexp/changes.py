@@ -66,8 +66,8 @@ class Rule:
         keys: dotted; a key stands for all below it too.
         stage: where the change stands in a ladder.
         reason: why several settings are one change.
-        only_with: where given, the rule holds only if one of these keys differs; otherwise its keys are left to the rules
-            after it.
+        only_with: where given, the rule holds only if one of these keys differs; otherwise its keys are left to the
+            rules after it.
     """
 
     name: str
@@ -80,8 +80,8 @@ class Rule:
 DATA, REGULARISATION, OPTIMISATION, NETWORK = range(4)
 
 # In the order of a ladder: what the net is shown, how it is held back, how and for how long it is trained, and last the
-# net itself. So every step but the last few is measured on one and the same net, and those say what the net is worth with
-# all else in place.
+# net itself. So every step but the last few is measured on one and the same net, and those say what the net is worth
+# with all else in place.
 RULES = (
     Rule("crop", ("augment.padding", "augment.padding_mode"), DATA, "the border and what fills it"),
     Rule("flip", ("augment.flip",), DATA),

@@ -143,7 +143,7 @@ def understood(given: Sequence[str]) -> Command:
             found |= {"seeds": value, "number": _number(one)}
         elif one.is_sweep_override():
             raise UserError(
-                f"{text}: the seed alone may have several values. Give one command a value, each with a name=... of its own"
+                f"{text}: the seed alone may have several values. Give a command for each, with a name=... of its own"
             )
         elif key == "name":
             found["name"] = None if one.value() is None else str(one.value())
@@ -154,7 +154,7 @@ def understood(given: Sequence[str]) -> Command:
 
 
 def impossible(config: dict[str, Any]) -> list[str]:
-    """Return why a config cannot be trained, as far as that can be known before the data are read; nothing if it can."""
+    """Return why a config cannot be trained, as far as that is known before the data are read; nothing if it can."""
     if wrong := problems(config):
         return wrong
     data, loader, accumulate = config["data"], config["loader"], config["optim"]["accumulate"]
@@ -167,8 +167,8 @@ def impossible(config: dict[str, Any]) -> list[str]:
         return [f"loader.batch_size={size} is more than the {images:,} training images"]
     if loader.get("drop_last") and size * accumulate > images:
         return [
-            f"loader.batch_size={size} x optim.accumulate={accumulate} is more than the {images:,} training images, and "
-            "loader.drop_last=true leaves out a step that is not full"
+            f"loader.batch_size={size} x optim.accumulate={accumulate} is more than the {images:,} training images, "
+            "and loader.drop_last=true leaves out a step that is not full"
         ]
     return []
 
@@ -194,7 +194,8 @@ def text(study: Ablation, command: str) -> str:
         "    arms:",
     ]
     for arm, (chosen, _) in zip(study.design.arms, study.arms, strict=True):
-        head += [f"      {_flow(arm.label)}:", f"        overrides: {_flow([*chosen, *gone])}", f"        roles: {_flow(arm.roles)}"]
+        head += [f"      {_flow(arm.label)}:", f"        overrides: {_flow([*chosen, *gone])}"]
+        head += [f"        roles: {_flow(arm.roles)}"]
     return "\n".join([*head, ""])
 
 
@@ -218,8 +219,8 @@ def _compared(a: Recipe, b: Recipe) -> tuple[list[Change], list[Difference]]:
     if other := [one for one in matter if one.key in SAME_DATA]:
         shown = "; ".join(f"{one.key}: {one.a} and {one.b}" for one in other)
         raise UserError(
-            f"{a.name} and {b.name} are tested on other images ({shown}), so their accuracies do not compare: give both "
-            "the same with data=..."
+            f"{a.name} and {b.name} are tested on other images ({shown}), so their accuracies do not compare: give "
+            "both the same with data=..."
         )
     if not matter:
         raise UserError(f"{a.name} and {b.name} differ in nothing that can change a result: there is nothing to ablate")
@@ -258,9 +259,11 @@ def _number(seeds: Override) -> int:
 
 def _flow(node: Any) -> str:
     """Return a value as one line of YAML."""
-    return yaml.safe_dump(
-        _plain(node), default_flow_style=True, width=math.inf, sort_keys=False, allow_unicode=True
-    ).removesuffix("...\n").strip()
+    return (
+        yaml.safe_dump(_plain(node), default_flow_style=True, width=math.inf, sort_keys=False, allow_unicode=True)
+        .removesuffix("...\n")
+        .strip()
+    )
 
 
 def _plain(node: Any) -> Any:

@@ -90,7 +90,7 @@ def ladder(names: Sequence[str], problems: Problems) -> tuple[list[tuple[str, ..
         step = next((step for step in _candidates(left) if not problems(done.union(step))), tuple(left))
         if len(step) > 1:
             wrong = "; ".join(problems(done | {left[0]}))
-            remarks.append(f"{' and '.join(step)} are one step of the ladder: {left[0]} alone is not possible ({wrong})")
+            remarks.append(f"{' and '.join(step)} are one step of the ladder, {left[0]} alone is impossible ({wrong})")
         elif step[0] != left[0]:
             wrong = "; ".join(problems(done | {left[0]}))
             remarks.append(f"the ladder takes {step[0]} before {left[0]}: the other order is not possible ({wrong})")
