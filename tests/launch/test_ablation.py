@@ -142,7 +142,9 @@ def test_groups_that_have_a_common_option_are_a_recipe(tmp_path: Path) -> None:
 def _own(folder: Path, body: str) -> Path:
     """Return a root with the experiment `own`, which is base with `body`."""
     shutil.copytree(ROOT / "conf", folder / "conf")
-    (folder / "conf/experiment/own.yaml").write_text(f"# @package _global_\ndefaults:\n  - override /model: base\n{body}")
+    (folder / "conf/experiment/own.yaml").write_text(
+        f"# @package _global_\ndefaults:\n  - override /model: base\n{body}"
+    )
     return folder
 
 
@@ -222,7 +224,7 @@ def test_steps_that_cannot_be_taken_alone_are_taken_later_or_together(tmp_path: 
 
 
 def test_the_sizes_that_are_known_are_those_of_the_data() -> None:
-    assert TRAINING_IMAGES == {"shapes": shapes.TRAIN, **{name: 50_000 for name in CIFARS}}
+    assert {"shapes": shapes.TRAIN, **dict.fromkeys(CIFARS, 50_000)} == TRAINING_IMAGES
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ from wrnexp.launch.overrides import literal, overrides, verbatim
 PARSER = OverridesParser.create()
 
 TRICKY = [
-    "null", "NULL", "true", "1", "1e5", "inf", "nan", "a,b", "${x}", "\\${x}", "${", "it's", "a\\", "'", "\\'", "[1]", "{a:1}", "x=y",
-    "~", "???", " a b ", "$", "#", "choice(1,2)", "line\nline", "é", "", "a:b", "/path/to", "0x1", "1_000",
+    "null", "NULL", "true", "1", "1e5", "inf", "nan", "a,b", "${x}", "\\${x}", "${", "it's", "a\\", "'", "\\'", "[1]",
+    "{a:1}", "x=y", "~", "???", " a b ", "$", "#", "choice(1,2)", "line\nline", "é", "", "a:b", "/path/to", "0x1",
+    "1_000",
 ]  # fmt: skip
 SCALARS = (
     st.none()

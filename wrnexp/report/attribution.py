@@ -54,8 +54,8 @@ def notes(study: Ablation) -> list[str]:
     """Say how the figures of an ablation were made."""
     return [
         f"In {study.b}: {study.b} against itself without the change. Added to {study.a}: {study.a} with nothing but "
-        "the change, against itself. The step of the ladder: all later arms keep the change. Differences are in points of "
-        "test accuracy, paired by seed, with 95% t-intervals; an asterisk marks those with a p-value below "
+        "the change, against itself. The step of the ladder: all later arms keep the change. Differences are in points "
+        "of test accuracy, paired by seed, with 95% t-intervals; an asterisk marks those with a p-value below "
         f"{ALPHA} after Holm's correction for {several(study.tests, 'test')} of this section. Training time and peak "
         "memory are multiples of those without the change, where both ran on one device with the same loading "
         "processes."
