@@ -8,7 +8,7 @@ from pathlib import Path
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-from wrnexp.launch import naming, sweeper
+from wrnexp.launch import local, naming, sweeper
 
 naming.register()
 
@@ -23,3 +23,7 @@ class SweepsSearchPath(SearchPathPlugin):
 
 class LabelledSweeper(sweeper.LabelledSweeper):
     """`wrnexp.launch.sweeper.LabelledSweeper` under the name that `hydra.sweeper._target_` may have."""
+
+
+class LocalLauncher(local.LocalLauncher):
+    """`wrnexp.launch.local.LocalLauncher` under the name that `hydra.launcher._target_` may have."""

@@ -9,7 +9,6 @@ from types import FrameType
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -23,6 +22,7 @@ from wrnexp.engine.results import final_metrics, save_results
 from wrnexp.engine.trainer import Splits
 from wrnexp.errors import UserError
 from wrnexp.launch.naming import Job, app_config
+from wrnexp.locks import alone
 from wrnexp.models import multiply_adds
 from wrnexp.optim import averaged
 from wrnexp.records import DataInfo, Record, RecordError, read_metrics, read_record
@@ -49,7 +49,7 @@ def run(cfg: DictConfig, out_dir: Path, job: Job | None = None) -> Record:
         TrainingError: training cannot go on.
     """
     config, job = app_config(cfg), job or Job()
-    with _alone(out_dir):
+    with alone(out_dir):
         if (done := _completed(out_dir)) is not None:
             return done
         with Journal(_new_record(config, job, out_dir), out_dir) as journal, _termination_raises():
@@ -166,21 +166,6 @@ def _completed(folder: Path) -> Record | None:
     terminal.print(f"complete already, {len(read_metrics(folder))} epochs: {folder} (rerun=true runs it anew)")
     print_summary(terminal, record)
     return record
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the run's folder against a second process."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise UserError(f"another process is training this run in {folder}; wait for it, or use rerun=true") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The two ways in which a run ends early: the user's mistake, or training's own failure."""
+"""The ways in which a run ends early: the user's mistake, another process's claim, or training's own failure."""
 
 
 class UserError(Exception):
@@ -6,6 +6,10 @@ class UserError(Exception):
 
     The message says what is wrong, where, and what would be right.
     """
+
+
+class BusyError(UserError):
+    """Another process is at work in the same folder."""
 
 
 class TrainingError(Exception):

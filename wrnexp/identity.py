@@ -13,6 +13,7 @@ WITHOUT_EFFECT = (
     "name",
     "label",
     "rerun",
+    "sweep",
     "tracking",
     "loader.workers",
     "loader.prefetch_factor",
@@ -56,6 +57,17 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(trainer.get("device"), str):
         trainer["device"] = trainer["device"].split(":")[0]
     return kept
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a nested config as dotted keys and plain values; an empty group is a value."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
 
 
 def _group(node: dict[str, Any], name: str) -> dict[str, Any]:

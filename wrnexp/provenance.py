@@ -1,5 +1,6 @@
 """Where a run's numbers come from: code, software, machine and times."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -13,15 +14,16 @@ PACKAGES = ("torch", "torchvision", "hydra-core", "numpy", "wandb")
 
 
 def collect(source: Path) -> dict[str, Any]:
-    """Return git commit and state, Python, package versions, platform and the time of the start.
+    """Return git commit and state, the code's digest, Python, package versions, platform and the time of the start.
 
     Args:
         source: a folder of the code, for git to look at.
     """
-    commit = _git(source, "rev-parse", "HEAD")
+    commit = git_commit(source)
     return {
         "git_commit": commit,
         "git_dirty": None if commit is None else bool(_git(source, "status", "--porcelain", "--untracked-files=no")),
+        "code": code_digest(source),
         "python": platform.python_version(),
         **{package.split("-")[0]: _version(package) for package in PACKAGES},
         "platform": platform.platform(),
@@ -31,6 +33,19 @@ def collect(source: Path) -> dict[str, Any]:
         "started": now(),
         "finished": None,
     }
+
+
+def git_commit(source: Path) -> str | None:
+    """Return the commit of the checkout that `source` lies in; None where there is none."""
+    return _git(source, "rev-parse", "HEAD")
+
+
+def code_digest(source: Path) -> str:
+    """Return ten hexadecimal digits of the Python files below `source`: what ran, whether committed or not."""
+    digest = hashlib.sha256()
+    for path in sorted(source.rglob("*.py")):
+        digest.update(path.relative_to(source).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:10]
 
 
 def usable_cores() -> int:

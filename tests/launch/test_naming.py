@@ -7,8 +7,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wrnexp.launch.jobs import arm_label, escaped
 from wrnexp.launch.naming import recipe_name, swept_keys
-from wrnexp.launch.sweeper import _escaped, arm_label
 
 
 @pytest.mark.parametrize(
@@ -60,5 +60,5 @@ def test_an_arm_is_labelled_by_what_was_swept(choices: dict[str, Any], values: d
 @given(st.text(alphabet="ab'\\=, [1]", max_size=12).map(str.strip))
 def test_any_label_survives_the_command_line(text: str) -> None:
     label = f"base {text}"
-    (override,) = OverridesParser.create().parse_overrides([f"label='{_escaped(label)}'"])
+    (override,) = OverridesParser.create().parse_overrides([f"label='{escaped(label)}'"])
     assert override.value() == label

@@ -216,6 +216,14 @@ class Tracking(Keys):
     wandb: Wandb
 
 
+class Sweep(Keys):
+    """conf/config.yaml, sweep."""
+
+    on_error: Literal["continue", "stop"] = Field(description="continue or stop")
+    retry_failed: Switch
+    dry_run: Switch
+
+
 class Config(Keys):
     """The whole config."""
 
@@ -230,3 +238,4 @@ class Config(Keys):
     name: Name
     label: Text
     rerun: Switch
+    sweep: Sweep

@@ -1,0 +1,210 @@
+"""Drives a sweep: what is done is left, what is open is launched, and in the end a table says how it stands.
+
+Several drivers may run one sweep at once: a run's folder is held by one process at a time, a job that another driver
+runs is waited for, and one whose process died is taken over.
+"""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+from rich.console import Console
+
+from wrnexp.errors import BusyError
+from wrnexp.launch.describe import absorb, changes, described
+from wrnexp.launch.jobs import FrozenConfigs, Job
+from wrnexp.launch.local import LocalLauncher
+from wrnexp.locks import held
+from wrnexp.records import RecordError, read_record
+from wrnexp.sweeps import JobEntry, jobs_table, state_of, totals, update_sweep
+
+POLL = 1.0  # seconds between looks at jobs that another driver runs
+
+
+class Driver:
+    """One command's share in a sweep: `describe`, then `with` it `run` as often as there are jobs, then `leave`.
+
+    Args:
+        config: the command's config as a whole.
+        context: Hydra's.
+        launcher: the one that the command names; it is given the frozen configs.
+        task: the function that runs a job.
+
+    Attributes:
+        jobs: the jobs described so far.
+        values: what each job that is over returned, by its folder; None where it is not completed.
+    """
+
+    def __init__(self, config: DictConfig, context: HydraContext, launcher: Launcher, task: TaskFunction) -> None:
+        self.config, self.context, self.launcher, self.task = config, context, launcher, task
+        self.folder = Path(config.hydra.sweep.dir).absolute()
+        self.sweep = described(config, self.folder)
+        self.terminal = Console(highlight=False, soft_wrap=True)
+        self.jobs: list[Job] = []
+        self.values: dict[Path, float | None] = {}
+        self._entries: dict[Path, JobEntry] = {}
+        self._begun = datetime.now(UTC).replace(microsecond=0)  # records have whole seconds
+
+    def describe(self, axes: Mapping[str, Sequence[str]], jobs: Sequence[Job]) -> None:
+        """Say what the sweep consists of; more jobs may be added later."""
+        self.sweep.axes = {key: list(values) for key, values in axes.items()}
+        self.jobs += [job for job in jobs if job.folder not in self._entries]
+        self.sweep.config, entries = absorb(self.jobs, self.folder)
+        self._entries = dict(zip((job.folder for job in self.jobs), entries, strict=True))
+        self.sweep.jobs = entries
+        self._refresh()
+
+    def __enter__(self) -> "Driver":
+        """Write sweep.json, and say what has changed since the sweep was last started."""
+        with update_sweep(self.folder, self.sweep) as stored:
+            for line in changes(stored, self.sweep, self.folder):
+                self.terminal.print(f"note: {line}", style="yellow")
+            stored.take(self.sweep)
+        self.terminal.print(f"sweep {self.sweep.name}: {totals(self.sweep.jobs)}; {_short(self.folder)}")
+        if not self.config.sweep.retry_failed:
+            self.values |= {folder: None for folder, entry in self._entries.items() if entry.state == "failed"}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(self.launcher, LocalLauncher):
+            self.launcher.close()
+        self.save()
+        self.show()
+
+    def run(self, jobs: Sequence[Job], at_once: int | None = None) -> None:
+        """Run what is open of some jobs, until each is over or in other hands no more.
+
+        Args:
+            jobs: of those described.
+            at_once: how many are handed to the launcher in one call; None is all.
+        """
+        self.launcher.setup(
+            hydra_context=HydraContext(FrozenConfigs(self.context.config_loader, jobs), self.context.callbacks),
+            task_function=self.task,
+            config=self.config,
+        )
+        while left := [job for job in jobs if not self._over(job)]:
+            ready = [job for job in left if not held(job.folder)][:at_once]
+            if not ready:
+                time.sleep(POLL)
+                continue
+            self._launch(ready)
+            if self.stopped():
+                return
+
+    def stopped(self) -> bool:
+        """Say whether a job failed in a sweep that stops at the first failure."""
+        return self.config.sweep.on_error == "stop" and any(state_of(folder)[0] == "failed" for folder in self.values)
+
+    def save(self) -> None:
+        """Ask every record for its job's state and write sweep.json."""
+        self._refresh()
+        with update_sweep(self.folder, self.sweep) as stored:
+            stored.take(self.sweep)
+
+    def show(self) -> None:
+        """Print the jobs, their states and the first line of each error."""
+        self.terminal.print(jobs_table(self.sweep.jobs, self.folder))
+        self.terminal.print(f"{totals(self.sweep.jobs)}: {_short(self.folder)}")
+
+    def leave(self) -> list[float | None]:
+        """Return the value of every job, or end the program where one is not completed."""
+        errors = [entry.error or "" for entry in self.sweep.jobs if entry.state != "completed"]
+        if errors:
+            print("the same command runs what is not completed", file=sys.stderr)
+            sys.exit(2 if all(error.startswith("UserError") for error in errors) else 1)
+        return [self.values.get(job.folder) for job in self.jobs]
+
+    def _launch(self, ready: list[Job]) -> None:
+        if isinstance(self.launcher, LocalLauncher):
+            self.launcher.watcher = _Watch(self, ready)
+        results = self.launcher.launch([job.all_overrides for job in ready], self.jobs.index(ready[0]))
+        for job, result in zip(ready, results, strict=True):
+            self._take(job, result)
+
+    def _take(self, job: Job, result: JobReturn) -> None:
+        """Note that a launched job is over, unless it was never begun or another process held its folder."""
+        if result.status == JobStatus.UNKNOWN or isinstance(result._return_value, BusyError):
+            return
+        failed = result.status == JobStatus.FAILED
+        self.values[job.folder] = None if failed else result._return_value
+        if failed and state_of(job.folder)[0] == "pending":  # it ended before it had a record
+            self.note(job, "failed", _one_line(result._return_value))
+
+    def _over(self, job: Job) -> bool:
+        """Say whether this driver has nothing more to do for a job."""
+        if job.folder in self.values:
+            return True
+        try:
+            record = read_record(job.folder)
+        except (FileNotFoundError, RecordError):
+            return False
+        if record.status == "completed":
+            self.values[job.folder] = record.metrics.get("val_accuracy")
+            return True
+        # Failed in this call: another driver of the sweep has tried it.
+        return record.status == "failed" and _time(record.provenance.get("finished")) >= self._begun
+
+    def note(self, job: Job, state: Any, error: str | None = None) -> None:
+        """Write one job's state down."""
+        entry = self._entries[job.folder]
+        entry.state, entry.error = state, error
+        with update_sweep(self.folder, self.sweep) as stored:
+            stored.jobs = [entry if one.folder == entry.folder else one for one in stored.jobs]
+
+    def _refresh(self) -> None:
+        for entry in self.sweep.jobs:
+            entry.ask(self.folder)
+
+
+class _Watch:
+    """What the local launcher asks and tells of the jobs of one launch, by their index."""
+
+    def __init__(self, driver: Driver, jobs: Sequence[Job]) -> None:
+        self.driver, self.jobs = driver, jobs
+
+    def wanted(self, index: int) -> bool:
+        """Say whether a job is to be run now: not over, in nobody's hands, and no failure has stopped the sweep."""
+        job = self.jobs[index]
+        return not (self.driver.stopped() or self.driver._over(job) or held(job.folder))
+
+    def started(self, index: int) -> None:
+        """Hear that a job begins."""
+        job, jobs = self.jobs[index], self.driver.jobs
+        number = f"[{jobs.index(job) + 1}/{len(jobs)}]"
+        self.driver.terminal.print(f"{number} {job.label}, seed {job.values['seed']}", style="bold")
+        self.driver.note(job, "running")
+
+    def ended(self, index: int, result: JobReturn) -> None:
+        """Hear that a job has ended."""
+        job = self.jobs[index]
+        self.driver._take(job, result)
+        state, error = state_of(job.folder)
+        if state != "pending":
+            self.driver.note(job, state, error)
+
+
+def _short(folder: Path) -> str:
+    """Return a folder as seen from the working directory where it lies below that."""
+    return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
+
+
+def _one_line(error: object) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _time(text: Any) -> datetime:
+    try:
+        return datetime.fromisoformat(str(text))
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)

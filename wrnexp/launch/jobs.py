@@ -1,0 +1,215 @@
+"""The jobs of a sweep: every combination of values, with every arm, each with the config that it will run by.
+
+Configs are composed once, when the sweep starts, from one reading of conf/: what is edited later changes no job.
+"""
+
+import copy
+import itertools
+import pickle
+import re
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.plugins.config_source import ConfigResult
+from hydra.types import RunMode
+from omegaconf import DictConfig, open_dict
+
+from wrnexp.errors import UserError
+from wrnexp.launch.naming import RECIPE, app_config, recipe_name, swept_keys
+
+CHOICES = ("experiment", *RECIPE)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What `hydra.sweeper.arms` says of an arm: its overrides, and what a study notes of it."""
+
+    label: str | None = None
+    overrides: tuple[str, ...] = ()
+    roles: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep.
+
+    `overrides` are its own, `names` the name and label that it is told beside them, `config` all that it runs by,
+    Hydra's part included, `values` the app's part, resolved.
+    """
+
+    overrides: tuple[str, ...]
+    names: tuple[str, ...]
+    roles: tuple[Mapping[str, Any], ...]
+    config: DictConfig = field(repr=False)
+    values: dict[str, Any] = field(repr=False)
+
+    @property
+    def all_overrides(self) -> list[str]:
+        """Return what the launcher is given."""
+        return [*self.overrides, *self.names]
+
+    @property
+    def folder(self) -> Path:
+        """Return the run's folder."""
+        return Path(self.config.hydra.sweep.dir) / str(self.config.hydra.sweep.subdir)
+
+    @property
+    def label(self) -> str:
+        """Return the label of its arm."""
+        return str(self.values["label"])
+
+
+def read_arms(node: Any) -> list[Arm]:
+    """Return the arms that a sweep's file names; one without a label where it names none.
+
+    Raises:
+        UserError: an arm is not a mapping with `overrides`, a list.
+    """
+    arms = []
+    for label, arm in (node or {}).items():
+        wrong = not isinstance(arm, Mapping) or set(arm) - {"overrides", "roles"}
+        overrides = None if wrong else arm.get("overrides", [])
+        if wrong or not isinstance(overrides, list):
+            raise UserError(
+                f"hydra.sweeper.arms: {label!r} must be a mapping with overrides, a list such as "
+                "[model.dropout=0.1], and no other key but roles"
+            )
+        arms.append(Arm(str(label), tuple(map(str, overrides)), tuple(arm.get("roles") or ())))
+    return arms or [Arm()]
+
+
+def combinations(arguments: Sequence[str], arms: Sequence[Arm]) -> list[tuple[Arm, tuple[str, ...]]]:
+    """Return each arm with each combination of the values that `arguments` list, as overrides."""
+    overrides = OverridesParser.create().parse_overrides(list(arguments))
+    (products,) = BasicSweeper.split_arguments(overrides, None)
+    return [(arm, (*arm.overrides, *product)) for arm, product in itertools.product(arms, products)]
+
+
+def axes(arguments: Sequence[str], arms: Sequence[Arm]) -> dict[str, list[str]]:
+    """Return the values of each key that takes several, as text; `arm` lists the labels where there are arms."""
+    found = {"arm": [str(arm.label) for arm in arms]} if len(arms) > 1 else {}
+    for override in OverridesParser.create().parse_overrides(list(arguments)):
+        if override.is_sweep_override() or override.key_or_group == "seed":
+            values = override.sweep_string_iterator() if override.is_sweep_override() else [str(override.value())]
+            found[str(override.key_or_group)] = [str(value) for value in values]
+    return found
+
+
+class Composer:
+    """Composes the jobs of one sweep.
+
+    Args:
+        loader: Hydra's, which knows the search path.
+        master: the config of the command as a whole.
+        arguments: the command's overrides.
+    """
+
+    def __init__(self, loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> None:
+        self._loader = _OneReading(loader)
+        self._master = master
+        self._swept = swept_keys(arguments)
+
+    def job(self, overrides: Sequence[str], arm: Arm = Arm()) -> Job:
+        """Return a job with its config.
+
+        Raises:
+            HydraException: the overrides do not compose.
+        """
+        names = tuple(self._names(overrides, arm))
+        config = self._loader.load_sweep_config(self._master, [*overrides, *names])
+        with open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = 0  # for a folder that asks; launchers say which
+            config.hydra.mode = RunMode.MULTIRUN
+            config.hydra.sweep.dir = str(Path(config.hydra.sweep.dir).absolute())
+            config.hydra.sweep.subdir = str(config.hydra.sweep.subdir)
+        return Job(tuple(overrides), names, arm.roles, config, app_config(config))
+
+    def _names(self, overrides: Sequence[str], arm: Arm) -> list[str]:
+        values = {str(o.key_or_group): o.get_value_element_as_str() for o in _parse(overrides) if o.key_or_group}
+        names = [] if self._master.name else [f"name='{escaped(Path(self._master.hydra.sweep.dir).name)}'"]
+        if self._master.label is None and "label" not in values:
+            own = dict(self._master.hydra.runtime.choices)
+            choices = own | {key: values[key] for key in CHOICES if key in values}
+            names.append(f"label='{escaped(arm_label(choices, self._swept, values, arm.label))}'")
+        return names
+
+
+class FrozenConfigs(ConfigLoaderImpl):
+    """A config loader that hands out the configs of a sweep as they were composed, wherever the job runs.
+
+    Launchers pickle it and send it to their workers, once a job: the configs, which differ little, travel compressed.
+    """
+
+    def __init__(self, loader: ConfigLoader, jobs: Iterable[Job]) -> None:
+        vars(self).update(vars(loader))
+        self._frozen = {tuple(job.all_overrides): job.config for job in jobs}
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """Return the config of the job with these overrides; one that is not the sweep's is composed."""
+        found = self._frozen.get(tuple(sweep_overrides))
+        return super().load_sweep_config(master_config, sweep_overrides) if found is None else copy.deepcopy(found)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what pickle stores."""
+        return vars(self) | {"_frozen": zlib.compress(pickle.dumps(self._frozen))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what `__getstate__` returned."""
+        vars(self).update(state, _frozen=pickle.loads(zlib.decompress(state["_frozen"])))
+
+
+class _Copies(CachingConfigRepository):
+    """Hands out copies: composing changes what it is given."""
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        return copy.deepcopy(super().load_config(config_path))
+
+
+class _OneReading(ConfigLoaderImpl):
+    """Composes any number of configs from one reading of each file."""
+
+    def __init__(self, loader: ConfigLoader) -> None:
+        vars(self).update(vars(loader))
+        self._first: Any = None
+
+    def _parse_overrides_and_create_caching_repo(self, config_name: str | None, overrides: list[str]) -> Any:
+        parsed = OverridesParser.create().parse_overrides(overrides=overrides)
+        if self._first is None:
+            _, read = super()._parse_overrides_and_create_caching_repo(config_name, overrides)
+            self._first = _Copies(read.delegate)  # a search path of the sweep's own file is in the delegate
+        return parsed, self._first
+
+
+def arm_label(
+    choices: Mapping[str, str | None], swept: Sequence[str], values: Mapping[str, str], label: str | None = None
+) -> str:
+    """Return the recipe's name and the swept values that the name does not say.
+
+    Args:
+        choices: the chosen option of each group, `experiment` among them.
+        swept: the keys that take several values.
+        values: this job's value of each key on the command line.
+        label: takes the place of the recipe's name.
+    """
+    named = () if label else CHOICES if not choices.get("experiment") else ("experiment",)
+    return " ".join([label or recipe_name(choices), *(f"{key}={values[key]}" for key in swept if key not in named)])
+
+
+def escaped(text: str) -> str:
+    """Return `text` as it stands between single quotes in Hydra's grammar.
+
+    There a backslash is one only before a quote: those, and those at the end, are doubled.
+    """
+    return re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", "\\'"), text)
+
+
+def _parse(overrides: Sequence[str]) -> list[Any]:
+    return OverridesParser.create().parse_overrides(list(overrides))

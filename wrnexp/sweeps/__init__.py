@@ -1,0 +1,19 @@
+"""Sweeps on disk: `sweep.json` beside the runs' folders, what state each job is in, and both as tables.
+
+The states in `sweep.json` are a copy; the runs' records are the truth, and reading a sweep asks them anew.
+"""
+
+from wrnexp.sweeps.store import Code, JobEntry, Sweep, read_sweep, state_of, update_sweep
+from wrnexp.sweeps.tables import jobs_table, sweeps_table, totals
+
+__all__ = [
+    "Code",
+    "JobEntry",
+    "Sweep",
+    "jobs_table",
+    "read_sweep",
+    "state_of",
+    "sweeps_table",
+    "totals",
+    "update_sweep",
+]

@@ -1,0 +1,72 @@
+"""A sweep's jobs, and many sweeps, as tables for a terminal."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from wrnexp.records import RecordError, read_record
+from wrnexp.sweeps.store import JobEntry, State, Sweep
+
+STYLES: dict[State, str] = {
+    "completed": "green",
+    "failed": "red",
+    "interrupted": "yellow",
+    "running": "cyan",
+    "pending": "dim",
+}
+
+
+def jobs_table(jobs: Iterable[JobEntry], folder: Path, seconds: Callable[[JobEntry], str] | None = None) -> Table:
+    """Return a row a job: label, seed, state, test accuracy, and the first line of its error.
+
+    Args:
+        jobs: with their states.
+        folder: the sweep's.
+        seconds: what to say of the time that a job still needs; None leaves the column out.
+    """
+    table = Table(box=None, pad_edge=False)
+    for name in ("arm", "seed", "state", "test accuracy"):
+        table.add_column(name, justify="right" if name in ("seed", "test accuracy") else "left")
+    if seconds:
+        table.add_column("time left", justify="right")
+    table.add_column("run or error", overflow="fold")
+    for job in jobs:
+        state = Text(job.state, STYLES[job.state])
+        cells: list[Text | str] = [Text(job.label), str(job.seed), state, _accuracy(folder / job.folder)]
+        cells += [seconds(job)] if seconds else []
+        table.add_row(*cells, Text(job.error.splitlines()[0], "red") if job.error else job.folder)
+    return table
+
+
+def sweeps_table(rows: Sequence[tuple[Path, Sweep, str]]) -> Table:
+    """Return a row a sweep: its folder, how far it is, how many failed, the time left, its question."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("sweep", "completed", "running", "failed", "left", "time left"):
+        table.add_column(name, justify="left" if name == "sweep" else "right")
+    table.add_column("question", overflow="fold")
+    for folder, sweep, left in rows:
+        states = Counter(job.state for job in sweep.jobs)
+        failed = Text(str(states["failed"]), "red" if states["failed"] else "")
+        open_ = str(states["pending"] + states["interrupted"])
+        done = f"{states['completed']}/{len(sweep.jobs)}"
+        table.add_row(str(folder), done, str(states["running"]), failed, open_, left, sweep.question or "")
+    return table
+
+
+def totals(jobs: Iterable[JobEntry]) -> str:
+    """Return how many jobs are in each state, in words: `11 of 12 jobs completed, 1 failed`."""
+    states = Counter(job.state for job in jobs)
+    others = [f"{states[state]} {state}" for state in STYLES if state != "completed" and states[state]]
+    return ", ".join([f"{states['completed']} of {states.total()} jobs completed", *others])
+
+
+def _accuracy(folder: Path) -> str:
+    try:
+        found = read_record(folder)
+    except (FileNotFoundError, RecordError):
+        return ""
+    accuracy = found.metrics.get("test_accuracy")
+    return f"{accuracy:.2%}" if found.status == "completed" and accuracy is not None else ""
