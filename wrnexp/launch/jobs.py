@@ -20,7 +20,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from wrnexp.errors import UserError
 from wrnexp.launch.naming import RECIPE, app_config, recipe_name, swept_keys
@@ -74,7 +74,8 @@ def read_arms(node: Any) -> list[Arm]:
         UserError: an arm is not a mapping with `overrides`, a list.
     """
     arms = []
-    for label, arm in (node or {}).items():
+    plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
+    for label, arm in (plain or {}).items():
         wrong = not isinstance(arm, Mapping) or set(arm) - {"overrides", "roles"}
         overrides = None if wrong else arm.get("overrides", [])
         if wrong or not isinstance(overrides, list):
@@ -113,7 +114,7 @@ class Composer:
     """
 
     def __init__(self, loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> None:
-        self._loader = _OneReading(loader)
+        self._loader = OneReading(loader)
         self._master = master
         self._swept = swept_keys(arguments)
 
@@ -173,7 +174,7 @@ class _Copies(CachingConfigRepository):
         return copy.deepcopy(super().load_config(config_path))
 
 
-class _OneReading(ConfigLoaderImpl):
+class OneReading(ConfigLoaderImpl):
     """Composes any number of configs from one reading of each file."""
 
     def __init__(self, loader: ConfigLoader) -> None:

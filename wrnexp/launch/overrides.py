@@ -7,6 +7,7 @@ from typing import Any
 
 from wrnexp.changes import ABSENT, NAME, Difference
 from wrnexp.errors import UserError
+from wrnexp.launch.jobs import escaped
 
 # Words that need no quotes and that Hydra's grammar takes for text.
 BARE = re.compile(r"[A-Za-z][A-Za-z0-9_.]*")
@@ -40,16 +41,8 @@ def literal(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, str):
-        return value if BARE.fullmatch(value) and value.lower() not in RESERVED else f"'{quoted(verbatim(value))}'"
+        return value if BARE.fullmatch(value) and value.lower() not in RESERVED else f"'{escaped(verbatim(value))}'"
     raise ValueError(f"no value of type {type(value).__name__} can be written")
-
-
-def quoted(text: str) -> str:
-    """Return `text` as it stands between single quotes in Hydra's grammar.
-
-    There a backslash is one only before a quote: those, and those at the end, are doubled.
-    """
-    return re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", "\\'"), text)
 
 
 def _overrides(difference: Difference) -> Iterator[str]:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
+from hydra.types import RunMode
 
 from wrnexp.errors import UserError
+from wrnexp.launch.jobs import OneReading
 from wrnexp.launch.naming import RECIPE, app_config
 from wrnexp.launch.start import composition_message
 from wrnexp.schema import problems
@@ -37,6 +39,7 @@ class Composer:
 
     def __init__(self, root: Path, common: Sequence[str]) -> None:
         self._root, self._common = root, list(common)
+        self._loader = OneReading(GlobalHydra.instance().config_loader())
 
     def recipe(self, name: str) -> Recipe:
         """Return the recipe of this name.
@@ -58,14 +61,13 @@ class Composer:
         """
         given = [*overrides, *self._common]
         try:
-            return app_config(compose("config", overrides=given))
+            return app_config(self._loader.load_configuration("config", given, RunMode.RUN, from_shell=False))
         except HydraException as error:
             raise UserError(composition_message(error, given, self._root)) from error
 
     def _chosen(self, name: str) -> list[str]:
-        loader = GlobalHydra.instance().config_loader()
-        experiments = set(loader.get_group_options("experiment"))
-        shared = set.intersection(*(set(loader.get_group_options(group)) for group in RECIPE))
+        experiments = set(self._loader.get_group_options("experiment"))
+        shared = set.intersection(*(set(self._loader.get_group_options(group)) for group in RECIPE))
         if name in experiments:
             return [f"experiment={name}"]
         if name in shared:
