@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 KINDS = ("ladder", "leave-one-out", "add-one")
+INTERRUPTED = (130, 143)  # exit codes after Ctrl-C and SIGTERM
 
 DESCRIPTION = """\
 Which of the changes from recipe A to recipe B matter? Compares the two composed configs, makes one change of the
@@ -85,7 +86,8 @@ def ablate(args: argparse.Namespace) -> int:
     folder = Path("multirun") / study.name
     write(study, folder / f"{study.name}.yaml", command)
     code = _sweep(folder, study)
-    _report(folder)
+    if code not in INTERRUPTED:
+        _report(folder)
     return code
 
 
