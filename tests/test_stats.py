@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -189,3 +190,110 @@ def test_a_ratio_that_does_not_vary_is_exact_and_one_seed_has_no_interval() -> N
     assert one is not None
     assert (one.n, one.ratio, one.ci95) == (1, pytest.approx(0.5), None)
     assert stats.paired_ratio({0: 8.0, 1: 0.0}, {1: 4.0}) is None
+
+
+@pytest.mark.parametrize(
+    ("n", "alpha", "power", "effect"),
+    [  # statsmodels 0.15.0, TTestPower().solve_power
+        (2, 0.05, 0.8, 11.549890),
+        (3, 0.05, 0.8, 3.264044),
+        (5, 0.0125, 0.8, 2.476790),
+        (11, 0.05, 0.8, 0.937691),
+        (16, 0.0125, 0.8, 0.933720),
+        (16, 0.0125, 0.9, 1.058144),
+        (19, 0.00625, 0.8, 0.916934),
+    ],
+)
+def test_the_smallest_difference_agrees_with_statsmodels(n: int, alpha: float, power: float, effect: float) -> None:
+    assert stats.smallest_difference(n, 0.0042, power, alpha) == pytest.approx(0.0042 * effect, rel=1e-4)
+
+
+@given(n=st.integers(2, 60), comparisons=st.integers(1, 20), power=st.floats(0.3, 0.99))
+@settings(deadline=None, max_examples=40)
+def test_the_smallest_difference_needs_just_these_seeds(n: int, comparisons: int, power: float) -> None:
+    alpha = stats.ALPHA / comparisons
+    found = stats.smallest_difference(n, 1.0, power, alpha)
+    assert found is not None
+    assert stats.paired_power(found, n, alpha) == pytest.approx(power, abs=1e-6)
+    assert stats.seeds_needed(found * 1.001, 1.0, power, alpha) == n
+
+
+def test_one_seed_finds_no_difference() -> None:
+    assert stats.smallest_difference(1, 1.0) is None
+
+
+def test_the_spread_of_two_arms_is_that_of_their_differences() -> None:
+    a, b = {0: 0.70, 1: 0.71, 2: 0.69, 5: 0.2}, {2: 0.695, 1: 0.72, 0: 0.702, 7: 0.9}
+    found = stats.spread([a, b])
+    differences = [b[seed] - a[seed] for seed in (0, 1, 2)]
+    assert found is not None
+    assert found.sd == pytest.approx(np.std(differences, ddof=1))
+    assert found.df == 2
+    # Interval of a variance: (n - 1) s^2 over the quantiles of chi-squared, here with 2 degrees of freedom.
+    assert found.ci95 == pytest.approx((found.sd * (2 / 7.37776) ** 0.5, found.sd * (2 / 0.0506356) ** 0.5), rel=1e-4)
+
+
+@given(st.integers(2, 5), st.integers(2, 6), st.integers(0, 2**32))
+@settings(deadline=None)
+def test_the_spread_of_many_arms_is_the_mean_over_pairs(arms: int, seeds: int, draw: int) -> None:
+    values = np.random.default_rng(draw).normal(0.7, 0.003, size=(arms, seeds))
+    found = stats.spread([dict(enumerate(arm)) for arm in values])
+    pairs = [np.var(a - b, ddof=1) for a, b in itertools.combinations(values, 2)]
+    assert found is not None
+    assert found.sd == pytest.approx(np.mean(pairs) ** 0.5)
+    assert found.df == (arms - 1) * (seeds - 1)
+
+
+def test_the_interval_of_a_spread_holds_it_as_often_as_it_says() -> None:
+    rng, repetitions, sd, held = np.random.default_rng(4), 2000, 0.3, 0
+    for _ in range(repetitions):
+        seed_effects = rng.normal(0, 1, size=4)  # what seeds have in common cancels
+        values = rng.normal(0, sd / 2**0.5, size=(3, 4)) + seed_effects + np.array([[0.0], [5.0], [1.0]])
+        found = stats.spread([dict(enumerate(arm)) for arm in values])
+        assert found is not None
+        held += found.ci95[0] < sd < found.ci95[1]
+    assert distributions.binomtest(held, repetitions, 0.95).pvalue > 0.001
+
+
+def test_the_spread_of_one_arm_is_that_of_two_that_share_nothing() -> None:
+    found = stats.spread_of_one([1.0, 2.0, 4.0])
+    assert found is not None
+    assert found.sd == pytest.approx(2**0.5 * np.std([1, 2, 4], ddof=1))
+    assert found.df == 2
+
+
+@pytest.mark.parametrize("arms", [[], [{0: 1.0, 1: 2.0}], [{0: 1.0}, {0: 2.0}], [{0: 1.0, 1: 2.0}, {0: 2.0, 1: 3.0}]])
+def test_a_spread_needs_two_arms_two_seeds_and_some_spread(arms: list[dict[int, float]]) -> None:
+    assert stats.spread(arms) is None
+    assert stats.spread_of_one([1.0] * len(arms)) is None
+
+
+@pytest.mark.parametrize(
+    ("arms", "seeds", "words"),
+    [
+        (1, 1, None),
+        (2, 11, None),
+        (5, 16, None),
+        (2, 10, ["10 seeds an arm", "0.42 points", "0.4 points need 11", "SD 0.3 points"]),
+        (5, 15, ["0.4 points need 16"]),
+        (5, 1, ["1 seed an arm", "cannot tell its arms apart"]),
+        (9, 0, ["cannot tell its arms apart"]),
+    ],
+)
+def test_a_sweep_that_cannot_answer_says_so(arms: int, seeds: int, words: list[str] | None) -> None:
+    line = stats.shortfall(arms, seeds)
+    assert (line is None) is (words is None)
+    for word in words or []:
+        assert word in str(line)
+    assert "\n" not in str(line)
+
+
+def test_a_smaller_spread_needs_fewer_seeds() -> None:
+    assert stats.shortfall(2, 5, sd=0.003) is not None
+    assert stats.shortfall(2, 5, sd=0.001) is None
+
+
+@pytest.mark.parametrize(("comparisons", "seeds"), [(1, 11), (2, 14), (3, 15), (4, 16), (6, 18), (8, 19)])
+def test_seeds_of_a_corrected_test_agree_with_statsmodels(comparisons: int, seeds: int) -> None:
+    # statsmodels 0.15.0: TTestPower().solve_power(0.4 / (2**0.5 * 0.3), alpha=0.05 / comparisons, power=0.8)
+    assert stats.seeds_needed(0.004, 2**0.5 * 0.003, alpha=stats.ALPHA / comparisons) == seeds

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from wrnexp.launch.jobs import arm_label, escaped
 from wrnexp.launch.naming import recipe_name, swept_keys
+from wrnexp.launch.sweeper import together
 
 
 @pytest.mark.parametrize(
@@ -62,3 +63,13 @@ def test_any_label_survives_the_command_line(text: str) -> None:
     label = f"base {text}"
     (override,) = OverridesParser.create().parse_overrides([f"label='{escaped(label)}'"])
     assert override.value() == label
+
+
+def test_the_command_holds_over_the_sweeps_file() -> None:
+    kept = ["model.dropout=0,0.3", "seed=range(16)", "optim.lr=0.1"]
+    assert together(kept, ["seed=0,1", "+scale=small"]) == [
+        "model.dropout=0,0.3",
+        "optim.lr=0.1",
+        "seed=0,1",
+        "+scale=small",
+    ]

@@ -74,7 +74,7 @@ def read_arms(node: Any) -> list[Arm]:
         UserError: an arm is not a mapping with `overrides`, a list.
     """
     arms = []
-    plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
+    plain: Any = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
     for label, arm in (plain or {}).items():
         wrong = not isinstance(arm, Mapping) or set(arm) - {"overrides", "roles"}
         overrides = None if wrong else arm.get("overrides", [])

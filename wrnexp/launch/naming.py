@@ -1,7 +1,8 @@
 """Where a run lives and what it is called, from its composed config.
 
 The folder is a function of the config (`run_id`), so the same command finds its own folder again. Hydra asks for it
-through the resolvers `wrnexp.label`, `wrnexp.folder` and `wrnexp.sweep` that conf/config.yaml uses.
+through the resolvers `wrnexp.label`, `wrnexp.folder` and `wrnexp.sweep` that conf/config.yaml uses. `wrnexp.times` and
+`wrnexp.linear_lr` are for the files in sweeps/.
 """
 
 from collections.abc import Iterable, Mapping
@@ -55,6 +56,21 @@ def register() -> None:
     OmegaConf.register_new_resolver("wrnexp.label", _label, replace=True)
     OmegaConf.register_new_resolver("wrnexp.folder", _folder, replace=True)
     OmegaConf.register_new_resolver("wrnexp.sweep", _sweep, replace=True)
+    OmegaConf.register_new_resolver("wrnexp.times", times, replace=True)
+    OmegaConf.register_new_resolver("wrnexp.linear_lr", linear_lr, replace=True)
+
+
+def times(value: float, *factors: float) -> str:
+    """Return `value` times each factor, for a sweep: `${wrnexp.times:${optim.epochs},1,2}` is `85,170` with light."""
+    return ",".join(f"{value * factor:.12g}" for factor in factors)
+
+
+def linear_lr(lr: float, images: int, *, _root_: DictConfig) -> float:
+    """Return the peak rate by the linear rule (arXiv 1706.02677): `lr` at `images` a step, and in proportion.
+
+    `optim.lr=${wrnexp.linear_lr:0.1,128}` lets the rate follow `loader.batch_size` and `optim.accumulate`.
+    """
+    return float(lr / images * _root_.loader.batch_size * _root_.optim.accumulate)
 
 
 def app_config(root: DictConfig) -> dict[str, Any]:
@@ -106,10 +122,11 @@ def _sweep(*, _root_: DictConfig) -> str:
     if _root_.name:
         return identity.slug(str(_root_.name))
     hydra = _root_.hydra
+    scale = f"_{chosen}" if (chosen := hydra.runtime.choices.get("scale")) else ""  # another scale is another sweep
     if hydra.job.config_name and hydra.job.config_name != "config":
-        return identity.slug(hydra.job.config_name)
+        return identity.slug(f"{hydra.job.config_name}{scale}")
     keys = [key.rsplit(".", 1)[-1] for key in swept_keys(hydra.overrides.task)]
-    return identity.slug("_x_".join(keys) or "seed")
+    return identity.slug(("_x_".join(keys) or "seed") + scale)
 
 
 def _choices(choices: Mapping[Any, Any]) -> dict[str, str | None]:

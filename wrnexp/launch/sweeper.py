@@ -1,9 +1,10 @@
 """Hydra's sweeper of a grid, with arms, a name and a label for each job; it can be given again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
@@ -44,7 +45,7 @@ class LabelledSweeper(BasicSweeper):
         assert self.config is not None
         assert self.hydra_context is not None
         assert self.launcher is not None
-        arguments = seeded([*self._parse_config(), *arguments], self.config.seed)
+        arguments = seeded(together(self._parse_config(), arguments), self.config.seed)
         driver = Driver(self.config, self.hydra_context, self.launcher, self.task)
         driver.describe(axes(arguments, read_arms(self.arms)), self.jobs(arguments))
         if self.config.sweep.dry_run:
@@ -63,6 +64,13 @@ class LabelledSweeper(BasicSweeper):
             job = composer.job(overrides, arm)
             found.setdefault(str(job.folder), job)
         return list(found.values())
+
+
+def together(kept: Sequence[str], given: Sequence[str]) -> list[str]:
+    """Return the overrides of a sweep's file and of the command; where both name a key, the command's holds."""
+    parser = OverridesParser.create()
+    keys = {one.key_or_group for one in parser.parse_overrides(list(given))}
+    return [*(one for one in kept if parser.parse_override(one).key_or_group not in keys), *given]
 
 
 def seeded(arguments: list[str], seed: int) -> list[str]:

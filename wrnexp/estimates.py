@@ -1,0 +1,239 @@
+"""How long a run will take, from what runs on record took; nothing is extrapolated to another net or machine unsaid.
+
+A run is timed by runs of its own arm, or by runs whose settings that bear on speed are the same. Of the machines on
+record this one comes first; where only others are, the estimate says so. Reading needs no torch.
+"""
+
+import os
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from statistics import median, median_low
+from typing import Any
+
+from wrnexp import identity
+from wrnexp.records import Record, RecordError, read_metrics, read_record
+
+# Keys of the groups below that do not bear on the time an epoch takes.
+WITHOUT_COST = ("model.dropout", "model.stem_dropout", "data.root")
+COSTLY = ("model", "augment", "loader", "data", "trainer")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How long one run takes from its start to its end.
+
+    Attributes:
+        seconds: the whole run, with evaluation and start where the records tell them.
+        epochs: of the run.
+        seconds_per_epoch: training alone.
+        start_seconds: what `seconds` holds once a run, whatever its epochs: workers and compilation.
+        gpus: GPUs that the run occupies; 0 where the records are of another device.
+        n: runs that the figures come from.
+        basis: where they come from, in words.
+    """
+
+    seconds: float
+    epochs: int
+    seconds_per_epoch: float
+    start_seconds: float
+    gpus: int
+    n: int
+    basis: str
+
+    @property
+    def gpu_seconds(self) -> float | None:
+        """Return seconds times GPUs, None where no GPU was measured."""
+        return self.seconds * self.gpus if self.gpus else None
+
+    def after(self, epochs: int) -> float:
+        """Return the seconds that are left of the run once it has trained so many epochs."""
+        left = max(0, self.epochs - epochs)
+        return self.start_seconds + (self.seconds - self.start_seconds) * left / self.epochs if left else 0.0
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What one run on record took: seconds of training of each finished epoch, and of all that was not training."""
+
+    arm_id: str
+    settings: Mapping[str, Any]
+    host: str
+    device: str
+    device_type: str
+    started: str
+    epochs: tuple[float, ...]
+    beside: float | None  # start, evaluation, checkpoints; None for a run that is not complete
+
+    @property
+    def epoch(self) -> float:
+        """The median epoch; the first, which starts workers and compiles, only where there is no other."""
+        return median(self.epochs[1:] or self.epochs)
+
+    @property
+    def start(self) -> float:
+        """By how much the first epoch was longer than the median one."""
+        return max(0.0, self.epochs[0] - self.epoch)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Every run on record below some folders that finished an epoch at least."""
+
+    runs: tuple[Timed, ...]
+    host: str
+
+    @classmethod
+    def read(cls, folders: Sequence[Path]) -> "Measured":
+        """Read the records and epochs in and below `folders`; what cannot be read is passed over.
+
+        Args:
+            folders: hidden ones and `wandb` below them are passed over, as are folders that do not exist.
+        """
+        found = {folder.resolve(): folder for top in folders for folder in _with_record(top)}
+        runs = [run for folder in found.values() if (run := _timed(folder)) is not None]
+        return cls(tuple(runs), platform.node())
+
+    def run_seconds(self, config: Mapping[str, Any]) -> Estimate | None:
+        """Return how long the run of a resolved config takes; None where no record fits.
+
+        Runs of the same arm with the same settings of loader and trainer are taken first, then those of any arm whose
+        `cost_settings` are the same, scaled by epochs, then those of the same arm with others.
+        """
+        arm, settings = identity.arm_id(config), cost_settings(config)
+        kinds: list[tuple[str, Callable[[Timed], bool]]] = [
+            ("of the same arm", lambda run: run.arm_id == arm and run.settings == settings),
+            ("with the same net, data and loading", lambda run: run.settings == settings),
+            ("of the same arm with another loader or memory budget", lambda run: run.arm_id == arm),
+        ]
+        for elsewhere in (False, True):
+            for words, fits in kinds:
+                fitting = [run for run in self.runs if fits(run) and (run.host != self.host) is elsewhere]
+                if fitting:
+                    return _estimate(_one_machine(fitting), config, words, elsewhere=elsewhere)
+        return None
+
+    def remaining_seconds(self, config: Mapping[str, Any], folder: Path) -> float | None:
+        """Return the seconds that are left of the run of `config` in `folder`; None where no record fits.
+
+        Args:
+            config: resolved.
+            folder: the run's; it need not exist. A complete run has 0 seconds left.
+        """
+        if _complete(folder):
+            return 0.0
+        estimate = self.run_seconds(config)
+        return None if estimate is None else estimate.after(len(read_metrics(folder)))
+
+
+def cost_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that bear on the time an epoch takes, flat, from a resolved config.
+
+    These are the net without its dropout rates, augmentation, loader, data, trainer, and the micro-batches a step; a
+    seed, a rate of learning, smoothing or weight decay is none of them.
+    """
+    flat = {key: value for group in COSTLY for key, value in _flat(config.get(group), group)}
+    flat["optim.accumulate"] = _value(config, "optim", "accumulate")
+    if (device := flat.get("trainer.device")) is not None:
+        flat["trainer.device"] = str(device).split(":")[0]
+    of_no_matter = WITHOUT_COST if flat.get("data.name") in identity.KNOWN_CONTENT else WITHOUT_COST[:2]
+    return {key: value for key, value in flat.items() if key not in of_no_matter}
+
+
+def _estimate(runs: list[Timed], config: Mapping[str, Any], words: str, *, elsewhere: bool) -> Estimate:
+    epochs, epoch = int(config["optim"]["epochs"]), median(run.epoch for run in runs)
+    start = median(run.start for run in runs)
+    known = [run.beside / len(run.epochs) for run in runs if run.beside is not None]
+    # A run that was stopped for a night and went on seems to have evaluated all night: of two the lower counts.
+    beside = median_low(known) if known else 0.0
+    return Estimate(
+        seconds=start + epochs * (epoch + beside),
+        epochs=epochs,
+        seconds_per_epoch=epoch,
+        start_seconds=start,
+        gpus=_gpus(config) if runs[0].device_type == "cuda" else 0,
+        n=len(runs),
+        basis=_basis(runs, words, epochs, elsewhere=elsewhere, whole=bool(known)),
+    )
+
+
+def _basis(runs: list[Timed], words: str, epochs: int, *, elsewhere: bool, whole: bool) -> str:
+    count = "1 run" if len(runs) == 1 else f"median of {len(runs)} runs"
+    lengths = sorted({len(run.epochs) for run in runs})
+    scaled = "" if lengths == [epochs] else f", scaled from {' and '.join(map(str, lengths[:3]))} epochs to {epochs}"
+    place = f" on another machine, {runs[0].host} ({runs[0].device})" if elsewhere else f" on {runs[0].device}"
+    return f"{count} {words}{place}{scaled}" + ("" if whole else "; training alone, without start and evaluation")
+
+
+def _one_machine(runs: list[Timed]) -> list[Timed]:
+    """Keep the runs of the machine and device that was used last, those of a single epoch only where all are."""
+    last = max(runs, key=lambda run: run.started)
+    kept = [run for run in runs if (run.host, run.device) == (last.host, last.device)]
+    return [run for run in kept if len(run.epochs) > 1] or kept
+
+
+def _gpus(config: Mapping[str, Any]) -> int:
+    devices = _value(config, "trainer", "devices")
+    return devices if isinstance(devices, int) and devices > 0 else 1
+
+
+def _timed(folder: Path) -> Timed | None:
+    try:
+        record = read_record(folder)
+        seconds = tuple(float(row["seconds"]) for row in read_metrics(folder))
+    except (RecordError, OSError, ValueError, KeyError, TypeError):
+        return None
+    if not seconds or min(seconds) <= 0:
+        return None
+    where = record.provenance
+    return Timed(
+        arm_id=record.arm_id,
+        settings=cost_settings(record.config),
+        host=str(where.get("hostname")),
+        device=str(where.get("device")),
+        device_type=str(where.get("device_type")),
+        started=str(where.get("started") or ""),
+        epochs=seconds,
+        beside=_beside(record, sum(seconds)),
+    )
+
+
+def _beside(record: Record, trained: float) -> float | None:
+    """Return the seconds of a complete run that were not training; None where its times do not tell."""
+    times = [record.provenance.get(key) for key in ("started", "finished")]
+    if record.status != "completed" or not all(isinstance(time, str) for time in times):
+        return None
+    try:
+        started, finished = (datetime.fromisoformat(str(time)) for time in times)
+        return max(0.0, (finished - started).total_seconds() - trained)
+    except (ValueError, TypeError):
+        return None
+
+
+def _complete(folder: Path) -> bool:
+    try:
+        return read_record(folder).status == "completed"
+    except (RecordError, OSError):
+        return False
+
+
+def _with_record(top: Path) -> Iterator[Path]:
+    for folder, below, files in os.walk(top):
+        below[:] = sorted(name for name in below if not name.startswith(".") and name != "wandb")
+        if "record.json" in files:
+            yield Path(folder)
+
+
+def _value(config: Mapping[str, Any], group: str, key: str) -> Any:
+    node = config.get(group)
+    return node.get(key) if isinstance(node, Mapping) else None
+
+
+def _flat(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _flat(value, f"{path}.{key}")
+    else:
+        yield path, node
