@@ -1,5 +1,6 @@
 """`wrnexp ablate`: what differs is listed once, the file is written, the sweep is run as run.py runs any other."""
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -9,7 +10,9 @@ import yaml
 
 from wrnexp.changes import differences
 from wrnexp.cli import ablate, main
-from wrnexp.identity import effective
+from wrnexp.identity import effective, run_id
+from wrnexp.launch.ablation import ablation
+from wrnexp.launch.arms import KINDS
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -33,7 +36,7 @@ def _keys(a: str, b: str, *, of_effect: bool) -> list[str]:
 def test_a_dry_run_lists_every_difference_exactly_once(
     a: str, b: str, count: int, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert main(["ablate", a, b, "--dry-run"]) == 0
+    assert main(["ablate", a, b, "--dry-run", "--only", "add-one"]) == 0
     listed = capsys.readouterr().out.split("\nArms\n")[0]
     changes, others = [*listed.split("These differ too"), ""][:2]
     found = [Counter(re.findall(r"(?<!\S)(?:[a-z_]+\.)+[a-z_]+(?=\s)", part)) for part in (changes, others)]
@@ -116,3 +119,40 @@ def test_the_sweep_is_run_as_run_py_and_its_exit_code_is_the_commands(
     assert (tmp_path / "multirun/ablate_base_light/ablate_base_light.yaml").is_file()
     said = capfd.readouterr().out
     assert str(["--config-dir", "multirun/ablate_base_light", "-cn", "ablate_base_light", "sweep.dry_run=true"]) in said
+
+
+def test_the_kinds_offered_are_those_there_are() -> None:
+    assert ablate.KINDS == KINDS
+
+
+def test_the_jobs_of_the_sweep_are_the_runs_that_were_meant(capfd: pytest.CaptureFixture[str]) -> None:
+    given = ["seed=4,5", "data=shapes", "+scale=small", "trainer.ema=0.9"]
+    assert main(["ablate", "base", "light", *given, "--only", "add-one", "sweep.dry_run=true"]) == 0
+    shown = capfd.readouterr().out
+    study = ablation(ablate.ROOT, "base", "light", given, kinds=["add-one"])
+    expected = [run_id(config | {"seed": seed}) for _, config in study.arms for seed in (4, 5)]
+    assert re.findall(r"pending +([0-9a-f]{10})", shown) == expected
+    assert len(set(expected)) == len(expected) == 26
+
+
+@pytest.mark.slow
+def test_an_ablation_runs_goes_on_and_says_what_each_change_is_worth(
+    tmp_path: Path, tiny_overrides: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = [one for one in tiny_overrides if not one.startswith(("model.", "optim."))]
+    names = ["paper_wrn_16_8", "paper_wrn_28_10"]
+    command = ["ablate", *names, "model.width=1", "optim.epochs=1", *given, "--only", "add-one"]
+    assert main([*command, "seed=0"]) == 0
+    assert main([*command, "seed=0,1"]) == 0
+    said = capfd.readouterr().out
+    assert "2 of 4 jobs completed, 2 pending" in said
+    assert "4 of 4 jobs completed" in said
+    (study,) = json.loads((tmp_path / "multirun/ablate_paper_wrn_16_8_paper_wrn_28_10/report/report.json").read_text())[
+        "ablation"
+    ]
+    (change,) = study["changes"]
+    assert change["settings"] == [{"key": "model.depth", "a": 16, "b": 28}]
+    records = [json.loads(path.read_text()) for path in tmp_path.rglob("record.json")]
+    by_arm = {(one["label"], one["seed"]): one["metrics"]["test_accuracy"] for one in records}
+    gains = [by_arm["paper_wrn_28_10", seed] - by_arm["paper_wrn_16_8", seed] for seed in (0, 1)]
+    assert change["add_one"]["difference"] == pytest.approx(sum(gains) / 2)

@@ -24,8 +24,12 @@ WriteRun = Callable[..., Path]
 
 # Three changes from a to b: u, v, w; the ladder takes them in that order.
 A: dict[str, Any] = {"model": {"depth": 28}, "optim": {"lr": 0.1, "clip": None}, "loader": {"workers": 4}}
-VALUES = {"u": {"model": {"depth": 16}}, "v": {"optim": {"lr": 0.8}}, "w": {"optim": {"clip": 0.5}}}
-ARMS = {
+VALUES: dict[str, dict[str, dict[str, Any]]] = {
+    "u": {"model": {"depth": 16}},
+    "v": {"optim": {"lr": 0.8}},
+    "w": {"optim": {"clip": 0.5}},
+}
+ARMS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "a": ("", [{"kind": "a"}, {"kind": "ladder", "ladder": "uvw", "step": 0, "changes": []}]),
     "b": ("uvw", [{"kind": "b"}, {"kind": "ladder", "ladder": "uvw", "step": 3, "changes": ["w"]}]),
     "a + u": (
@@ -73,14 +77,11 @@ def write_study(write_run: WriteRun, outputs: Path) -> WriteStudy:
         *,
         seeds: Any = SEEDS,
         without: str = "",
-        study: str = "s",
         extra: Any = (),
-        **costs: Any,
     ) -> Path:
         jobs = []
         for label, (changes, roles) in ARMS.items():
             for seed in seeds:
-                folder = f"{name}/{label}-{seed}"
                 jobs.append(
                     JobEntry(
                         run_id=f"{label}{seed}",
@@ -88,15 +89,14 @@ def write_study(write_run: WriteRun, outputs: Path) -> WriteStudy:
                         label=label,
                         seed=seed,
                         folder=f"{label}-{seed}",
-                        roles=[{"study": study, **role} for role in roles],
+                        roles=[{"study": "s", **role} for role in roles],
                     )
                 )
                 if label == without:
                     continue
                 cost = {"train_seconds": _seconds(label, seed), "peak_memory_bytes": 800 - 300 * ("u" in changes)}
-                write_run(
-                    label, seed, accuracy(label, seed), folder=folder, config=config_of(changes), cost=cost, **costs
-                )
+                where = f"{name}/{label}-{seed}"
+                write_run(label, seed, accuracy(label, seed), folder=where, config=config_of(changes), cost=cost)
         folder = outputs / name
         written = Sweep(name=name, jobs=[*extra, *jobs]).model_dump(mode="json")
         (folder / "sweep.json").write_text(json.dumps(written))

@@ -88,7 +88,7 @@ def ablate(args: argparse.Namespace) -> int:
     code = _sweep(folder, study)
     if code not in INTERRUPTED:
         _report(folder)
-    return code
+    return code if code >= 0 else 128 - code  # a signal, as a shell says it
 
 
 def _show(study: "Ablation", *, brief: bool) -> None:
@@ -99,7 +99,16 @@ def _show(study: "Ablation", *, brief: bool) -> None:
     console = Console(highlight=False)
     if not brief:
         print_differences(study, console)
-    print_design(study, console, brief=brief)
+    print_design(study, console, _seconds(study), brief=brief)
+
+
+def _seconds(study: "Ablation") -> list[float | None]:
+    """Return how long a run of each arm takes, by what runs on record took."""
+    from wrnexp.estimates import Measured
+
+    measured = Measured.read([Path("outputs"), Path("multirun")])
+    found = (measured.run_seconds(config) for _, config in study.arms)
+    return [None if estimate is None else estimate.seconds for estimate in found]
 
 
 def _sweep(folder: Path, study: "Ablation") -> int:

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wrnexp.changes import ABSENT, Difference
+from wrnexp.cli.plan.show import time
 from wrnexp.launch.ablation import Ablation
 from wrnexp.launch.arms import Arm
 from wrnexp.launch.overrides import overrides
@@ -37,13 +38,21 @@ def print_differences(study: Ablation, console: Console) -> None:
         console.print(table)
 
 
-def print_design(study: Ablation, console: Console, *, brief: bool) -> None:
-    """Print the arms, what could not be had, and how many runs that is."""
+def print_design(study: Ablation, console: Console, seconds: Sequence[float | None], *, brief: bool) -> None:
+    """Print the arms, what could not be had, how many runs that is and how long they take.
+
+    Args:
+        study: what to show.
+        console: where.
+        seconds: how long a run of each arm takes, in the order of the arms; None where no run on record tells.
+        brief: leave the arms out.
+    """
     if not brief:
         console.print(Text("\nArms", style="bold"))
-        table = _table("arm", "is", "shows")
-        for arm in study.design.arms:
-            table.add_row(Text(arm.label), _says(study, arm), Text(_shows(study, arm)))
+        timed = any(one is not None for one in seconds)
+        table = _table("arm", "is", "shows", *(["a run"] if timed else []))
+        for arm, one in zip(study.design.arms, seconds, strict=True):
+            table.add_row(Text(arm.label), _says(study, arm), Text(_shows(study, arm)), *([time(one)] if timed else []))
         console.print(table)
     for remark in study.design.remarks:
         console.print(Text(f"note: {remark}", style="yellow"))
@@ -55,6 +64,7 @@ def print_design(study: Ablation, console: Console, *, brief: bool) -> None:
             style="bold",
         )
     )
+    console.print(Text(_duration(seconds, seeds)))
     if seeds < 3:
         console.print(Text(_few(seeds), style="yellow"))
 
@@ -96,6 +106,17 @@ def _shows(study: Ablation, arm: Arm) -> str:
     names = {"a": study.a.name, "b": study.b.name}
     roles = [TITLES[role["kind"]].format(**names, **role) for role in arm.roles if role["kind"] in TITLES]
     return ", ".join(roles) or "the recipe itself"
+
+
+def _duration(seconds: Sequence[float | None], seeds: int) -> str:
+    """Say how long all runs take, as far as runs on record tell."""
+    known = [one for one in seconds if one is not None]
+    if not known:
+        return "how long they take is not known: no run on record has these nets, data and loading"
+    total = f"{time(seeds * sum(known))} one after another, by the runs on record"
+    if len(known) == len(seconds):
+        return f"about {total}"
+    return f"{len(known)} of {len(seconds)} arms take about {total}; the others are not known"
 
 
 def _few(seeds: int) -> str:
