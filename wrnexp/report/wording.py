@@ -14,7 +14,7 @@ def percent(share: float | None) -> str:
 
 def points(difference: float | None) -> str:
     """Return a difference of accuracies in points, with its sign: -0.012 is `-1.20`."""
-    return NONE if difference is None else f"{100 * difference:+.2f}"
+    return NONE if difference is None else f"{round(100 * difference, 2) + 0.0:+.2f}"  # never -0.00
 
 
 def times(ratio: float | None) -> str:
