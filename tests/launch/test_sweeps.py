@@ -162,9 +162,7 @@ def test_two_drivers_at_once_run_every_job_once(tmp_path: Path, tiny_overrides: 
     assert [driver.returncode for driver in drivers] == [1, 1]
     assert all("3 of 6 jobs completed, 3 failed" in output for output in outputs)
     made = {path.name: path.read_text().split() for path in count.iterdir()}
-    assert (
-        set(made) == {f"{how} {dropout}" for how in ("slow", "raise") for dropout in (0.0, 0.1, 0.2)} or len(made) == 6
-    )
+    assert len(made) == 6
     assert all(len(lines) == 1 for lines in made.values())
     assert len({lines[0] for lines in made.values()}) == 2  # both had a share
 
