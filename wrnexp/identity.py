@@ -70,6 +70,18 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config that `flat` was given."""
+    config: dict[str, Any] = {}
+    for key, value in settings.items():
+        *parents, last = key.split(".")
+        node = config
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = value
+    return config
+
+
 def _group(node: dict[str, Any], name: str) -> dict[str, Any]:
     """Return a group of keys; a wrong config, which has an id too, may have a value in its place."""
     found = node.get(name)

@@ -49,7 +49,7 @@ class LabelledSweeper(BasicSweeper):
         driver = Driver(self.config, self.hydra_context, self.launcher, self.task)
         driver.describe(axes(arguments, read_arms(self.arms)), self.jobs(arguments))
         if self.config.sweep.dry_run:
-            return driver.show()
+            return driver.preview()
         with driver:
             driver.run(driver.jobs, self.max_batch_size)
         return driver.leave()

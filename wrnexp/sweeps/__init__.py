@@ -4,12 +4,13 @@ The states in `sweep.json` are a copy; the runs' records are the truth, and read
 """
 
 from wrnexp.sweeps.store import Code, JobEntry, Sweep, read_sweep, state_of, update_sweep
-from wrnexp.sweeps.tables import jobs_table, sweeps_table, totals
+from wrnexp.sweeps.tables import duration, jobs_table, sweeps_table, totals
 
 __all__ = [
     "Code",
     "JobEntry",
     "Sweep",
+    "duration",
     "jobs_table",
     "read_sweep",
     "state_of",

@@ -1,7 +1,7 @@
 """A sweep's jobs, and many sweeps, as tables for a terminal."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -19,24 +19,24 @@ STYLES: dict[State, str] = {
 }
 
 
-def jobs_table(jobs: Iterable[JobEntry], folder: Path, seconds: Callable[[JobEntry], str] | None = None) -> Table:
+def jobs_table(jobs: Iterable[JobEntry], folder: Path, left: Mapping[str, str] | None = None) -> Table:
     """Return a row a job: label, seed, state, test accuracy, and the first line of its error.
 
     Args:
         jobs: with their states.
         folder: the sweep's.
-        seconds: what to say of the time that a job still needs; None leaves the column out.
+        left: what to say of the time that a job still needs, by its folder; None leaves the column out.
     """
     table = Table(box=None, pad_edge=False)
     for name in ("arm", "seed", "state", "test accuracy"):
         table.add_column(name, justify="right" if name in ("seed", "test accuracy") else "left")
-    if seconds:
+    if left is not None:
         table.add_column("time left", justify="right")
     table.add_column("run or error", overflow="fold")
     for job in jobs:
         state = Text(job.state, STYLES[job.state])
         cells: list[Text | str] = [Text(job.label), str(job.seed), state, _accuracy(folder / job.folder)]
-        cells += [seconds(job)] if seconds else []
+        cells += [left.get(job.folder, "")] if left is not None else []
         table.add_row(*cells, Text(job.error.splitlines()[0], "red") if job.error else job.folder)
     return table
 
@@ -54,6 +54,16 @@ def sweeps_table(rows: Sequence[tuple[Path, Sweep, str]]) -> Table:
         done = f"{states['completed']}/{len(sweep.jobs)}"
         table.add_row(str(folder), done, str(states["running"]), failed, open_, left, sweep.question or "")
     return table
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time in words: `50 s`, `12 min`, `3.4 h`; `not measured` for None."""
+    if seconds is None:
+        return "not measured"
+    for limit, unit, size in ((100, "s", 1), (5400, "min", 60)):
+        if seconds < limit:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 3600:.1f} h"
 
 
 def totals(jobs: Iterable[JobEntry]) -> str:
