@@ -269,7 +269,7 @@ def test_seeds_are_counted(seeds: str, number: int) -> None:
 
 
 def test_another_scale_is_another_sweep() -> None:
-    assert ablation(ROOT, "demo_base", "demo_light", ["+scale=small"], kinds=[]).name == "ablate_demo_base_demo_light_small"
+    assert ablation(ROOT, "base", "light", ["+scale=small"], kinds=[]).name == "ablate_base_light_small"
     assert understood(["+scale=small", "name=mine"]).name == "mine"
 
 
