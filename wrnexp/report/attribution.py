@@ -58,7 +58,7 @@ def notes(study: Ablation) -> list[str]:
         "of test accuracy, paired by seed, with 95% t-intervals; an asterisk marks those with a p-value below "
         f"{ALPHA} after Holm's correction for {several(study.tests, 'test')} of this section. Training time and peak "
         "memory are multiples of those without the change, where both ran on one device with the same loading "
-        "processes."
+        "processes; arms run one after another, so what else the machine did meanwhile is in their times."
     ]
 
 
