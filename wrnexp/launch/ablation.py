@@ -21,7 +21,7 @@ from wrnexp.changes import Change, Difference, changed, differences, grouped, or
 from wrnexp.errors import UserError
 from wrnexp.launch.arms import KINDS, Arm, Design, design
 from wrnexp.launch.overrides import overrides, verbatim
-from wrnexp.launch.recipes import Composer, Recipe, composing
+from wrnexp.launch.recipes import Recipe, Recipes, composing
 from wrnexp.records import write_atomic
 from wrnexp.schema import problems
 
@@ -237,7 +237,7 @@ def _named(key: str, others: Sequence[str]) -> bool:
 
 
 def _expressed(
-    composer: Composer, arm: Arm, a: Recipe, b: Recipe, changes: Sequence[Change]
+    composer: Recipes, arm: Arm, a: Recipe, b: Recipe, changes: Sequence[Change]
 ) -> tuple[list[str], dict[str, Any]]:
     """Return an arm's overrides and the config that they give, which is composed to be sure.
 
