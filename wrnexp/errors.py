@@ -14,3 +14,9 @@ class BusyError(UserError):
 
 class TrainingError(Exception):
     """Training cannot go on for a reason of its own, for instance a loss that is not finite; exit code 1."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's kind and message in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
