@@ -1,4 +1,6 @@
-"""The ways in which a run ends early: the user's mistake, another process's claim, or training's own failure."""
+"""The ways in which a run ends early: the user's mistake, another's claim, training's own failure, a signal."""
+
+import signal
 
 
 class UserError(Exception):
@@ -14,6 +16,29 @@ class BusyError(UserError):
 
 class TrainingError(Exception):
     """Training cannot go on for a reason of its own, for instance a loss that is not finite; exit code 1."""
+
+
+class Stopped(SystemExit):
+    """A signal has told this process to end: SIGTERM, or SIGUSR2 where a scheduler takes the machine away.
+
+    The exit code is 128 and the signal's number.
+
+    Args:
+        number: of the signal.
+
+    Attributes:
+        kept: what a next process goes on from, in words; None where it is the last epoch's checkpoint.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.number = number
+        self.kept: str | None = None
+
+    def __str__(self) -> str:
+        name = signal.Signals(self.number).name
+        why = "preempted or out of time" if name == "SIGUSR2" else "told to end"
+        return f"{why} ({name}); kept {self.kept or 'up to the last checkpoint'}"
 
 
 def one_line(error: BaseException) -> str:
