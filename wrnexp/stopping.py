@@ -21,7 +21,13 @@ class Stop:
 
     Args:
         grace: in seconds.
+
+    Attributes:
+        agreed: every process that shares the run ends at the same step, so that what it has computed can be kept; where
+            there is one only, always.
     """
+
+    agreed = True
 
     def __init__(self, grace: float = GRACE) -> None:
         self._grace = grace

@@ -1,4 +1,4 @@
-"""What torchrun says to each process that it starts, without torch."""
+"""What torchrun says to each process that it starts. Without torch: `run.py` asks before torch is imported."""
 
 import os
 from dataclasses import dataclass
@@ -31,5 +31,5 @@ def place() -> Place | None:
     """
     if not all(os.environ.get(name) for name in VARIABLES):
         return None
-    numbers = [int(os.environ[name]) for name in VARIABLES[:4]]
-    return None if numbers[1] == 1 else Place(numbers[0], numbers[1], numbers[2], numbers[3])
+    rank, count, local, local_count = (int(os.environ[name]) for name in VARIABLES[:4])
+    return None if count == 1 else Place(rank, count, local, local_count)

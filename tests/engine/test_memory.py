@@ -73,7 +73,7 @@ def training(budget: float, recipe: Make, steps: int = 3) -> tuple[list[float], 
     for index in range(steps):
         micro_batches = [(torch.randn(4, 3, 16, 16), torch.randint(5, (4,))) for _ in range(2)]
         meters = Meters(hardware.device)
-        step(micro_batches, 8, 0.1, meters)
+        step(micro_batches, [4, 4], 0.1, meters)
         losses.append(meters.read()["train_loss"])
         assert meters.read()["clipped"] == 1.0, index
     momentum = {
@@ -168,7 +168,7 @@ def test_inductor_keeps_what_the_budget_says(recipe: Make) -> None:
         hardware = Hardware.settle("cpu", "fp32", channels_last=False, compile=True)
         model = WideResNet(10, 1, 0.0, 0.0, 10)
         step = TrainStep(model, recipe(), partial(averaged, decay=None), hardware, budget)
-        step([(images, torch.zeros(64, dtype=torch.int64))], 64, 0.1, Meters(hardware.device))
+        step([(images, torch.zeros(64, dtype=torch.int64))], [64], 0.1, Meters(hardware.device))
         found[budget] = saved_for_backward(step.model, step.forward, images).activations
     assert found[0.8] <= 0.55 * found[1.0]
     assert found[0.25] <= 0.27 * found[1.0]

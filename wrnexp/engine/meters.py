@@ -9,13 +9,21 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from wrnexp.engine.ranks import Ranks
+
 T = TypeVar("T")
 
 
 class Meters:
-    """What an epoch adds up: loss and images, gradient norms and clipped steps."""
+    """What an epoch adds up: loss and images, gradient norms and clipped steps.
 
-    def __init__(self, device: torch.device) -> None:
+    Args:
+        device: that sums stay on.
+        ranks: the processes that share the run; each adds the losses of its own images.
+    """
+
+    def __init__(self, device: torch.device, ranks: Ranks | None = None) -> None:
+        self._ranks = ranks or Ranks()
         self._loss = torch.zeros((), dtype=torch.float32, device=device)
         self._norm = torch.zeros((), dtype=torch.float32, device=device)
         self._clipped = torch.zeros((), dtype=torch.float32, device=device)
@@ -23,7 +31,7 @@ class Meters:
         self.steps = 0
 
     def add_loss(self, summed: Tensor, images: int) -> None:
-        """Add the summed loss of `images` images; nothing is read from the device."""
+        """Add the summed loss of this process's share of `images` images; nothing is read from the device."""
         self._loss += summed.detach()
         self.images += images
 
@@ -35,7 +43,7 @@ class Meters:
 
     def read(self) -> dict[str, float]:
         """Return the epoch's means: `train_loss` an image, `grad_norm` and `clipped` a step. Waits for the device."""
-        loss, norm, clipped = torch.stack([self._loss, self._norm, self._clipped]).tolist()
+        loss, norm, clipped = self._sums().tolist()
         return {
             "train_loss": loss / self.images,
             "grad_norm": norm / self.steps,
@@ -43,15 +51,21 @@ class Meters:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the sums, on the CPU. Waits for the device."""
-        sums = torch.stack([self._loss, self._norm, self._clipped]).cpu()
-        return {"sums": sums, "images": self.images, "steps": self.steps}
+        """Return the sums of all processes, on the CPU. Waits for the device."""
+        return {"sums": self._sums().cpu(), "images": self.images, "steps": self.steps}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         for own, kept in zip((self._loss, self._norm, self._clipped), state["sums"], strict=True):
             own.copy_(kept)
+        if not self._ranks.first:
+            self._loss.zero_()  # the first has that of all
         self.images, self.steps = state["images"], state["steps"]
+
+    def _sums(self) -> Tensor:
+        """Return loss, norms and clipped steps; norms are of gradients that are the same in every process."""
+        loss = self._ranks.add_up(self._loss.clone())
+        return torch.stack([loss, self._norm, self._clipped])
 
 
 class Clock(AbstractContextManager[None, None], Protocol):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from wrnexp.engine.meters import Meters, Waiting, clock
+from wrnexp.engine.ranks import Ranks
 from wrnexp.engine.step import Batch
 
 State = Mapping[str, Any]
@@ -22,6 +23,7 @@ class Progress:
         epoch: counted from 0.
         device: that steps are computed on.
         kept: what `state_dict` returned in an earlier process; None at an epoch's start.
+        ranks: the processes that share the run.
 
     Attributes:
         steps: done so far.
@@ -29,10 +31,11 @@ class Progress:
         meters: the sums so far.
     """
 
-    def __init__(self, epoch: int, device: torch.device, kept: State | None = None) -> None:
+    def __init__(self, epoch: int, device: torch.device, kept: State | None = None, ranks: Ranks | None = None) -> None:
+        self._ranks = ranks or Ranks()
         self.epoch, self._device, self._kept = epoch, device, kept
         self.steps, self.whole = 0, False
-        self.meters = Meters(device)
+        self.meters = Meters(device, self._ranks)
         self._seconds = self._waited = 0.0
         self._end: float | None = None
         if kept is not None:
@@ -51,7 +54,7 @@ class Progress:
             batches = open_epoch()
             next(islice(batches, read, read), None)
         if self._kept is not None:
-            _set_random_state(self._device, self._kept["random"])
+            self._go_on_drawing(self._kept)
         self.whole = True
         return Waiting(batches, self._clock)
 
@@ -78,16 +81,23 @@ class Progress:
         return self._waited + self._clock.seconds
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what another process needs to go on after the steps done; waits for the device."""
-        meters = self.meters.state_dict()
+        """Return what other processes need to go on after the steps done; waits for the device."""
+        meters, random = self.meters.state_dict(), self._ranks.gathered(_random_state(self._device))
         return {
             "epoch": self.epoch,
             "steps": self.steps,
             "seconds": self.seconds,
             "waited": self.waited,
             "meters": meters,
-            "random": _random_state(self._device),
+            "random": random[0],
+            "others_random": random[1:],
         }
+
+    def _go_on_drawing(self, kept: State) -> None:
+        """Put back this process's generators; of others than stopped they stay as they are, each rank's own."""
+        states = [kept["random"], *kept.get("others_random", [])]
+        if self._ranks.first or len(states) == self._ranks.count:
+            _set_random_state(self._device, states[self._ranks.rank])
 
 
 def _random_state(device: torch.device) -> dict[str, Tensor]:

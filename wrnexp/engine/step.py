@@ -1,7 +1,7 @@
 """One optimizer step: micro-batches forward and backward, clip, update, average."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from wrnexp.engine.hardware import Hardware
 from wrnexp.engine.memory import budgeted
 from wrnexp.engine.meters import Meters
+from wrnexp.engine.norm import shared_norms
+from wrnexp.engine.ranks import Ranks
 
 Batch = tuple[Tensor, Tensor]
 
@@ -70,10 +72,12 @@ class TrainStep:
         average: makes the average of a model's weights.
         hardware: where and how to compute.
         memory_budget: the share of the activations kept for the backward pass, 0 < x <= 1; the rest is recomputed.
+        ranks: the processes that share the run. Each is given its share of every micro-batch.
+        sync_batchnorm: batch norm is over the images of all processes; otherwise over those of each.
 
     Attributes:
         model: the network, on its device.
-        forward: the same, compiled where the hardware says so.
+        forward: the same, compiled where the hardware says so, its gradients shared where there are others.
         optimizer: the recipe's, over the trainable parameters of `model`.
         average: the average of the weights.
 
@@ -88,34 +92,51 @@ class TrainStep:
         average: Callable[[nn.Module], Average],
         hardware: Hardware,
         memory_budget: float = 1.0,
+        ranks: Ranks | None = None,
+        sync_batchnorm: bool = True,
     ) -> None:
+        self._ranks = ranks or Ranks()
         self.hardware = hardware
         self.recipe = recipe
-        self.model = hardware.place(model)
+        self.model = hardware.place(shared_norms(model) if sync_batchnorm and self._ranks.count > 1 else model)
         self.average = average(self.model)
-        self.forward = budgeted(self.model, memory_budget, hardware)
+        self.forward = self._ranks.network(budgeted(self.model, memory_budget, hardware), self.model)
         self._parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = recipe.optimizer(self.model)
         self._limit = recipe.clip_norm or math.inf
         self.clear_gradients()
 
-    def __call__(self, micro_batches: Iterable[Batch], images: int, rate: float, meters: Meters) -> None:
-        """Take a step at `rate` on the mean gradient of the `images` images of `micro_batches`; reads nothing back."""
-        for batch in micro_batches:
-            inputs, targets = self.hardware.batch(*batch)
-            if self.hardware.cuda_graphs:
-                torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-            with self.hardware.autocast():
-                logits = self.forward(inputs)
-            loss = self.recipe.loss(logits, targets)
-            (loss / images).backward()  # type: ignore[no-untyped-call]
-            meters.add_loss(loss, len(targets))
+    def __call__(self, micro_batches: Iterable[Batch], sizes: Sequence[int], rate: float, meters: Meters) -> None:
+        """Take a step at `rate` on the mean gradient of the images of `micro_batches`; reads nothing back.
+
+        Args:
+            micro_batches: of this process.
+            sizes: the images of each, those of all processes together.
+            rate: of learning.
+            meters: take loss and gradient norm.
+        """
+        images = sum(sizes)
+        for index, (batch, size) in enumerate(zip(micro_batches, sizes, strict=True), 1):
+            with self._ranks.summing(self.forward, last=index == len(sizes)):
+                meters.add_loss(self._gradients(batch, images), size)
         meters.add_step(self._clip(), self._limit)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
         self.clear_gradients()
         self.average.update(self.model)
+
+    def _gradients(self, batch: Batch, images: int) -> Tensor:
+        """Add a micro-batch's part of the mean gradient of `images` images; return its summed loss."""
+        inputs, targets = self.hardware.batch(*batch)
+        if self.hardware.cuda_graphs:
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        with self.hardware.autocast():
+            logits = self.forward(inputs)
+        loss = self.recipe.loss(logits, targets)
+        # Processes' gradients are averaged, and it is their sum that is wanted.
+        (loss / (images / self._ranks.count)).backward()  # type: ignore[no-untyped-call]
+        return loss
 
     def _clip(self) -> Tensor:
         """Clip the gradients where there is a limit; return their global norm before that."""

@@ -14,6 +14,7 @@ from wrnexp.engine.evaluate import Evaluation, evaluate
 from wrnexp.engine.hardware import Hardware
 from wrnexp.engine.memory import out_of_memory
 from wrnexp.engine.progress import Progress
+from wrnexp.engine.ranks import Ranks
 from wrnexp.engine.step import Average, Batch, Recipe, TrainStep
 from wrnexp.errors import Stopped, TrainingError, UserError
 from wrnexp.seeding import derive
@@ -98,6 +99,9 @@ class Trainer:
     seed: int
     macs_per_image: int | None = None  # multiply-adds of a forward pass
     stop: Stop = field(default_factory=Stop)  # what may tell it to end
+    devices: int | str = 1  # of the config; `ranks` says what became of it
+    sync_batchnorm: bool = True  # of the config
+    ranks: Ranks = field(default_factory=Ranks)
 
     rows: list[Row] = field(default_factory=list, init=False)
     test_looks: int = field(default=0, init=False)
@@ -110,7 +114,13 @@ class Trainer:
             self.device, self.precision, self.channels_last, self.compile, self.cuda_graphs, flop
         )
         self.step = TrainStep(
-            self.model, self.recipe, lambda model: self.average(model, self.ema), self.hardware, self.memory_budget
+            self.model,
+            self.recipe,
+            lambda model: self.average(model, self.ema),
+            self.hardware,
+            self.memory_budget,
+            self.ranks,
+            self.sync_batchnorm,
         )
 
     def fit(self) -> Outcome:
@@ -147,20 +157,22 @@ class Trainer:
 
     def train_epoch(self, epoch: int) -> Row:
         """Train one epoch, or what is left of it, and return its row of the log, without evaluations."""
-        torch.manual_seed(derive(self.seed, "train", epoch))  # dropout: the same whether resumed or not
-        self.step.model.train()
         plan, progress = self.batches.plan, self._progress(epoch)
+        # For dropout: the same whether resumed or not, and of each process its own.
+        own = () if self.ranks.first else (self.ranks.rank, progress.steps)
+        torch.manual_seed(derive(self.seed, "train", epoch, *own))
+        self.step.model.train()
         batches = progress.start(lambda: self.batches.epoch(epoch), read=sum(map(len, plan[: progress.steps])))
         for index, sizes in enumerate(plan[progress.steps :], progress.steps):
             with self.stop.held(), progress.a_step():
-                self.step(islice(batches, len(sizes)), sum(sizes), self._rate(epoch, index), progress.meters)
+                self.step(islice(batches, len(sizes)), sizes, self._rate(epoch, index), progress.meters)
             self.watcher.on_step(epoch, index + 1)
         return self._row(progress)
 
     def _progress(self, epoch: int) -> Progress:
         """Return where an epoch stands: at its start, or where an earlier process stopped in the middle of it."""
         kept, self._kept = self._kept, None
-        self.progress = Progress(epoch, self.hardware.device, kept)
+        self.progress = Progress(epoch, self.hardware.device, kept, self.ranks)
         return self.progress
 
     def _rate(self, epoch: int, index: int) -> float:
@@ -190,7 +202,7 @@ class Trainer:
     def _validate(self) -> Row:
         if self.splits.val is None:
             return {}
-        found = evaluate(self.step.average.model, self.splits.val, self.hardware)
+        found = self._evaluate(self.splits.val)
         return {"val_loss": found.loss, "val_accuracy": found.accuracy}
 
     def _looks(self, epoch: int) -> bool:
@@ -198,9 +210,14 @@ class Trainer:
         return epoch + 1 == self.recipe.epochs or bool(self.test_every and (epoch + 1) % self.test_every == 0)
 
     def _test(self) -> Evaluation:
-        found = evaluate(self.step.average.model, self.splits.test, self.hardware)
+        found = self._evaluate(self.splits.test)
         self.test_looks += 1  # a look that is broken off has told nobody anything
         return found
+
+    def _evaluate(self, batches: Iterable[Batch]) -> Evaluation:
+        model = self.step.average.model
+        self.ranks.like_first(model.buffers())  # where each has batch statistics of its own, one must be evaluated
+        return evaluate(model, batches, self.hardware, self.ranks)
 
     def _close(self, row: Row, test: Evaluation | None) -> None:
         """Close the epoch: its row, the checkpoint, then the watcher; a kill in between loses nothing."""
@@ -210,7 +227,7 @@ class Trainer:
         best = value is not None and all(value > old["val_accuracy"] for old in self.rows)
         self.rows.append(row)
         self.progress = None
-        self.checkpoints.save(self._state(), best=best)
+        self._save(self._state(), best=best)
         self.watcher.on_epoch(self.rows)
 
     def _state(self) -> dict[str, Any]:
@@ -219,14 +236,19 @@ class Trainer:
 
     def _keep(self, stopped: Stopped) -> None:
         """Write a checkpoint within the epoch under way, where no step of it was broken off."""
-        if self.progress is None or not self.progress.whole or not self.progress.steps:
+        if self.progress is None or not self.progress.whole or not self.progress.steps or not self.stop.agreed:
             return
-        self.checkpoints.save(self._state() | {"progress": self.progress.state_dict()}, best=False)
+        self._save(self._state() | {"progress": self.progress.state_dict()}, best=False)
         steps, epoch = len(self.batches.plan), self.progress.epoch + 1
         stopped.kept = f"up to step {self.progress.steps} of {steps} in epoch {epoch}"
 
+    def _save(self, state: dict[str, Any], *, best: bool) -> None:
+        if self.ranks.first:
+            self.checkpoints.save(state, best=best)
+
     def _resume(self) -> None:
-        state = self.checkpoints.load()
+        # The first process's: the others may be on a machine that does not see the run's folder.
+        state = self.ranks.from_first(self.checkpoints.load() if self.ranks.first else None)
         if state is None:
             return
         try:

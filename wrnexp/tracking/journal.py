@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from wrnexp import provenance
 from wrnexp.errors import UserError, one_line
-from wrnexp.records import TIME_TO, Record, finite, write_metrics, write_record
+from wrnexp.records import TIME_TO, Record, find_record, finite, write_metrics, write_record
 from wrnexp.tracking.bottleneck import use_of, utilization, verdict
 
 Row = dict[str, Any]
@@ -44,17 +44,24 @@ class Sink(Protocol):
 
 
 class Journal:
-    """Keeps `record.json` and `metrics.jsonl` of one run; a context manager around all that the run does."""
+    """Keeps `record.json` and `metrics.jsonl` of one run; a context manager around all that the run does.
 
-    def __init__(self, record: Record, folder: Path) -> None:
+    Args:
+        record: of the run.
+        folder: of the run.
+        silent: write nothing and tell nobody: another process of the same run does.
+    """
+
+    def __init__(self, record: Record, folder: Path, *, silent: bool = False) -> None:
         self.record = record
+        self._silent = silent
         self.folder = folder
         self._sinks: list[Sink] = []
         self._complete = False
 
     def attach(self, makers: Iterable[Callable[[], Sink]]) -> None:
         """Make the sinks and tell them from now on; one that cannot be made is left out."""
-        for make in makers:
+        for make in () if self._silent else makers:
             with self._harmless("a sink"):
                 self._sinks.append(make())
 
@@ -79,8 +86,9 @@ class Journal:
         names = ("train_loss", "val_loss", "val_accuracy", "test_accuracy")
         self.record.metrics |= {name: finite(last[name]) for name in names}
         self.record.time_to = time_to(rows)
-        write_metrics(self.folder, rows)
-        write_record(self.folder, self.record)
+        if not self._silent:
+            write_metrics(self.folder, rows)
+        self._write()
 
     def _judge_speed(self, rates: list[float]) -> None:
         """Take the speed of the median epoch: the first one of a process starts workers and compiles.
@@ -102,17 +110,19 @@ class Journal:
         self._complete = True
 
     def __enter__(self) -> "Journal":
-        write_record(self.folder, self.record)
+        self._write()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.record.status = _status(error, self._complete)
-        self.record.error = None if error is None else one_line(error)
-        self.record.provenance["finished"] = provenance.now()
-        write_record(self.folder, self.record)
+        _end(self.record, error, complete=self._complete)
+        self._write()
         self._tell(lambda sink: sink.finish(self.record))
+
+    def _write(self) -> None:
+        if not self._silent:
+            write_record(self.folder, self.record)
 
     def _tell(self, event: Callable[[Sink], None]) -> None:
         for sink in tuple(self._sinks):
@@ -130,6 +140,25 @@ class Journal:
             if sink in self._sinks:
                 self._sinks.remove(sink)
             print(f"{name} stopped ({one_line(error)}); the run goes on, its record is complete", file=sys.stderr)
+
+
+def close_after(error: BaseException, folder: Path, record: Record) -> None:
+    """Close the record of a run whose own process could not, or that ended for a reason that it did not know.
+
+    Args:
+        error: what ended the run.
+        folder: of the run.
+        record: to write where the run left none.
+    """
+    found = find_record(folder) or record
+    _end(found, error, complete=False)
+    write_record(folder, found)
+
+
+def _end(record: Record, error: BaseException | None, *, complete: bool) -> None:
+    record.status = _status(error, complete)
+    record.error = None if error is None else one_line(error)
+    record.provenance["finished"] = provenance.now()
 
 
 def time_to(rows: Sequence[Row]) -> dict[str, float | None]:

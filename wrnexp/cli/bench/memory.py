@@ -89,11 +89,11 @@ def probe(net: str, batch: int, device: str, budget: float) -> dict[str, float]:
 
     hardware = Hardware.settle(device)
     step, batches, meters = _training_step(net, hardware, budget), [_batch(batch)], Meters(hardware.device)
-    step(batches, batch, 0.1, meters)
+    step(batches, [batch], 0.1, meters)
     hardware.synchronize()
     hardware.reset_peak_memory()
     rest = hardware.peak_memory()
-    step(batches, batch, 0.1, meters)
+    step(batches, [batch], 0.1, meters)
     hardware.synchronize()
     peak = hardware.peak_memory()
     images, _ = hardware.batch(*batches[0])
@@ -131,7 +131,7 @@ def _speeds(args: argparse.Namespace) -> list[Figure]:
 
     def side(budget: float) -> Callable[[], float]:
         step = _training_step(args.model, hardware, budget)
-        one = partial(step, batches, args.batch, 0.1, Meters(hardware.device))
+        one = partial(step, batches, [args.batch], 0.1, Meters(hardware.device))
         return lambda: args.batch * args.steps / _seconds(one, args.steps, hardware)
 
     whole = side(1.0)
