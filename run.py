@@ -20,5 +20,12 @@ def main(cfg: DictConfig) -> float | None:
         return app.run(cfg, Path(HydraConfig.get().runtime.output_dir), job).metrics.get("val_accuracy")
 
 
+def follow() -> None:
+    """Train the run that torchrun's first process has composed, as one of the others."""
+    from wrnexp import app
+
+    app.follow()
+
+
 if __name__ == "__main__":
-    launch.start(main, Path(__file__).parent)
+    launch.start(main, Path(__file__).parent, follow)

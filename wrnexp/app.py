@@ -1,5 +1,7 @@
 """The wall between config and objects: reads as a parts list. The only user of Hydra's `instantiate`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -7,13 +9,15 @@ from typing import Any
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console as Terminal
 
-from wrnexp import identity, provenance
+from wrnexp import identity, provenance, torchrun
 from wrnexp.allocation import keep_freed_memory
 from wrnexp.data import Dataset
 from wrnexp.engine import Checkpoints, Hardware, Outcome, Trainer
+from wrnexp.engine.processes import hold_off, launch, processes
+from wrnexp.engine.ranks import AgreedStop, Ranks, joined
 from wrnexp.engine.results import final_metrics, save_results
 from wrnexp.engine.trainer import Splits
 from wrnexp.errors import UserError
@@ -21,12 +25,12 @@ from wrnexp.launch.naming import Job, app_config
 from wrnexp.locks import alone
 from wrnexp.models import multiply_adds
 from wrnexp.optim import averaged
-from wrnexp.records import DataInfo, Record, find_record, read_metrics
+from wrnexp.records import DataInfo, Record, find_record, read_metrics, read_record
 from wrnexp.report.curves import plot_run
 from wrnexp.schema import check
 from wrnexp.seeding import derive
 from wrnexp.stopping import Stop
-from wrnexp.tracking import Journal, Plan, Sink
+from wrnexp.tracking import Journal, Plan, Sink, close_after
 from wrnexp.tracking.console import print_summary
 
 
@@ -46,22 +50,100 @@ def run(cfg: DictConfig, out_dir: Path, job: Job | None = None) -> Record:
         TrainingError: training cannot go on.
         Stopped: SIGTERM or SIGUSR2 has told the process to end; the next call goes on from the step that was reached.
     """
-    config, job = app_config(cfg), job or Job()
+    job, place = job or Job(), torchrun.place()
+    if place is not None:
+        return _lead(place, cfg, out_dir, job)
     with alone(out_dir):
         if (done := _completed(out_dir)) is not None:
             return done
-        stop = Stop()
-        with stop.heard(), Journal(_new_record(config, job, out_dir), out_dir) as journal:
-            check(config)
-            _train(cfg, journal, job.shared or out_dir.parent, stop)
-        return journal.record
+        if OmegaConf.select(cfg, "trainer.devices", default=1) == 1:
+            return _run(cfg, out_dir, job, Ranks())
+        return _spread(cfg, out_dir, job)
 
 
-def _train(cfg: DictConfig, journal: Journal, shared: Path, stop: Stop) -> None:
+def _run(cfg: DictConfig, out_dir: Path, job: Job, ranks: Ranks) -> Record:
+    """Train in this process, which may be one of several."""
+    config, stop = app_config(cfg), Stop() if ranks.count == 1 else AgreedStop(ranks)
+    journal = Journal(_new_record(config, job, out_dir), out_dir, silent=not ranks.first)
+    with stop.heard(), journal:
+        check(config)
+        _train(cfg, journal, job.shared or out_dir.parent, stop, ranks)
+    return journal.record
+
+
+def _spread(cfg: DictConfig, out_dir: Path, job: Job) -> Record:
+    """Train in several processes of this machine, which this one starts, tells of signals, and waits for."""
+    config = app_config(cfg)
+    record = _new_record(config, job, out_dir)
+    try:
+        check(config)
+        if (count := processes(config["trainer"]["device"], config["trainer"]["devices"])) == 1:
+            return _run(cfg, out_dir, job, Ranks())
+        launch(_take_part, (config, out_dir, job), count)
+    except BaseException as error:
+        close_after(error, out_dir, record)
+        raise
+    return read_record(out_dir)
+
+
+def _take_part(config: dict[str, Any], out_dir: Path, job: Job) -> None:
+    """Be one of the processes that `_spread` starts."""
+    place = torchrun.place()
+    assert place is not None
+    with joined(place) as ranks:
+        _run(OmegaConf.create(config), out_dir, job, ranks)
+
+
+def _lead(place: torchrun.Place, cfg: DictConfig, out_dir: Path, job: Job) -> Record:
+    """Train as the first of the processes that torchrun has started; the others are in `follow`."""
+    config = app_config(cfg)
+    with alone(out_dir), joined(place) as ranks, _in_turn(ranks):
+        done = _completed(out_dir)
+        ranks.from_first(None if done else (config, out_dir, job))
+        if done is not None:
+            return done
+        _check_torchrun(config["trainer"], place.count)
+        return _run(cfg, out_dir, job, ranks)
+
+
+def follow() -> None:
+    """Train as one of the other processes that torchrun has started: the first one says what, and writes.
+
+    Raises:
+        UserError, TrainingError, Stopped: as for `run`.
+    """
+    place = torchrun.place()
+    assert place is not None
+    with joined(place) as ranks, _in_turn(ranks):
+        told: tuple[dict[str, Any], Path, Job] | None = ranks.from_first(None)
+        if told is not None:
+            config, out_dir, job = told
+            _run(OmegaConf.create(config), out_dir, job, ranks)
+
+
+@contextmanager
+def _in_turn(ranks: Ranks) -> Iterator[None]:
+    """Let an error end that process first whose fault it is, for torchrun ends the others then."""
+    try:
+        yield
+    except Exception as error:
+        hold_off(ranks.rank, error)
+        raise
+
+
+def _check_torchrun(trainer: Any, count: int) -> None:
+    """Refuse a number of devices that is not torchrun's; it must be given where it is part of a run's identity."""
+    devices = trainer.get("devices", 1)
+    if devices != count and (devices != 1 or not trainer.get("sync_batchnorm", True)):
+        raise UserError(f"trainer.devices={devices} under torchrun, which has started {count} processes: use {count}")
+
+
+def _train(cfg: DictConfig, journal: Journal, shared: Path, stop: Stop, ranks: Ranks) -> None:
     record = journal.record
     keep_freed_memory()
-    where, compiles = cfg.trainer.device, cfg.trainer.compile
-    hardware = Hardware.settle(where, compile=compiles, cuda_graphs=cfg.trainer.cuda_graphs)  # before any data is read
+    where, graphs = ranks.device(cfg.trainer.device), cfg.trainer.cuda_graphs if ranks.count == 1 else False
+    # Before any data is read.
+    hardware = Hardware.settle(where, compile=cfg.trainer.compile, cuda_graphs=graphs)
     data: Dataset = _make(cfg.data)
     recipe, augment = _make(cfg.optim), _make(cfg.augment)
     loader = _make(cfg.loader)(
@@ -71,11 +153,14 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path, stop: Stop) -> None:
         compile=hardware.compile,
         accumulate=recipe.accumulate,
         seed=cfg.seed,
+        **({} if ranks.count == 1 else {"rank": ranks.rank, "ranks": ranks.count}),
     )
     torch.manual_seed(derive(cfg.seed, "weights"))
     model = _make(cfg.model)(num_classes=len(data.classes))
     record.cost.macs_per_image = multiply_adds(model, data.image_size)
     trainer: Trainer = _make(cfg.trainer)(
+        device=where,
+        cuda_graphs=graphs,
         model=model,
         macs_per_image=record.cost.macs_per_image,
         recipe=recipe,
@@ -86,6 +171,7 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path, stop: Stop) -> None:
         watcher=journal,
         seed=cfg.seed,
         stop=stop,
+        ranks=ranks,
     )
     plan = Plan(recipe.epochs, len(loader.plan), sum(map(sum, loader.plan)))
     _describe(record, data, model, trainer)
@@ -94,7 +180,8 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path, stop: Stop) -> None:
         outcome = trainer.fit()
     finally:
         loader.close()
-    _finish(journal, outcome, trainer)
+    if ranks.first:
+        _finish(journal, outcome, trainer)
 
 
 def _make(node: DictConfig) -> Any:
@@ -143,7 +230,10 @@ def _describe(record: Record, data: Dataset, model: torch.nn.Module, trainer: Tr
         test=len(data.test),
     )
     record.cost.parameters = sum(parameter.numel() for parameter in model.parameters())
-    record.provenance |= trainer.hardware.described()
+    described = trainer.hardware.described() | {"devices": trainer.ranks.count}
+    if described["peak_flops"] is not None:
+        described["peak_flops"] *= trainer.ranks.count
+    record.provenance |= described
 
 
 def _finish(journal: Journal, outcome: Outcome, trainer: Trainer) -> None:

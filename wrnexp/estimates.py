@@ -137,6 +137,8 @@ def cost_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     flat["optim.accumulate"] = _value(config, "optim", "accumulate")
     if (device := flat.get("trainer.device")) is not None:
         flat["trainer.device"] = str(device).split(":")[0]
+    flat.setdefault("trainer.devices", 1)  # records of before there were several
+    flat.setdefault("trainer.sync_batchnorm", True)
     of_no_matter = WITHOUT_COST if flat.get("data.name") in identity.KNOWN_CONTENT else WITHOUT_COST[:2]
     return {key: value for key, value in flat.items() if key not in of_no_matter}
 

@@ -42,7 +42,7 @@ def arm_id(config: Mapping[str, Any]) -> str:
 
 
 def effective(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config without what cannot change a result: `WITHOUT_EFFECT`, places, the index of a device."""
+    """Return the config without what cannot change a result: `WITHOUT_EFFECT`, places, devices' index and number."""
     kept: dict[str, Any] = json.loads(json.dumps(config))
     for key in WITHOUT_EFFECT:
         *parents, last = key.split(".")
@@ -54,6 +54,11 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
     if data.get("name") in KNOWN_CONTENT:
         data.pop("root", None)
     trainer = _group(kept, "trainer")
+    # Devices share an effective batch, so their number changes rounding alone (and which masks dropout draws): a run may
+    # go on with another one. Not so where each has batch statistics of its own. Neither key is in configs of before them.
+    if trainer.get("sync_batchnorm", True) is not False or trainer.get("devices", 1) == 1:
+        trainer.pop("devices", None)
+        trainer.pop("sync_batchnorm", None)
     if isinstance(trainer.get("device"), str):
         trainer["device"] = trainer["device"].split(":")[0]
     return kept

@@ -33,7 +33,7 @@ def test_a_step_reads_nothing_from_its_tensors(recipe: Make, ema: float | None, 
     meters = Meters(meta)
     batch = torch.randn(4, 3, 8, 8), torch.zeros(4, dtype=torch.int64)
     for _ in range(3):
-        step([batch, batch], 8, 0.1, meters)
+        step([batch, batch], [4, 4], 0.1, meters)
     assert (meters.steps, meters.images) == (3, 24)
     with pytest.raises((RuntimeError, NotImplementedError), match="meta"):  # the one reading, at the end of an epoch
         meters.read()
@@ -51,7 +51,7 @@ def test_gradients_to_be_replayed_into_stay_where_they_are_and_add_up(recipe: Ma
         for seed in range(3):
             torch.manual_seed(seed)
             batch = torch.randn(4, 3, 8, 8), torch.randint(5, (4,))
-            step([batch, batch], 8, 0.1, meters)
+            step([batch, batch], [4, 4], 0.1, meters)
             gradients = [parameter.grad for parameter in model.parameters()]
             addresses.append(sum(0 if one is None else one.data_ptr() for one in gradients))
         return step, addresses

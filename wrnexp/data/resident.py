@@ -68,13 +68,20 @@ class ResidentLoader:
         Raises:
             UserError: a batch or a step is larger than the training set.
         """
-        self._data, self._device, self._place = data, torch.device(device), {"rank": rank, "ranks": ranks}
+        self._data, self._device, self._place = data, torch.device(device), (rank, ranks)
         self._augment = batched(augment, data, seed)
         if compile and self._device.type != "cpu":
             self._augment.compile()
         context = self._augment.context
         self._epochs = Epochs(
-            len(data.train), batch_size, accumulate, drop_last=drop_last, seed=seed, context=context, **self._place
+            len(data.train),
+            batch_size,
+            accumulate,
+            drop_last=drop_last,
+            seed=seed,
+            context=context,
+            rank=rank,
+            ranks=ranks,
         )
         self.plan = self._epochs.plan
         # One for all epochs: memory that a stream has freed serves that stream only.
@@ -93,7 +100,7 @@ class ResidentLoader:
 
     def evaluation(self, images: ImageSet) -> EvalBatches:
         """Return the batches of a split in its own order; they stay on the device."""
-        return EvalBatches(images, self._data, self._device, resident=True, **self._place)
+        return EvalBatches(images, self._data, self._device, resident=True, rank=self._place[0], ranks=self._place[1])
 
     def close(self) -> None:
         """Let go of the images on the device; the next epoch would send them again."""

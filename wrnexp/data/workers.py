@@ -78,10 +78,17 @@ class TrainLoader:
             UserError: a batch or a step is larger than the training set.
         """
         self._data, self._device, self._backend = data, torch.device(device), backend
-        self._place, workers = {"rank": rank, "ranks": ranks}, -(-workers // ranks)
+        self._place, workers = (rank, ranks), -(-workers // ranks)
         source, self._finish, context = _source(data, augment, seed, backend)
         self._epochs = Epochs(
-            len(data.train), batch_size, accumulate, drop_last=drop_last, seed=seed, context=context, **self._place
+            len(data.train),
+            batch_size,
+            accumulate,
+            drop_last=drop_last,
+            seed=seed,
+            context=context,
+            rank=rank,
+            ranks=ranks,
         )
         self.plan = self._epochs.plan
         self._sampler = _Sampler(self._epochs)
@@ -111,7 +118,7 @@ class TrainLoader:
 
     def evaluation(self, images: ImageSet) -> EvalBatches:
         """Return the batches of a split in its own order."""
-        return EvalBatches(images, self._data, self._device, **self._place)
+        return EvalBatches(images, self._data, self._device, rank=self._place[0], ranks=self._place[1])
 
     def close(self) -> None:
         """End the persistent workers; the next epoch would start new ones."""

@@ -22,7 +22,7 @@ class SharedBatchNorm(_BatchNorm):
         """Normalise `[N, C, ...]` over the batch of all processes; every process must call it in the same order."""
         if not self.training:
             return super().forward(images)
-        result, mean, variance, count = _Normalise.apply(images, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
+        result, mean, variance, count = _Normalise.apply(images, self.weight, self.bias, self.eps)
         self._remember(mean, variance, count)
         normalised: Tensor = result
         return normalised
@@ -51,7 +51,7 @@ class _Normalise(Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, images: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         mean, variance, count = _statistics(images)
@@ -68,7 +68,7 @@ class _Normalise(Function):
         sums = torch.stack([of_weight, of_bias])
         there = sums.clone()
         dist.all_reduce(there)
-        # torch's kernel took the two means over the images of this process; this puts those of the batch in their place.
+        # torch's kernel took two means over the images of this process; this puts those of the batch in their place.
         change = (sums / max(images.numel() // images.shape[1], 1) - there / count) * (1 if weight is None else weight)
         change *= torch.rsqrt(variance + ctx.eps)
         own += F.batch_norm(images, mean, variance, change[0], change[1], training=False, eps=ctx.eps)

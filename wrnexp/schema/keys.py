@@ -188,6 +188,10 @@ class Trainer(Keys):
     cuda_graphs: Choice
     ema: float | None = Field(gt=0, lt=1, description="a number x with 0 < x < 1, or null for no average")
     test_every: Size
+    devices: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        description="a whole number, 1 or more, or auto for all visible GPUs"
+    )
+    sync_batchnorm: Switch
 
 
 class Console(Keys):

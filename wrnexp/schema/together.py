@@ -34,6 +34,15 @@ def _graphs(cuda_graphs: bool | None, compile: bool | None) -> Iterator[str]:
         yield "trainer.cuda_graphs=true needs trainer.compile, which is false: set it to null or true"
 
 
+def _devices(devices: int | str | None, device: str | None, cuda_graphs: bool | None) -> Iterator[str]:
+    if devices in (None, 1):
+        return
+    if device == "mps" or ":" in str(device):
+        yield f"trainer.device={device} is one device; with trainer.devices={devices} it is cuda, cpu or auto"
+    if cuda_graphs:
+        yield f"trainer.cuda_graphs=true is for one device, not for trainer.devices={devices}; set it to null or false"
+
+
 # Each check with the keys that it takes; it is asked only where each of them is right on its own.
 TOGETHER: list[tuple[tuple[str, ...], Callable[..., Iterator[str]]]] = [
     (("optim.nesterov", "optim.momentum"), _nesterov),
@@ -42,4 +51,5 @@ TOGETHER: list[tuple[tuple[str, ...], Callable[..., Iterator[str]]]] = [
     (("loader._target_", "loader.backend"), _backend),
     (("loader.backend", "augment.cutout", "augment.mixup", "augment.cutmix"), _oracle),
     (("trainer.cuda_graphs", "trainer.compile"), _graphs),
+    (("trainer.devices", "trainer.device", "trainer.cuda_graphs"), _devices),
 ]
