@@ -54,8 +54,8 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
     if data.get("name") in KNOWN_CONTENT:
         data.pop("root", None)
     trainer = _group(kept, "trainer")
-    # Devices share an effective batch, so their number changes rounding alone (and which masks dropout draws): a run may
-    # go on with another one. Not so where each has batch statistics of its own. Neither key is in configs of before them.
+    # Devices share an effective batch: their number changes rounding and which masks dropout draws, and a run may go on
+    # with another one. Not so where each has batch statistics of its own. Configs of before these keys have neither.
     if trainer.get("sync_batchnorm", True) is not False or trainer.get("devices", 1) == 1:
         trainer.pop("devices", None)
         trainer.pop("sync_batchnorm", None)

@@ -187,7 +187,9 @@ class _PerImage(TorchDataset[Loaded]):
     def __getitem__(self, key: Key) -> Loaded:
         with _random_state_kept() as generator:
             images = [self._augmented(generator, key.epoch, index) for index in key.indices.tolist()]
-        return torch.stack(images), torch.from_numpy(self._images.labels[key.indices]), key.epoch, key.first
+        # A process's share of a micro-batch may be empty.
+        batch = torch.stack(images) if images else torch.empty(0, 3, *self._images[0].shape[:2])
+        return batch, torch.from_numpy(self._images.labels[key.indices]), key.epoch, key.first
 
     def _augmented(self, generator: torch.Generator, epoch: int, index: int) -> Tensor:
         # `torch.manual_seed` seeds every kind of device and takes 100 times as long.

@@ -88,7 +88,7 @@ def _own_gradients(
 
 
 def _statistics(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return mean and (biased) variance float32 [C] and the values a channel [] of the batch of all processes."""
+    """Return mean and (biased) variance [C], float32 or wider, and the values a channel [] of all processes."""
     mean, squares, count = _own_statistics(images)
     table = mean.new_zeros(dist.get_world_size(), 2 * len(mean) + 1)
     table[dist.get_rank()] = torch.cat([mean, squares, mean.new_full((1,), count)])
@@ -100,8 +100,9 @@ def _statistics(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _own_statistics(images: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Return mean and summed squares about it, float32 [C], and the values a channel of this process's images."""
-    count, ones = images.numel() // images.shape[1], images.new_ones(images.shape[1], dtype=torch.float32)
+    """Return mean and summed squares about it, float32 or wider [C], and the values a channel of this process."""
+    count = images.numel() // images.shape[1]
+    ones = images.new_ones(images.shape[1], dtype=torch.promote_types(images.dtype, torch.float32))
     if count == 0:
         return torch.zeros_like(ones), torch.zeros_like(ones), 0
     # torch's kernel for a whole batch norm: on a CPU a twentieth of the time of `torch.var_mean`.

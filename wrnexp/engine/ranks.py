@@ -60,9 +60,8 @@ class Ranks:
         if asked == "cpu" or (asked == "auto" and not torch.cuda.is_available()):
             return "cpu"
         if self.local >= torch.cuda.device_count():
-            raise UserError(
-                f"process {self.local + 1} of this machine has no GPU: {torch.cuda.device_count()} are there"
-            )
+            there = torch.cuda.device_count()
+            raise UserError(f"process {self.local + 1} on this machine finds no GPU of its own: {there} are visible")
         torch.cuda.set_device(self.local)  # for what asks no tensor where it is: streams, NCCL
         return f"cuda:{self.local}"
 

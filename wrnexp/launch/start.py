@@ -13,20 +13,27 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from wrnexp import torchrun
 from wrnexp.errors import Stopped, TrainingError, UserError
 from wrnexp.launch.naming import Job, app_config
 
 WANTS_TRACEBACK = "WRNEXP_FULL_ERROR"
+LOOKING = {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion"}
 SIGNALS = (130, 140, 143)  # exit codes after Ctrl-C, SIGUSR2 and SIGTERM
 
 
-def start(main: Callable[[], object], root: Path) -> None:
-    """Run `main`, a function that `hydra.main` decorates, and exit with 0, 1, 2 or 130.
+def start(main: Callable[[], object], root: Path, follow: Callable[[], object] | None = None) -> None:
+    """Run `main`, a function that `hydra.main` decorates, and exit with 0, 1, 2, 130, 140 or 143.
 
     Args:
         main: the application.
         root: the folder that holds `conf/`.
+        follow: what all but the first of the processes that torchrun started do instead: one alone composes.
     """
+    if follow is not None and (place := torchrun.place()) is not None and place.rank > 0:
+        if LOOKING & {argument.split("=")[0] for argument in sys.argv[1:]}:
+            return
+        main = follow
     if os.environ.get("HYDRA_FULL_ERROR") == "1":  # the user asks for tracebacks
         os.environ[WANTS_TRACEBACK] = "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them its own way
@@ -34,7 +41,7 @@ def start(main: Callable[[], object], root: Path) -> None:
         main()
     except (KeyboardInterrupt, SystemExit) as stop:
         code = 130 if isinstance(stop, KeyboardInterrupt) else stop.code
-        if code in SIGNALS:
+        if code in SIGNALS and main is not follow:
             why = f": {stop}" if isinstance(stop, Stopped) else ""
             print(f"interrupted{why}; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(code)

@@ -8,6 +8,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from wrnexp import torchrun
+from wrnexp.errors import UserError
 from wrnexp.launch.jobs import Arm, Composer, Job, axes, combinations, read_arms
 
 
@@ -45,6 +47,8 @@ class LabelledSweeper(BasicSweeper):
         assert self.config is not None
         assert self.hydra_context is not None
         assert self.launcher is not None
+        if torchrun.place() is not None:
+            raise UserError("a sweep under torchrun would run in each of its processes; use trainer.devices=N instead")
         arguments = seeded(together(self._parse_config(), arguments), self.config.seed)
         driver = Driver(self.config, self.hydra_context, self.launcher, self.task)
         arms = read_arms(self.arms)
