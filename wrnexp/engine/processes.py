@@ -31,7 +31,7 @@ from wrnexp.torchrun import place
 LOOK = 0.1  # seconds between looks at processes
 PATIENCE = 2.0  # seconds that a process with an error waits, for the one at fault or the first one to end before it
 DEADLINE = GRACE + 15  # seconds that processes have to end once told: their last step, and closing the run's files
-ELASTIC = "torch.distributed.elastic"
+LOGGERS = ("torch.distributed.elastic", "torch.multiprocessing")
 
 
 class CrashedError(Exception):
@@ -165,15 +165,17 @@ def _told() -> Iterator[_Told]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep torch's own account of how processes ended from the console: ours is one line."""
-    logger, nothing = logging.getLogger(ELASTIC), logging.NullHandler()
-    before = logger.propagate
-    logger.addHandler(nothing)
-    logger.propagate = False
+    loggers, nothing = [logging.getLogger(name) for name in LOGGERS], logging.NullHandler()
+    before = [logger.propagate for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(nothing)
+        logger.propagate = False
     try:
         yield
     finally:
-        logger.removeHandler(nothing)
-        logger.propagate = before
+        for logger, propagate in zip(loggers, before, strict=True):
+            logger.removeHandler(nothing)
+            logger.propagate = propagate
 
 
 def _raise(notes: dict[int, dict[str, Any]], agent: _Agent, told: list[int], count: int) -> None:
