@@ -43,7 +43,8 @@ class Meters:
 
     def read(self) -> dict[str, float]:
         """Return the epoch's means: `train_loss` an image, `grad_norm` and `clipped` a step. Waits for the device."""
-        loss, norm, clipped = self._sums().tolist()
+        total = self._ranks.add_up(self._loss.clone())  # norms are of gradients that all have
+        loss, norm, clipped = torch.stack([total, self._norm, self._clipped]).tolist()
         return {
             "train_loss": loss / self.images,
             "grad_norm": norm / self.steps,
@@ -51,21 +52,15 @@ class Meters:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the sums of all processes, on the CPU. Waits for the device."""
-        return {"sums": self._sums().cpu(), "images": self.images, "steps": self.steps}
+        """Return the sums of this process, on the CPU. Waits for the device."""
+        sums = torch.stack([self._loss, self._norm, self._clipped]).cpu()
+        return {"sums": sums, "images": self.images, "steps": self.steps}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         for own, kept in zip((self._loss, self._norm, self._clipped), state["sums"], strict=True):
             own.copy_(kept)
-        if not self._ranks.first:
-            self._loss.zero_()  # the first has that of all
         self.images, self.steps = state["images"], state["steps"]
-
-    def _sums(self) -> Tensor:
-        """Return loss, norms and clipped steps; norms are of gradients that are the same in every process."""
-        loss = self._ranks.add_up(self._loss.clone())
-        return torch.stack([loss, self._norm, self._clipped])
 
 
 class Clock(AbstractContextManager[None, None], Protocol):

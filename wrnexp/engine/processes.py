@@ -190,8 +190,9 @@ def _raise(notes: dict[int, dict[str, Any]], agent: _Agent, told: list[int], cou
     for note in notes.values():
         if note["kind"] in ("UserError", "TrainingError"):
             raise {"UserError": UserError, "TrainingError": TrainingError}[note["kind"]](note["text"])
-    if agent.failure is None or (stopped and agent.failure.exitcode >= 0):
-        raise _stopped(stopped["number"] if stopped else signal.SIGTERM, stopped)
+    if agent.failure is None:
+        assert stopped is not None
+        raise _stopped(stopped["number"], stopped)
     rank = agent.failure.local_rank
     if agent.failure.exitcode < 0 or rank not in notes:
         raise TrainingError(_how(rank, count, agent.failure.exitcode))

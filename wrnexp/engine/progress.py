@@ -40,7 +40,7 @@ class Progress:
         self._end: float | None = None
         if kept is not None:
             self.steps, self._seconds, self._waited = kept["steps"], kept["seconds"], kept["waited"]
-            self.meters.load_state_dict(kept["meters"])
+            self.meters.load_state_dict(self._own_meters(kept))
 
     def start(self, open_epoch: Callable[[], Iterator[Batch]], read: int) -> Iterator[Batch]:
         """Start the clocks and return the epoch's batches that are left: those after the first `read`.
@@ -54,7 +54,7 @@ class Progress:
             batches = open_epoch()
             next(islice(batches, read, read), None)
         if self._kept is not None:
-            self._go_on_drawing(self._kept)
+            self._draw_on(self._kept)
         self.whole = True
         return Waiting(batches, self._clock)
 
@@ -82,22 +82,37 @@ class Progress:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what other processes need to go on after the steps done; waits for the device."""
-        meters, random = self.meters.state_dict(), self._ranks.gathered(_random_state(self._device))
+        own = {"meters": self.meters.state_dict(), "random": _random_state(self._device)}
+        first, *others = self._ranks.gathered(own)
         return {
             "epoch": self.epoch,
             "steps": self.steps,
             "seconds": self.seconds,
             "waited": self.waited,
-            "meters": meters,
-            "random": random[0],
-            "others_random": random[1:],
+            **first,
+            "others": others,  # of the processes after the first
         }
 
-    def _go_on_drawing(self, kept: State) -> None:
-        """Put back this process's generators; of others than stopped they stay as they are, each rank's own."""
-        states = [kept["random"], *kept.get("others_random", [])]
-        if self._ranks.first or len(states) == self._ranks.count:
-            _set_random_state(self._device, states[self._ranks.rank])
+    def _own(self, kept: State) -> State | None:
+        """Return what a process of this rank kept; None where a run goes on in another number of processes."""
+        every = [kept, *kept.get("others", [])]
+        own: State | None = every[self._ranks.rank] if len(every) == self._ranks.count else None
+        return own
+
+    def _own_meters(self, kept: State) -> State:
+        """Return the sums that this process goes on from: its own, or those of all where it is the first."""
+        if (own := self._own(kept)) is not None:
+            return own["meters"]  # type: ignore[no-any-return]
+        meters = dict(kept["meters"])
+        sums = meters["sums"].clone()
+        sums[0] = sum(one["meters"]["sums"][0] for one in (kept, *kept.get("others", []))) if self._ranks.first else 0
+        return meters | {"sums": sums}
+
+    def _draw_on(self, kept: State) -> None:
+        """Put back this process's generators; in another number of processes those after the first begin anew."""
+        own = kept if self._ranks.first else self._own(kept)
+        if own is not None:
+            _set_random_state(self._device, own["random"])
 
 
 def _random_state(device: torch.device) -> dict[str, Tensor]:

@@ -188,10 +188,15 @@ class Trainer(Keys):
     cuda_graphs: Choice
     ema: float | None = Field(gt=0, lt=1, description="a number x with 0 < x < 1, or null for no average")
     test_every: Size
-    devices: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
-        description="a whole number, 1 or more, or auto for all visible GPUs"
-    )
+    devices: Any = Field(description="a whole number, 1 or more, or auto for all visible GPUs")
     sync_batchnorm: Switch
+
+    @field_validator("devices")
+    @classmethod
+    def _devices(cls, devices: Any) -> Any:  # of a union each member would be told on a line of its own
+        if devices != "auto" and (type(devices) is not int or devices < 1):
+            raise ValueError("not a number of devices")
+        return devices
 
 
 class Console(Keys):
