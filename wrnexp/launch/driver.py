@@ -21,7 +21,7 @@ from rich.console import Console
 from wrnexp.errors import BusyError
 from wrnexp.launch.describe import absorb, changes, described
 from wrnexp.launch.jobs import FrozenConfigs, Job
-from wrnexp.launch.local import LocalLauncher
+from wrnexp.launch.watching import WatchedLauncher
 from wrnexp.locks import held
 from wrnexp.records import RecordError, read_record
 from wrnexp.sweeps import JobEntry, jobs_table, state_of, totals, update_sweep
@@ -76,7 +76,7 @@ class Driver:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(self.launcher, LocalLauncher):
+        if isinstance(self.launcher, WatchedLauncher):
             self.launcher.close()
         self.save()
         self.show()
@@ -126,7 +126,7 @@ class Driver:
         return [self.values.get(job.folder) for job in self.jobs]
 
     def _launch(self, ready: list[Job]) -> None:
-        if isinstance(self.launcher, LocalLauncher):
+        if isinstance(self.launcher, WatchedLauncher):
             self.launcher.watcher = _Watch(self, ready)
         results = self.launcher.launch([job.all_overrides for job in ready], self.jobs.index(ready[0]))
         for job, result in zip(ready, results, strict=True):
@@ -168,7 +168,7 @@ class Driver:
 
 
 class _Watch:
-    """What the local launcher asks and tells of the jobs of one launch, by their index."""
+    """What a launcher of ours asks and tells of the jobs of one launch, by their index."""
 
     def __init__(self, driver: Driver, jobs: Sequence[Job]) -> None:
         self.driver, self.jobs = driver, jobs
