@@ -171,6 +171,29 @@ def test_one_of_many_equal_arms_is_told_apart_no_more_often_than_the_level_says(
     assert distributions.binomtest(found, repetitions, 0.05, alternative="greater").pvalue > 0.001
 
 
+def test_a_paired_ratio_is_the_t_interval_of_the_logarithms() -> None:
+    a, b = {0: 100.0, 1: 120.0, 2: 90.0, 5: 1.0}, {0: 50.0, 1: 66.0, 2: 40.0, 7: 1.0}
+    logs = np.log([b[seed] / a[seed] for seed in range(3)])
+    low, high = distributions.t.interval(0.95, 2, logs.mean(), distributions.sem(logs))
+    found = stats.paired_ratio(a, b)
+    assert found is not None
+    assert found.n == 3
+    assert found.ratio == pytest.approx(np.exp(logs.mean()))
+    assert found.ci95 == pytest.approx((np.exp(low), np.exp(high)))
+
+
+def test_a_ratio_that_does_not_vary_is_exact_and_one_seed_has_no_interval() -> None:
+    same = stats.paired_ratio({0: 8.0, 1: 4.0}, {0: 4.0, 1: 2.0})
+    assert same is not None
+    assert same.ci95 == pytest.approx((0.5, 0.5))
+    one = stats.paired_ratio({0: 8.0}, {0: 4.0})
+    assert one is not None
+    assert one.n == 1
+    assert one.ratio == pytest.approx(0.5)
+    assert one.ci95 is None
+    assert stats.paired_ratio({0: 8.0, 1: 0.0}, {1: 4.0}) is None
+
+
 @pytest.mark.parametrize(
     ("n", "alpha", "power", "effect"),
     [  # statsmodels 0.15.0, TTestPower().solve_power

@@ -39,3 +39,9 @@ class Stopped(SystemExit):
         name = signal.Signals(self.number).name
         why = "preempted or out of time" if name == "SIGUSR2" else "told to end"
         return f"{why} ({name}); kept {self.kept or 'up to the last checkpoint'}"
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's kind and message in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

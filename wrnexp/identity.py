@@ -33,12 +33,12 @@ def run_id(config: Mapping[str, Any]) -> str:
     Args:
         config: the resolved config, nested plain values.
     """
-    return _digest(effective(config))
+    return digest(effective(config))
 
 
 def arm_id(config: Mapping[str, Any]) -> str:
     """Return the `run_id` without the seed: runs of one arm differ in the seed only."""
-    return _digest(effective(config) | {"seed": None})
+    return digest(effective(config) | {"seed": None})
 
 
 def effective(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,6 +70,18 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config that `flat` was given."""
+    config: dict[str, Any] = {}
+    for key, value in settings.items():
+        *parents, last = key.split(".")
+        node = config
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = value
+    return config
+
+
 def _group(node: dict[str, Any], name: str) -> dict[str, Any]:
     """Return a group of keys; a wrong config, which has an id too, may have a value in its place."""
     found = node.get(name)
@@ -81,7 +93,8 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._=+-]+", "-", text).strip("-.") or "run"
 
 
-def _digest(value: Any) -> str:
+def digest(value: Any) -> str:
+    """Return ten hexadecimal digits that name a plain value; whole floats count as integers."""
     text = json.dumps(_numbers(value), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 

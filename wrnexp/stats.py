@@ -5,6 +5,7 @@ seed gives the same number, the spread between seeds has not been measured, and 
 training.
 """
 
+import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,18 @@ class Paired:
 
 
 @dataclass(frozen=True)
+class Ratio:
+    """The mean ratio b / a over the seeds that both arms have (of the logarithms) and its 95% interval.
+
+    `ci95` is None at n = 1; where the ratio is the same in every seed, as that of memory often is, it is that number.
+    """
+
+    n: int
+    ratio: float
+    ci95: Interval | None
+
+
+@dataclass(frozen=True)
 class Spread:
     """The standard deviation of paired differences between arms, with its 95% interval and degrees of freedom."""
 
@@ -94,6 +107,26 @@ def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Paired:
     test = distributions.ttest_rel(second, first)
     low, high = test.confidence_interval(1 - ALPHA)
     return Paired(len(seeds), difference, (float(low), float(high)), float(test.pvalue), sd)
+
+
+def paired_ratio(a: Mapping[int, float], b: Mapping[int, float]) -> Ratio | None:
+    """Compare two arms seed by seed by a measure that is positive: the t-interval of the logarithm of b / a.
+
+    Args:
+        a: value by seed; those that are not positive are left out.
+        b: the same for the other arm.
+
+    Returns:
+        None where no seed has both.
+    """
+    logs = [{seed: math.log(value) for seed, value in arm.items() if value > 0} for arm in (a, b)]
+    test = paired(*logs)
+    if test.difference is None:
+        return None
+    interval = (test.difference, test.difference) if test.sd == 0 else test.ci95
+    return Ratio(
+        test.n, math.exp(test.difference), None if interval is None else (math.exp(interval[0]), math.exp(interval[1]))
+    )
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +58,14 @@ def _write(run: Run, seconds: list[float], accuracy: float = 0.7, status: Any = 
     write_metrics(run.folder, [{"epoch": epoch, "seconds": value} for epoch, value in enumerate(seconds, 1)])
 
 
-def _planned(accuracies: list[Mapping[int, float]], seeds: int = 3) -> Planned:
+def _planned(accuracies: Sequence[Mapping[int, float]], seeds: int = 3) -> Planned:
+    """Return a sweep with an arm for each mapping from seed to accuracy; other seeds are still to come."""
     runs = [
-        Run(f"arm {arm}", str(arm), seed, Path(), done=False, config=None)
-        for arm in range(max(len(accuracies), 2))
+        Run(f"arm {number}", str(number), seed, Path(), seed in known, None, known.get(seed))
+        for number, known in enumerate(accuracies)
         for seed in range(seeds)
     ]
-    return Planned("sweep", None, tuple(runs), tuple(accuracies))
+    return Planned("sweep", None, tuple(runs))
 
 
 def test_a_kept_sweep_has_its_runs_and_its_question() -> None:
@@ -146,6 +147,9 @@ def test_a_sweep_that_has_begun_tells_its_own_spread(capsys: pytest.CaptureFixtu
     # The interval of a variance: (n - 1) s^2 / chi^2.
     bounds = [found.differences * (2 / distributions.chi2.ppf(share, 2)) ** 0.5 for share in (0.975, 0.025)]
     assert found.ci95 == pytest.approx(bounds)
+    by_name = from_file("base_vs_light", ["seed=0,1,2,3"], ROOT)
+    assert deviation(by_name, None) == found
+    assert sum(run.done for run in by_name.runs) == 6
     text = _shown(capsys, str(folder))
     assert "measured over 3 common seeds of 2 arms" in text
     assert f"its 95% interval is {100 * bounds[0]:.2f} points to {100 * bounds[1]:.2f} points" in text
@@ -162,18 +166,19 @@ def test_the_records_of_one_arm_tell_the_spread_too(capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("accuracies", "words"),
     [
-        ([], "0.30 points, assumed"),
+        ([{}, {}], "0.30 points, assumed"),
         ([{0: 0.7}, {0: 0.71}], "0.30 points, assumed"),
         ([{0: 0.70, 1: 0.71}, {2: 0.7}], "measured over 2 seeds"),
+        ([{0: 0.70, 1: 0.71}, {0: 0.70, 1: 0.73}, {2: 0.7}], "measured over 2 common seeds of 2 arms"),
         ([{0: 0.70, 1: 0.71}, {0: 0.70, 1: 0.73}], "measured over 2 common seeds of 2 arms"),
     ],
 )
-def test_the_deviation_says_where_it_comes_from(accuracies: list[Mapping[int, float]], words: str) -> None:
+def test_the_deviation_says_where_it_comes_from(accuracies: list[dict[int, float]], words: str) -> None:
     assert words in deviation(_planned(accuracies), None).words
 
 
 def test_comparisons_are_corrected_for_their_number() -> None:
-    spread = deviation(_planned([]), 0.003)
+    spread = deviation(_planned([{}, {}]), 0.003)
     one, four = needs(_planned([{}] * 5), Aim(0.004, 0.8), spread)
     assert (one.comparisons, one.seeds, four.comparisons, four.seeds) == (1, 11, 4, 16)
     assert one.at_bounds is None

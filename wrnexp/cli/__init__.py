@@ -6,17 +6,19 @@ import sys
 from collections.abc import Sequence
 
 from wrnexp import __version__
+from wrnexp.cli.ablate import add_parser as add_ablate
 from wrnexp.cli.bench import add_parser as add_bench
 from wrnexp.cli.data import add_parser as add_data
 from wrnexp.cli.doctor import add_parser as add_doctor
 from wrnexp.cli.plan import add_parser as add_plan
 from wrnexp.cli.report import add_parser as add_report
+from wrnexp.cli.sweeps import add_parser as add_sweeps
 from wrnexp.errors import UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0 on success, 2 on a user's mistake, 1 where the command itself failed."""
-    args = _parser().parse_args(arguments)
+    args = _parsed(arguments)
     try:
         return int(args.run(args))
     except UserError as error:
@@ -29,10 +31,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse a command; overrides may stand before, between and after its options."""
+    parser = _parser()
+    args, left = parser.parse_known_args(arguments)
+    if left and ("overrides" not in args or any(word.startswith("-") for word in left)):
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
+    if left:
+        args.overrides = [*args.overrides, *left]
+    return args
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="wrnexp", description="Everything around runs; runs themselves: run.py.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (add_report, add_plan, add_data, add_bench, add_doctor):
+    for add in (add_report, add_sweeps, add_plan, add_ablate, add_data, add_bench, add_doctor):
         add(commands)
     return parser

@@ -6,6 +6,7 @@ runs is waited for, and one whose process died is taken over.
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,13 +19,16 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 from rich.console import Console
 
-from wrnexp.errors import BusyError
+from wrnexp import provenance
+from wrnexp.errors import BusyError, one_line
+from wrnexp.estimates import Measured
 from wrnexp.launch.describe import absorb, changes, described
 from wrnexp.launch.jobs import FrozenConfigs, Job
 from wrnexp.launch.watching import WatchedLauncher
+from wrnexp.launch.worker import KilledError
 from wrnexp.locks import held
-from wrnexp.records import RecordError, read_record
-from wrnexp.sweeps import JobEntry, jobs_table, state_of, totals, update_sweep
+from wrnexp.records import find_record, write_record
+from wrnexp.sweeps import JobEntry, duration, jobs_table, state_of, totals, update_sweep
 
 POLL = 1.0  # seconds between looks at jobs that another driver runs
 
@@ -68,6 +72,8 @@ class Driver:
             for line in changes(stored, self.sweep, self.folder):
                 self.terminal.print(f"note: {line}", style="yellow")
             stored.take(self.sweep)
+        if few := self._too_few_seeds():
+            self.terminal.print(f"note: {few}", style="yellow")
         self.terminal.print(f"sweep {self.sweep.name}: {totals(self.sweep.jobs)}; {_short(self.folder)}")
         if not self.config.sweep.retry_failed:
             self.values |= {folder: None for folder, entry in self._entries.items() if entry.state == "failed"}
@@ -117,6 +123,21 @@ class Driver:
         self.terminal.print(jobs_table(self.sweep.jobs, self.folder))
         self.terminal.print(f"{totals(self.sweep.jobs)}: {_short(self.folder)}")
 
+    def preview(self) -> None:
+        """Print the jobs, which are done, and the time that the others need where runs on record tell it."""
+        measured = Measured.read([Path("outputs"), self.folder.parent])
+        open_ = [job for job in self.jobs if self._entries[job.folder].state != "completed"]
+        left = {self._entries[job.folder].folder: measured.remaining_seconds(job.values, job.folder) for job in open_}
+        known = [seconds for seconds in left.values() if seconds is not None]
+        cells = {folder: duration(seconds) for folder, seconds in left.items()}
+        self.terminal.print(jobs_table(self.sweep.jobs, self.folder, cells))
+        line = totals(self.sweep.jobs)
+        if known:
+            line += f"; {len(known)} of the open ones take {duration(sum(known))}, one after another"
+        if len(known) < len(open_):
+            line += f"; for {len(open_) - len(known)} no run like them is on record: their time is not measured"
+        self.terminal.print(line)
+
     def leave(self) -> list[float | None]:
         """Return the value of every job, or end the program where one is not completed."""
         errors = [entry.error or "" for entry in self.sweep.jobs if entry.state != "completed"]
@@ -137,17 +158,18 @@ class Driver:
         if result.status == JobStatus.UNKNOWN or isinstance(result._return_value, BusyError):
             return
         failed = result.status == JobStatus.FAILED
+        if isinstance(result._return_value, KilledError):
+            _mark_failed(job.folder, str(result._return_value))
         self.values[job.folder] = None if failed else result._return_value
         if failed and state_of(job.folder)[0] == "pending":  # it ended before it had a record
-            self.note(job, "failed", _one_line(result._return_value))
+            self.note(job, "failed", one_line(result._return_value))
 
     def _over(self, job: Job) -> bool:
         """Say whether this driver has nothing more to do for a job."""
         if job.folder in self.values:
             return True
-        try:
-            record = read_record(job.folder)
-        except (FileNotFoundError, RecordError):
+        record = find_record(job.folder)
+        if record is None:
             return False
         if record.status == "completed":
             self.values[job.folder] = record.metrics.get("val_accuracy")
@@ -161,6 +183,12 @@ class Driver:
         entry.state, entry.error = state, error
         with update_sweep(self.folder, self.sweep) as stored:
             stored.jobs = [entry if one.folder == entry.folder else one for one in stored.jobs]
+
+    def _too_few_seeds(self) -> str | None:
+        from wrnexp.stats import shortfall  # scipy comes with it
+
+        seeds = Counter(entry.arm_id for entry in self.sweep.jobs)
+        return shortfall(len(seeds), min(seeds.values())) if seeds else None
 
     def _refresh(self) -> None:
         for entry in self.sweep.jobs:
@@ -192,6 +220,8 @@ class _Watch:
         state, error = state_of(job.folder)
         if state != "pending":
             self.driver.note(job, state, error)
+        if state != "completed":
+            self.driver.terminal.print(f"{job.label}, seed {job.values['seed']}: {state}", style="red")
 
 
 def _short(folder: Path) -> str:
@@ -199,8 +229,13 @@ def _short(folder: Path) -> str:
     return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
 
 
-def _one_line(error: object) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+def _mark_failed(folder: Path, error: str) -> None:
+    """Write into the record of a run whose process was killed what became of it."""
+    record = find_record(folder)
+    if record is not None and record.status == "running":
+        record.status, record.error = "failed", error
+        record.provenance["finished"] = provenance.now()
+        write_record(folder, record)
 
 
 def _time(text: Any) -> datetime:

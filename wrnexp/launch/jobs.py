@@ -114,7 +114,7 @@ class Composer:
     """
 
     def __init__(self, loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> None:
-        self._loader = _OneReading(loader)
+        self._loader = OneReading(loader)
         self._master = master
         self._swept = swept_keys(arguments)
 
@@ -174,7 +174,7 @@ class _Copies(CachingConfigRepository):
         return copy.deepcopy(super().load_config(config_path))
 
 
-class _OneReading(ConfigLoaderImpl):
+class OneReading(ConfigLoaderImpl):
     """Composes any number of configs from one reading of each file."""
 
     def __init__(self, loader: ConfigLoader) -> None:

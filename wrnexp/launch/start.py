@@ -64,6 +64,19 @@ def one_message(job: Job) -> Iterator[None]:
         sys.exit(_say(str(error), 2 if isinstance(error, UserError) else 1))
 
 
+def composition_message(error: HydraException, arguments: Iterable[str], root: Path) -> str:
+    """Return one message for every wrong key among `arguments`, or Hydra's own where the trouble lies elsewhere."""
+    from wrnexp.schema import message, nearest  # pydantic comes with it: only once something is wrong
+
+    overrides = _overrides(arguments)
+    wrong = [one for one in overrides if _unknown(one, root)]
+    if not wrong:
+        return "\n".join(part for part in (str(error), str(error.__cause__ or "")) if part)
+    lines = [f"{one.input_line}: there is no such key{nearest(str(one.key_or_group))}" for one in wrong]
+    kept = [str(one.input_line) for one in overrides if one not in wrong and not one.is_sweep_override()]
+    return message(lines + _other_problems(kept, root))
+
+
 def _report(error: Exception, root: Path) -> int:
     for cause in _causes(error):
         if isinstance(cause, UserError):
@@ -71,7 +84,7 @@ def _report(error: Exception, root: Path) -> int:
         if isinstance(cause, TrainingError):
             return _say(str(cause), 1)
     if isinstance(error, HydraException):
-        return _say(_composition_message(error, root), 2)
+        return _say(composition_message(error, sys.argv[1:], root), 2)
     if isinstance(error, OmegaConfBaseException):
         return _say(f"config: {str(error).splitlines()[0]}", 2)
     if isinstance(error, ValueError) and _raised_in_hydra(error):
@@ -95,19 +108,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _composition_message(error: HydraException, root: Path) -> str:
-    """Return one message for every wrong key on the command line, or Hydra's own where the trouble lies elsewhere."""
-    from wrnexp.schema import message, nearest  # pydantic comes with it: only once something is wrong
-
-    overrides = _overrides(sys.argv[1:])
-    wrong = [one for one in overrides if _unknown(one, root)]
-    if not wrong:
-        return "\n".join(part for part in (str(error), str(error.__cause__ or "")) if part)
-    lines = [f"{one.input_line}: there is no such key{nearest(str(one.key_or_group))}" for one in wrong]
-    kept = [str(one.input_line) for one in overrides if one not in wrong and not one.is_sweep_override()]
-    return message(lines + _other_problems(kept, root))
 
 
 def _other_problems(overrides: list[str], root: Path) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from wrnexp.errors import UserError
 from wrnexp.records import RecordError, read_record, write_atomic, write_json
+from wrnexp.report.ablation import ablations
 from wrnexp.report.arms import Arm, find
 from wrnexp.report.claims import claims, roles
 from wrnexp.report.collect import Collection, comparable, find_runs, reasons
@@ -29,7 +30,7 @@ def build(folders: Sequence[Path], out: Path, baseline: str | None = None) -> Re
     """
     collection = comparable(find_runs(folders))
     first = find(collection.arms, baseline) if baseline is not None else _usual_baseline(collection.arms)
-    report = _report(collection, first, out)
+    report = replace(_report(collection, first, out), ablations=ablations(folders, collection.arms))
     pair = roles(collection.arms)
     return _written(replace(report, claims=claims(*pair)) if pair else report)
 
@@ -112,14 +113,16 @@ def _report(collection: Collection, baseline: Arm, folder: Path) -> Report:
 
 def _written(report: Report) -> Report:
     # The plots need matplotlib, which takes a while to import: not before the records are known to be good.
+    from wrnexp.report import effects
     from wrnexp.report.plots import draw
 
     out = report.folder
     try:
         out.mkdir(parents=True, exist_ok=True)
         drawn = draw(report, out)
+        of_changes = effects.draw(report.ablations, out)
         write_json(out / "report.json", as_json(report))
-        write_atomic(out / "report.md", page(report, drawn).encode())
+        write_atomic(out / "report.md", page(report, drawn, of_changes).encode())
     except OSError as error:
         raise UserError(f"cannot write the report to {out}: {error}; choose another folder with --out.") from error
     return report

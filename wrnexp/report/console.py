@@ -6,7 +6,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from wrnexp.report import attribution
+from wrnexp.report.ablation import Ablation
 from wrnexp.report.cells import ARM_COLUMNS, CLAIM_COLUMNS, arm_cells, claim_cells
+from wrnexp.report.findings import findings
 from wrnexp.report.sentences import sentences
 from wrnexp.report.tables import Report
 from wrnexp.report.wording import several
@@ -24,9 +27,20 @@ def print_report(report: Report, console: Console) -> None:
         console.print(Text(f"Measured on: {report.claims[0].scope}."))
     for sentence in sentences(report):
         console.print(Text(sentence))
+    for study in report.ablations:
+        print_ablation(study, console)
     if report.excluded:
         console.print(Text(f"{several(len(report.excluded), 'run')} left out, see the report."))
     console.print(Text(f"Report: {report.folder / 'report.md'}"), soft_wrap=True)
+
+
+def print_ablation(study: Ablation, console: Console) -> None:
+    """Print what each change of an ablation is worth."""
+    console.print(Text(f"\nWhat each change is worth, from {study.a} to {study.b}: points of test accuracy", "bold"))
+    rows = [attribution.brief_cells(one) for one in study.changes]
+    console.print(_table(attribution.brief_columns(study), rows))
+    for sentence in [*attribution.brief_notes(study), *findings(study)]:
+        console.print(Text(sentence))
 
 
 def _picked(columns: Sequence[str], cells: Sequence[str], wanted: Sequence[str]) -> list[str]:

@@ -1,9 +1,11 @@
 """The report as a Markdown page."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
+from wrnexp.report import attribution
+from wrnexp.report.ablation import Ablation
 from wrnexp.report.cells import (
     ARM_COLUMNS,
     CLAIM_COLUMNS,
@@ -13,6 +15,7 @@ from wrnexp.report.cells import (
     pair_cells,
 )
 from wrnexp.report.claims import Claim
+from wrnexp.report.findings import findings
 from wrnexp.report.notes import notes
 from wrnexp.report.sentences import sentences
 from wrnexp.report.tables import PROVENANCE, ConfigRow, Origin, PairRow, Report
@@ -21,18 +24,25 @@ PLOT_TITLES = {
     "learning_curves.png": "Test accuracy and training loss against epochs",
     "accuracy.png": "Test accuracy of each seed, with the mean and its 95% interval",
     "accuracy_time.png": "Test accuracy against training time",
+    "effects": "What each change is worth, with its 95% interval",
+    "ladder": "From one recipe to the other, step by step",
 }
 
 
-def page(report: Report, plots: Sequence[str]) -> str:
+def page(report: Report, plots: Sequence[str], plots_of_changes: Mapping[str, Sequence[str]] | None = None) -> str:
     """Return the Markdown text.
 
     Args:
         report: what to show.
         plots: file names of the plots that were drawn, beside the page.
+        plots_of_changes: those of each ablation, by its name.
     """
     sections = [
         ("Report", _paragraphs(sentences(report))),
+        *(
+            (_title(report, study), _ablation(study, (plots_of_changes or {}).get(study.sweep, ())))
+            for study in report.ablations
+        ),
         ("Arms", table(ARM_COLUMNS, map(arm_cells, report.rows), numbers=True)),
         ("Pairs", _pairs(report.pairs)),
         ("Claims", _claims(report.claims)),
@@ -67,6 +77,23 @@ def _claims(claims: Sequence[Claim]) -> str:
     shown = table(CLAIM_COLUMNS, map(claim_cells, claims))
     remarks = [f"{claim.claim}: {claim.note}." for claim in claims if claim.note and claim.measured is not None]
     return "\n\n".join([f"Measured on: {_escaped(claims[0].scope)}.", shown, *map(_escaped, remarks)])
+
+
+def _title(report: Report, study: Ablation) -> str:
+    return "What each change is worth" + (f": {study.sweep}" if len(report.ablations) > 1 else "")
+
+
+def _ablation(study: Ablation, plots: Sequence[str]) -> str:
+    rows = [attribution.test_cells(change, effect) for change, effect in attribution.tests(study)]
+    return "\n\n".join(
+        [
+            _paragraphs(findings(study)),
+            *(f"![{PLOT_TITLES[re.split('[_.]', name)[0]]}]({name})" for name in plots),
+            table(attribution.worth_columns(study), map(attribution.worth_cells, study.changes)),
+            _paragraphs(attribution.notes(study)),
+            table(attribution.TEST_COLUMNS, rows),
+        ]
+    )
 
 
 def _configs(rows: Sequence[ConfigRow]) -> str:

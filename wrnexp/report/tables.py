@@ -1,12 +1,14 @@
 """The figures of a report: a row an arm, a row a pair, the differing config values, where the runs come from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from wrnexp.report.ablation import Ablation
 from wrnexp.report.arms import ABSENT, Arm, differing
+from wrnexp.report.attribution import as_json as ablation_json
 from wrnexp.report.claims import Claim
 from wrnexp.report.collect import Excluded
 from wrnexp.report.measures import Run, cost, metric
@@ -82,6 +84,7 @@ class Report:
     configs: list[ConfigRow]
     origins: list[Origin]
     folder: Path
+    ablations: list[Ablation] = field(default_factory=list)
 
 
 def arm_rows(arms: Sequence[Arm]) -> list[ArmRow]:
@@ -125,6 +128,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "pairs": [_pair_json(row) for row in report.pairs],
         "claims": [vars(claim) for claim in report.claims],
         "excluded": [{"run_id": entry.run_id, "reason": entry.reason} for entry in report.excluded],
+        "ablation": [ablation_json(study) for study in report.ablations],
     }
 
 

@@ -1,13 +1,13 @@
 """A sweep's jobs, and many sweeps, as tables for a terminal."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
-from wrnexp.records import RecordError, read_record
+from wrnexp.records import find_record
 from wrnexp.sweeps.store import JobEntry, State, Sweep
 
 STYLES: dict[State, str] = {
@@ -19,24 +19,24 @@ STYLES: dict[State, str] = {
 }
 
 
-def jobs_table(jobs: Iterable[JobEntry], folder: Path, seconds: Callable[[JobEntry], str] | None = None) -> Table:
+def jobs_table(jobs: Iterable[JobEntry], folder: Path, left: Mapping[str, str] | None = None) -> Table:
     """Return a row a job: label, seed, state, test accuracy, and the first line of its error.
 
     Args:
         jobs: with their states.
         folder: the sweep's.
-        seconds: what to say of the time that a job still needs; None leaves the column out.
+        left: what to say of the time that a job still needs, by its folder; None leaves the column out.
     """
     table = Table(box=None, pad_edge=False)
     for name in ("arm", "seed", "state", "test accuracy"):
         table.add_column(name, justify="right" if name in ("seed", "test accuracy") else "left")
-    if seconds:
+    if left is not None:
         table.add_column("time left", justify="right")
     table.add_column("run or error", overflow="fold")
     for job in jobs:
         state = Text(job.state, STYLES[job.state])
         cells: list[Text | str] = [Text(job.label), str(job.seed), state, _accuracy(folder / job.folder)]
-        cells += [seconds(job)] if seconds else []
+        cells += [left.get(job.folder, "")] if left is not None else []
         table.add_row(*cells, Text(job.error.splitlines()[0], "red") if job.error else job.folder)
     return table
 
@@ -56,6 +56,15 @@ def sweeps_table(rows: Sequence[tuple[Path, Sweep, str]]) -> Table:
     return table
 
 
+def duration(seconds: float | None, unknown: str = "not measured") -> str:
+    """Return a time in words, to two or three figures: `50 s`, `12 min`, `3.4 h`; `unknown` for None."""
+    if seconds is None:
+        return unknown
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
+
+
 def totals(jobs: Iterable[JobEntry]) -> str:
     """Return how many jobs are in each state, in words: `11 of 12 jobs completed, 1 failed`."""
     states = Counter(job.state for job in jobs)
@@ -64,9 +73,6 @@ def totals(jobs: Iterable[JobEntry]) -> str:
 
 
 def _accuracy(folder: Path) -> str:
-    try:
-        found = read_record(folder)
-    except (FileNotFoundError, RecordError):
-        return ""
-    accuracy = found.metrics.get("test_accuracy")
-    return f"{accuracy:.2%}" if found.status == "completed" and accuracy is not None else ""
+    record = find_record(folder)
+    accuracy = record.metrics.get("test_accuracy") if record and record.status == "completed" else None
+    return "" if accuracy is None else f"{accuracy:.2%}"

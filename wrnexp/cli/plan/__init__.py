@@ -37,7 +37,7 @@ ARGUMENTS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
             "metavar": "POINTS",
             "type": float,
             "help": "standard deviation of test accuracy between the seeds of one arm, in percentage points (default: "
-            "measured in the folder, else 0.3)",
+            "measured where runs of the sweep are done, else 0.3)",
         },
     ),
     (

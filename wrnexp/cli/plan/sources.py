@@ -22,12 +22,15 @@ from wrnexp.report.arms import Arm
 from wrnexp.report.collect import comparable, find_runs
 from wrnexp.report.measures import Run as Recorded
 from wrnexp.schema import check, known_keys, message, nearest
-from wrnexp.sweeps import read_sweep
+from wrnexp.sweeps import JobEntry, question_of, read_sweep
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the sweep. `config` is resolved, None where no record tells it."""
+    """One run of the sweep.
+
+    `config` is resolved, None where no record tells it; `accuracy` is the test accuracy, 0..1, of a run that is done.
+    """
 
     label: str
     arm_id: str
@@ -35,16 +38,16 @@ class Run:
     folder: Path
     done: bool
     config: Mapping[str, Any] | None
+    accuracy: float | None = None
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A sweep: its runs, and where it has begun, each arm's test accuracy (0..1) by seed, of completed runs."""
+    """A sweep: its runs, done or still to come."""
 
     name: str
     question: str | None
     runs: tuple[Run, ...]
-    accuracies: tuple[Mapping[int, float], ...] = ()
 
     @property
     def arms(self) -> dict[str, list[Run]]:
@@ -53,6 +56,12 @@ class Planned:
         for run in self.runs:
             found.setdefault(run.arm_id, []).append(run)
         return found
+
+    @property
+    def accuracies(self) -> list[dict[int, float]]:
+        """The test accuracy (0..1) by seed of each arm that has two at least."""
+        arms = [{run.seed: run.accuracy for run in runs if run.accuracy is not None} for runs in self.arms.values()]
+        return [arm for arm in arms if len(arm) > 1]
 
     @property
     def seeds(self) -> int:
@@ -84,8 +93,7 @@ def from_file(name: str, overrides: Sequence[str], root: Path) -> Planned:
     except (HydraException, OmegaConfBaseException) as error:
         reason = next((line for line in str(error.__cause__ or error).splitlines() if line.strip()), "")
         raise UserError(f"{' '.join([name, *overrides])} does not compose: {reason}") from error
-    with (root / "sweeps" / f"{name}.yaml").open() as file:
-        question = file.readline().strip("# \n")
+    question = question_of(root / "sweeps" / f"{name}.yaml")
     return Planned(next(iter(runs)).parent.name, question, tuple(runs.values()))
 
 
@@ -100,22 +108,12 @@ def from_folder(folder: Path) -> Planned:
     try:
         sweep = read_sweep(folder)
     except FileNotFoundError:
-        return Planned(folder.resolve().name, None, tuple(done), _accuracies(arms))
+        return Planned(folder.resolve().name, None, tuple(done))
     configs = {run.arm_id: run.config for run in done}
     known = {(run.arm_id, run.seed) for run in done}
-    left = [
-        Run(
-            job.label,
-            job.arm_id,
-            job.seed,
-            folder / job.folder,
-            done=False,
-            config=_config(configs.get(job.arm_id), job.seed),
-        )
-        for job in sweep.jobs
-        if (job.arm_id, job.seed) not in known
-    ]
-    return Planned(sweep.name, sweep.question, (*done, *left), _accuracies(arms))
+    open_ = [job for job in sweep.jobs if (job.arm_id, job.seed) not in known]
+    left = [_to_come(job, folder, configs.get(job.arm_id)) for job in open_]
+    return Planned(sweep.name, sweep.question, (*done, *left))
 
 
 def _key(override: str) -> str:
@@ -160,23 +158,26 @@ def _seed(overrides: Sequence[str]) -> int:
 def _run_of(job: Job, seed: int) -> Run:
     config = {**job.values, "seed": seed}
     folder = job.folder.parent / identity.run_id(config)
-    return Run(job.label, identity.arm_id(config), seed, folder, _completed(folder), config)
+    done, accuracy = _ended(folder)
+    return Run(job.label, identity.arm_id(config), seed, folder, done, config, accuracy)
 
 
-def _completed(folder: Path) -> bool:
+def _ended(folder: Path) -> tuple[bool, float | None]:
+    """Return whether a run is completed, and with which test accuracy."""
     try:
-        return read_record(folder).status == "completed"
+        record = read_record(folder)
     except (OSError, RecordError):
-        return False
+        return False, None
+    done = record.status == "completed"
+    return done, record.metrics.get("test_accuracy") if done else None
 
 
 def _recorded(run: Recorded, arm: Arm) -> Run:
-    return Run(arm.label, arm.arm_id, run.record.seed, run.folder, done=True, config=run.record.config)
+    record = run.record
+    return Run(arm.label, arm.arm_id, record.seed, run.folder, True, record.config, run.accuracy)
 
 
-def _config(config: Mapping[str, Any] | None, seed: int) -> Mapping[str, Any] | None:
-    return None if config is None else {**config, "seed": seed}
-
-
-def _accuracies(arms: Sequence[Arm]) -> tuple[Mapping[int, float], ...]:
-    return tuple(arm.by_seed(lambda run: run.accuracy) for arm in arms)
+def _to_come(job: JobEntry, folder: Path, config: Mapping[str, Any] | None) -> Run:
+    """Return a job of sweep.json; `config` is that of another run of its arm, None where there is none yet."""
+    own = None if config is None else {**config, "seed": job.seed}
+    return Run(job.label, job.arm_id, job.seed, folder / job.folder, False, own)

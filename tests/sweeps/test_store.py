@@ -1,0 +1,101 @@
+"""sweep.json: states asked of records, jobs of several commands together, files that cannot be used."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wrnexp.errors import UserError
+from wrnexp.identity import flat, nested
+from wrnexp.locks import alone, held
+from wrnexp.records import Record, write_record
+from wrnexp.sweeps import JobEntry, Sweep, read_sweep, state_of, totals, update_sweep
+
+
+def job(number: int, **more: object) -> JobEntry:
+    place = {"run_id": f"run{number}", "arm_id": "arm", "label": "base", "seed": number, "folder": f"run{number}"}
+    return JobEntry.model_validate(place | {"overrides": [f"seed={number}"], "settings": {"seed": number}} | more)
+
+
+def record(folder: Path, status: str) -> None:
+    folder.mkdir(exist_ok=True)
+    write_record(folder, Record(run_id="r", arm_id="a", label="l", seed=0, status=status, error=None))
+
+
+def test_the_state_of_a_run_is_what_its_record_and_its_lock_say(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert state_of(folder)[0] == "pending"
+    record(folder, "running")
+    assert state_of(folder) == ("interrupted", "its process was killed")
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, pathlib\nfrom wrnexp.locks import alone\n"
+            "with alone(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()",
+            str(folder),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    assert held(folder)
+    assert state_of(folder) == ("running", None)
+    with pytest.raises(UserError, match="another process is training"), alone(folder):
+        pass
+    holder.kill()  # a lock whose owner is dead is nobody's
+    holder.communicate()
+    assert not held(folder)
+    with alone(folder):
+        record(folder, "completed")
+    assert state_of(folder) == ("completed", None)
+    (folder / "record.json").write_text("{")
+    assert state_of(folder)[0] == "failed"
+
+
+def test_jobs_of_earlier_commands_stay_and_the_same_overrides_take_their_place(tmp_path: Path) -> None:
+    first = Sweep(name="s", axes={"seed": ["0", "1"]}, config={"lr": 1, "depth": 10}, jobs=[job(0), job(1)])
+    with update_sweep(tmp_path, first) as stored:
+        stored.take(first)
+    changed = job(1, run_id="other", folder="other")
+    second = Sweep(name="s", axes={"seed": ["1", "2"]}, config={"lr": 2, "depth": 10}, jobs=[changed, job(2)])
+    with update_sweep(tmp_path, second) as stored:
+        stored.take(second)
+    found = read_sweep(tmp_path)
+    assert [one.folder for one in found.jobs] == ["run0", "other", "run2"]
+    assert found.config == {"depth": 10}
+    assert [found.settings_of(one)["lr"] for one in found.jobs] == [1, 2, 2]
+    assert found.axes == {"seed": ["0", "1", "2"]}
+
+
+def test_a_sweep_is_read_with_the_states_of_its_records(tmp_path: Path) -> None:
+    sweep = Sweep(name="s", jobs=[job(0), job(1), job(2, state="failed", error="no record")])
+    with update_sweep(tmp_path, sweep):
+        pass
+    record(tmp_path / "run1", "completed")
+    found = read_sweep(tmp_path)
+    assert [one.state for one in found.jobs] == ["pending", "completed", "failed"]
+    assert totals(found.jobs) == "1 of 3 jobs completed, 1 failed, 1 pending"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("{", "cannot be read"), ('{"schema_version": 99}', "newer"), ("[]", "cannot")]
+)
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "sweep.json").write_text(text)
+    with pytest.raises(UserError, match=words):
+        read_sweep(tmp_path)
+
+
+_KEYS = st.text("abc_", min_size=1, max_size=3)
+_VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=3), st.lists(st.integers(), max_size=2))
+
+
+@given(st.dictionaries(_KEYS, st.recursive(_VALUES, lambda inner: st.dictionaries(_KEYS, inner, max_size=3))))
+def test_flat_settings_make_their_config_again(config: dict[str, object]) -> None:
+    assert nested(flat(config)) == config
