@@ -204,7 +204,11 @@ class _Watch:
     def wanted(self, index: int) -> bool:
         """Say whether a job is to be run now: not over, in nobody's hands, and no failure has stopped the sweep."""
         job = self.jobs[index]
-        return not (self.driver.stopped() or self.driver._over(job) or held(job.folder))
+        return not (self.stopped() or self.driver._over(job) or held(job.folder))
+
+    def stopped(self) -> bool:
+        """Say whether a failure has stopped the sweep."""
+        return self.driver.stopped()
 
     def started(self, index: int) -> None:
         """Hear that a job begins."""

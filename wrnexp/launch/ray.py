@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
@@ -121,15 +121,15 @@ class RayLauncher(WatchedLauncher):
                 index = left.pop(task)
                 fill(results[index], _outcome(task))
                 self.watcher.ended(index, results[index])
-                if results[index].status == JobStatus.FAILED:
-                    self._call_off(left, begun)
+            if self.watcher.stopped():
+                self._call_off(left, begun, folders)
 
-    def _call_off(self, left: dict[Any, int], begun: set[int]) -> None:
-        """Cancel the jobs that have not begun and are wanted no more."""
+    def _call_off(self, left: dict[Any, int], begun: set[int], folders: Sequence[Path]) -> None:
+        """Cancel the jobs that have not begun."""
         import ray
 
         for task, index in list(left.items()):
-            if index not in begun and not self.watcher.wanted(index):
+            if index not in begun and not held(folders[index]):
                 ray.cancel(task)
                 del left[task]
 

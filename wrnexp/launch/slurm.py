@@ -5,6 +5,7 @@ launcher that is made of it, raise at the first job without a result, whatever b
 for a job that was killed on a cluster without accounting.
 """
 
+import copy
 import os
 import pickle
 import shlex
@@ -29,6 +30,11 @@ LOOK = 5.0  # seconds between questions to the queue: one for all jobs
 PATIENCE = 20.0  # seconds from the end of a job until its result must be seen; network file systems show files late
 SHARED = {"timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "name"}
 SHARED |= {"stderr_to_stdout"}  # submitit's keys for every kind of cluster; the others are Slurm's
+SETUP = [
+    f"export PYTHONPATH={shlex.quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}}",
+    # A cluster that does not bind jobs to their cores shows each of them all of the machine's.
+    "export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}",
+]
 ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"}
 ENDED |= {"REVOKED", "TIMEOUT"}
 
@@ -47,9 +53,10 @@ class SlurmJob:
             Stopped: another signal has ended the run.
         """
         queue_again: Any = signal.getsignal(signal.SIGUSR2)  # submitit's; the run puts its own in its place
-        self.config.hydra.job.id = os.environ.get("SLURM_JOB_ID", self.config.hydra.job.id)
+        config = copy.deepcopy(self.config)  # Hydra makes a job's config read-only; this one may be submitted again
+        config.hydra.job.id = os.environ.get("SLURM_JOB_ID", config.hydra.job.id)
         try:
-            return execute(Assignment(self.config, quiet=False), self.task)
+            return execute(Assignment(config, quiet=False), self.task)
         except Stopped as stopped:
             if stopped.number == signal.SIGUSR2 and callable(queue_again):
                 print(f"{stopped}", flush=True)
@@ -105,8 +112,7 @@ class SlurmLauncher(WatchedLauncher):
         import submitit
 
         parameters = {key if key in SHARED else f"slurm_{key}": value for key, value in self.parameters.items()}
-        path = f"export PYTHONPATH={shlex.quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}}"
-        parameters["slurm_setup"] = [path, *self.parameters.get("setup", [])]
+        parameters["slurm_setup"] = [*SETUP, *self.parameters.get("setup", [])]
         try:
             executor = submitit.AutoExecutor(self.folder, cluster="slurm", slurm_max_num_timeout=self.max_num_timeout)
             executor.update_parameters(**parameters)
@@ -124,21 +130,13 @@ class SlurmLauncher(WatchedLauncher):
                 if index not in begun and array.begun(index):
                     begun.add(index)
                     self.watcher.started(index)
-                if (outcome := array.outcome(index)) is None:
-                    continue
-                left.remove(index)
-                fill(results[index], outcome)
-                self.watcher.ended(index, results[index])
-                if outcome.error is not None:
-                    left -= {other for other in left - begun if self._called_off(array, other)}
+                if (outcome := array.outcome(index)) is not None:
+                    left.remove(index)
+                    fill(results[index], outcome)
+                    self.watcher.ended(index, results[index])
+            if left and self.watcher.stopped():
+                left -= array.call_off() - begun
             time.sleep(1 if left else 0)
-
-    def _called_off(self, array: "_Array", index: int) -> bool:
-        """Take a job that waits out of the queue where it is wanted no more."""
-        if self.watcher.wanted(index):
-            return False
-        array.cancel(index)
-        return True
 
 
 class _Array:
@@ -161,15 +159,15 @@ class _Array:
             return
         self._states = states
         for index, job in enumerate(self._jobs):
-            if states.get(job.job_id, "COMPLETED") not in ENDED:
+            if (self._state(job) or "COMPLETED") not in ENDED:
                 self._over.pop(index, None)
             else:
                 self._over.setdefault(index, self._looked)
 
     def begun(self, index: int) -> bool:
         """Say whether a job runs or has run."""
-        state = self._states.get(self._jobs[index].job_id)
-        return state == "RUNNING" or self._jobs[index].paths.result_pickle.exists()
+        job = self._jobs[index]
+        return self._state(job) == "RUNNING" or job.paths.result_pickle.exists()
 
     def outcome(self, index: int) -> Outcome | None:
         """Return what came of a job; None where it is not over."""
@@ -181,12 +179,23 @@ class _Array:
             return Outcome(error=KilledError(f"{kind}: {str(found).strip().splitlines()[-1]}"))
         if index not in self._over or time.monotonic() - self._over[index] < PATIENCE:
             return None
-        state = self._states.get(job.job_id, "not in the queue any more")
+        state = self._state(job) or "not in the queue any more"
         return Outcome(error=KilledError(f"Slurm job {job.job_id} is {state} and left no result; {job.paths.stderr}"))
 
-    def cancel(self, index: int) -> None:
-        """Take a job out of the queue."""
-        subprocess.run(["scancel", self._jobs[index].job_id], check=False)
+    def call_off(self) -> set[int]:
+        """Take those that wait out of the queue; return which have left it without a result."""
+        subprocess.run(["scancel", "--state=PENDING", self.number], check=False)
+        self._looked = -LOOK
+        self.look()
+        return {
+            index
+            for index, job in enumerate(self._jobs)
+            if self._state(job) == "CANCELLED" and not job.paths.result_pickle.exists()
+        }
+
+    def _state(self, job: Any) -> str | None:
+        """Return what Slurm says of a job; of those that never began it has one line, by the array's number."""
+        return self._states.get(job.job_id) or self._states.get(self.number)
 
 
 def queue(number: str) -> dict[str, str] | None:

@@ -20,6 +20,10 @@ class Watcher(Protocol):
         """Say whether a job is to be run now."""
         ...
 
+    def stopped(self) -> bool:
+        """Say whether no more jobs are to begin, because one has failed."""
+        ...
+
     def started(self, index: int) -> None:
         """Hear that a job begins."""
         ...
@@ -32,6 +36,9 @@ class Watcher(Protocol):
 class _Nobody:
     def wanted(self, index: int) -> bool:
         return True
+
+    def stopped(self) -> bool:
+        return False
 
     def started(self, index: int) -> None:
         pass
