@@ -24,7 +24,8 @@ from wrnexp.errors import BusyError, one_line
 from wrnexp.estimates import Measured
 from wrnexp.launch.describe import absorb, changes, described
 from wrnexp.launch.jobs import FrozenConfigs, Job
-from wrnexp.launch.local import KilledError, LocalLauncher
+from wrnexp.launch.watching import WatchedLauncher
+from wrnexp.launch.worker import KilledError
 from wrnexp.locks import held
 from wrnexp.records import find_record, write_record
 from wrnexp.sweeps import JobEntry, duration, jobs_table, state_of, totals, update_sweep
@@ -81,7 +82,7 @@ class Driver:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(self.launcher, LocalLauncher):
+        if isinstance(self.launcher, WatchedLauncher):
             self.launcher.close()
         self.save()
         self.show()
@@ -146,7 +147,7 @@ class Driver:
         return [self.values.get(job.folder) for job in self.jobs]
 
     def _launch(self, ready: list[Job]) -> None:
-        if isinstance(self.launcher, LocalLauncher):
+        if isinstance(self.launcher, WatchedLauncher):
             self.launcher.watcher = _Watch(self, ready)
         results = self.launcher.launch([job.all_overrides for job in ready], self.jobs.index(ready[0]))
         for job, result in zip(ready, results, strict=True):
@@ -195,7 +196,7 @@ class Driver:
 
 
 class _Watch:
-    """What the local launcher asks and tells of the jobs of one launch, by their index."""
+    """What a launcher of ours asks and tells of the jobs of one launch, by their index."""
 
     def __init__(self, driver: Driver, jobs: Sequence[Job]) -> None:
         self.driver, self.jobs = driver, jobs
@@ -203,7 +204,11 @@ class _Watch:
     def wanted(self, index: int) -> bool:
         """Say whether a job is to be run now: not over, in nobody's hands, and no failure has stopped the sweep."""
         job = self.jobs[index]
-        return not (self.driver.stopped() or self.driver._over(job) or held(job.folder))
+        return not (self.stopped() or self.driver._over(job) or held(job.folder))
+
+    def stopped(self) -> bool:
+        """Say whether a failure has stopped the sweep."""
+        return self.driver.stopped()
 
     def started(self, index: int) -> None:
         """Hear that a job begins."""
