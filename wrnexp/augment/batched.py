@@ -66,6 +66,8 @@ class BatchAugment:
             A tensor like `images`.
         """
         count = len(images)
+        if count == 0:  # a process's share of a micro-batch may be empty
+            return images
         offsets, plan = self._offsets(epoch, first, count), self._plan(epoch, first, count)
         if images.device.type == "cpu":
             return grouped(self._cropped(images, torch.from_numpy(offsets)), plan, self._kernels)
