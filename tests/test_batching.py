@@ -1,7 +1,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wrnexp.batching import step_plan
+from wrnexp.batching import share, step_plan
 
 sizes = st.integers(1, 40)
 
@@ -38,3 +38,11 @@ def test_the_docstrings_example_and_nothing_left() -> None:
     assert step_plan(13, 4, 2) == [(4, 4), (4, 1)]
     assert step_plan(7, 4, 2, drop_last=True) == []
     assert step_plan(0, 4) == []
+
+
+@settings(deadline=None)
+@given(st.integers(0, 300), sizes)
+def test_shares_are_even_and_leave_nothing_out(size: int, count: int) -> None:
+    shares = [range(size)[share(size, rank, count)] for rank in range(count)]
+    assert [index for part in shares for index in part] == list(range(size))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1

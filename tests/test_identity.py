@@ -90,6 +90,14 @@ def test_the_index_of_a_device_does_not_count(one: str, other: str, same: bool) 
     assert (ids[0] == ids[1]) is same
 
 
+def test_a_run_may_go_on_with_another_number_of_devices_where_they_share_batch_statistics() -> None:
+    alone, shared = CONFIG, put(put(CONFIG, "trainer.devices", 4), "trainer.sync_batchnorm", True)
+    apart = put(shared, "trainer.sync_batchnorm", False)
+    assert run_id(shared) == run_id(alone)
+    assert run_id(put(apart, "trainer.devices", 1)) == run_id(alone)
+    assert len({run_id(alone), run_id(apart), run_id(put(apart, "trainer.devices", 8))}) == 3
+
+
 def test_how_a_number_or_an_order_is_written_does_not_count() -> None:
     written = put(put(CONFIG, "model.depth", 16.0), "optim.schedule.milestones", [60.0, 120])
     keys = list(written)

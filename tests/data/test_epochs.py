@@ -28,6 +28,26 @@ def test_keys_follow_the_plan_and_the_order(drop_last: bool, context: int) -> No
         first += size
 
 
+@pytest.mark.parametrize("context", [0, 1])
+@pytest.mark.parametrize("ranks", [2, 3, 11])
+def test_processes_share_out_each_micro_batch_as_it_stands(ranks: int, context: int) -> None:
+    alone = Epochs(45, 8, 2, drop_last=False, seed=3, context=context)
+    shared = [
+        Epochs(45, 8, 2, drop_last=False, seed=3, context=context, rank=rank, ranks=ranks) for rank in range(ranks)
+    ]
+    assert all(one.plan == alone.plan for one in shared)
+    following = shuffled(3, 4, 45)
+    for whole, parts in zip(alone.keys(4), zip(*(one.keys(4) for one in shared), strict=True), strict=True):
+        own = [part.indices[: len(part.indices) - context].tolist() for part in parts]
+        assert [index for part in own for index in part] == whole.indices[: len(whole.indices) - context].tolist()
+        first = whole.first
+        for part, indices in zip(parts, own, strict=True):
+            assert part.first == first
+            first += len(indices)
+            if context:
+                assert part.indices[-1] == following[first % 45]
+
+
 @pytest.mark.parametrize(
     ("batch_size", "accumulate", "drop_last", "message"),
     [

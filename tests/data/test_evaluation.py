@@ -33,3 +33,12 @@ def test_evaluation_and_training_normalise_as_torchvision(numbered: Dataset, rec
     loader = ResidentLoader(numbered, plainest, device="cpu", accumulate=1, seed=0, batch_size=45, drop_last=False)
     ((trained, labels),) = loader.epoch(0)
     torch.testing.assert_close(trained, expected[labels], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("batch_size", "ranks"), [(10, 2), (10, 3), (20, 4), (45, 2)])
+def test_batches_are_dealt_out_in_turn(numbered: Dataset, batch_size: int, ranks: int) -> None:
+    whole = list(EvalBatches(numbered.train, numbered, batch_size=batch_size))
+    for rank in range(ranks):
+        own = list(EvalBatches(numbered.train, numbered, batch_size=batch_size, rank=rank, ranks=ranks))
+        assert [labels.tolist() for _, labels in own] == [labels.tolist() for _, labels in whole[rank::ranks]]
+        assert all(torch.equal(mine, one) for (mine, _), (one, _) in zip(own, whole[rank::ranks], strict=True))

@@ -66,6 +66,10 @@ def test_a_good_config_has_no_problems() -> None:
         ("trainer__memory_budget", 0.0, "0 < x <= 1"),
         ("trainer__memory_budget", 1.5, "0 < x <= 1"),
         ("trainer__ema", 1.0, "0 < x < 1"),
+        ("trainer__devices", 0, "1 or more, or auto"),
+        ("trainer__devices", "all", "1 or more, or auto"),
+        ("trainer__devices", True, "1 or more, or auto"),
+        ("trainer__sync_batchnorm", None, "true or false"),
         ("tracking__wandb__mode", "on", "offline"),
         ("seed", -1, "0 or more"),
         ("name", "a/b", "without slashes"),
@@ -110,11 +114,18 @@ def test_a_missing_key_is_named(key: str) -> None:
         ({"optim__momentum": 0.0}, "optim.nesterov=true"),
         ({"data__name": "folder"}, "data.root"),
         ({"data__resize": True}, "data=folder"),
+        ({"trainer__device": "cuda:1", "trainer__devices": 2}, "trainer.device=cuda:1 is one device"),
+        ({"trainer__device": "mps", "trainer__devices": "auto"}, "trainer.device=mps is one device"),
+        ({"trainer__cuda_graphs": True, "trainer__devices": 2}, "for one device, not for trainer.devices=2"),
     ],
 )
 def test_values_that_do_not_fit_together(values: dict[str, Any], words: str) -> None:
     (line,) = problems(light(**values))
     assert words in line
+
+
+def test_devices_are_a_number_or_all() -> None:
+    assert [problems(light(trainer__devices=devices)) for devices in (1, 8, "auto")] == [[], [], []]
 
 
 def test_milestones_must_grow() -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from wrnexp.errors import TrainingError
 from wrnexp.records import Record, read_metrics, read_record
-from wrnexp.tracking import Journal
+from wrnexp.tracking import Journal, close_after
 from wrnexp.tracking.journal import time_to
 
 
@@ -114,3 +115,27 @@ def test_a_sink_that_fails_is_dropped_and_the_run_goes_on(tmp_path: Path, capsys
 def test_time_to_is_the_first_look_that_reached_it() -> None:
     rows = [row(1, 0.3), row(2, None), row(3, 0.65), row(4, 0.59), row(5, 0.76, seconds=5.0)]
     assert time_to(rows) == {"0.50": 30.0, "0.60": 30.0, "0.70": 45.0, "0.75": 45.0, "0.80": None}
+
+
+def test_a_silent_journal_writes_and_tells_nothing(tmp_path: Path) -> None:
+    listener = Listener()
+    with Journal(record(), tmp_path, silent=True) as journal:
+        journal.attach([lambda: listener])
+        journal.on_step(0, 1)
+        journal.on_epoch([row(1, 0.5)])
+        journal.complete({}, None, 1)
+    assert list(tmp_path.iterdir()) == []
+    assert listener.heard == []
+    assert journal.record.status == "completed"
+
+
+def test_a_record_is_closed_for_a_process_that_could_not(tmp_path: Path) -> None:
+    journal = Journal(record(), tmp_path)
+    journal.__enter__()
+    journal.on_epoch([row(1, 0.5)])
+    close_after(TrainingError("process 2 was killed"), tmp_path, record())
+    found = read_record(tmp_path)
+    assert (found.status, found.error) == ("failed", "TrainingError: process 2 was killed")
+    assert found.cost.steps == 5  # the rest is what the process wrote
+    close_after(KeyboardInterrupt(), tmp_path / "new", record())
+    assert read_record(tmp_path / "new").status == "interrupted"

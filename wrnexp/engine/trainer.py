@@ -110,6 +110,12 @@ class Trainer:
 
     def __post_init__(self) -> None:
         flop = 6 * self.macs_per_image * self.batches.plan[0][0] if self.macs_per_image else None
+        least = min(min(step) for step in self.batches.plan)
+        if least < self.ranks.count and not self.sync_batchnorm:
+            raise UserError(
+                f"trainer.sync_batchnorm=false needs an image for each of the {self.ranks.count} devices in every "
+                f"micro-batch, and one has {least}: use loader.drop_last=true, or another loader.batch_size"
+            )
         self.hardware = Hardware.settle(
             self.device, self.precision, self.channels_last, self.compile, self.cuda_graphs, flop
         )

@@ -1,0 +1,170 @@
+"""One of two processes that share batch norms and trainings: `RANK=0 ... python sharing.py FOLDER`; see test_ranks.py.
+
+All is in float64, where what processes compute differs from what one computes by nothing that rounding can hide.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wrnexp.batching import share, step_plan
+from wrnexp.engine import Checkpoints, Trainer
+from wrnexp.engine.norm import shared_norms
+from wrnexp.engine.ranks import AgreedStop, Ranks, joined
+from wrnexp.engine.trainer import Outcome, Splits
+from wrnexp.errors import Stopped
+from wrnexp.models import WideResNet
+from wrnexp.optim import Cosine, SGDRecipe, averaged
+from wrnexp.torchrun import place
+
+CLASSES, IMAGES = 5, 26
+NORM_SIZES = (8, 7, 1, 5)  # of batches; of 1 image one process gets none
+# Steps of two micro-batches, the last step of one, whose images two processes cannot share evenly.
+PLAIN: dict[str, Any] = {"batch_size": 5, "accumulate": 2, "clip_norm": None, "ema": None, "dropout": 0.0}
+TRAININGS: dict[str, dict[str, Any]] = {
+    "accumulated": {},
+    "one micro-batch a step, the last of one image": {"accumulate": 1},
+    "clipped and averaged": {"clip_norm": 0.1, "ema": 0.9},
+    "recomputed": {"memory_budget": 0.5},
+}
+
+
+@dataclass
+class Batches:
+    """A process's shares of the micro-batches of fixed images in an order that depends on the epoch."""
+
+    batch_size: int
+    accumulate: int
+    ranks: Ranks
+
+    def __post_init__(self) -> None:
+        generator = torch.Generator().manual_seed(7)
+        self.images = torch.randn(IMAGES, 3, 8, 8, generator=generator, dtype=torch.float64)
+        self.labels = torch.randint(CLASSES, (IMAGES,), generator=generator)
+        self.plan = step_plan(IMAGES, self.batch_size, self.accumulate)
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(IMAGES, generator=torch.Generator().manual_seed(epoch))
+        for micro_batch in order.split([size for step in self.plan for size in step]):
+            own = micro_batch[share(len(micro_batch), self.ranks.rank, self.ranks.count)]
+            yield self.images[own], self.labels[own]
+
+    def dealt(self) -> list[tuple[Tensor, Tensor]]:
+        parts = zip(self.images.split(4), self.labels.split(4), strict=True)
+        return list(parts)[self.ranks.rank :: self.ranks.count]
+
+
+@dataclass
+class Watcher:
+    """Has a signal heard, in one process alone, when so many steps are done."""
+
+    stop: AgreedStop | None = None
+    after: int = 0
+    seen: int = 0
+
+    def on_resume(self, rows: list[Any]) -> None:
+        pass
+
+    def on_step(self, epoch: int, step: int) -> None:
+        self.seen += 1
+        if self.stop is not None and self.seen == self.after:
+            self.stop._asked = Stopped(15)
+
+    def on_epoch(self, rows: list[Any]) -> None:
+        pass
+
+
+def trainer(folder: Path, ranks: Ranks, **changes: Any) -> Trainer:
+    """Return a training of three epochs, of which this process does its share."""
+    values = PLAIN | changes
+    batches = Batches(values["batch_size"], values["accumulate"], ranks)
+    torch.manual_seed(0)
+    model = WideResNet(10, 1, values["dropout"], 0.0, num_classes=CLASSES).double()
+    recipe = SGDRecipe(
+        epochs=3, lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3, decay_norm_and_bias=True,
+        label_smoothing=0.1, accumulate=values["accumulate"], clip_norm=values["clip_norm"],
+        schedule=Cosine(warmup_epochs=1),
+    )  # fmt: skip
+    more = {"stop": values["stop"]} if "stop" in values else {}
+    return Trainer(
+        device="cpu", precision="fp32", channels_last=True, compile=False, cuda_graphs=None, ema=values["ema"],
+        memory_budget=values.get("memory_budget", 1.0), test_every=1, model=model, recipe=recipe, batches=batches,
+        splits=Splits(batches.dealt()), average=averaged, checkpoints=Checkpoints(folder / "checkpoints"),
+        watcher=values.get("watcher", Watcher()), seed=3, ranks=ranks, **more,
+    )  # fmt: skip
+
+
+def left(training: Trainer, outcome: Outcome) -> dict[str, Any]:
+    """Return all that a training leaves."""
+    return {"rows": outcome.rows, "logits": outcome.test.logits, "state": training.step.state_dict()}
+
+
+def trained(folder: Path, ranks: Ranks, **changes: Any) -> dict[str, Any]:
+    training = trainer(folder, ranks, **changes)
+    return left(training, training.fit())
+
+
+def stopped(folder: Path, ranks: Ranks, **changes: Any) -> dict[str, Any]:
+    """Train until one process has heard a signal after six steps; return what each process kept of it."""
+    stop = AgreedStop(ranks)
+    training = trainer(folder, ranks, stop=stop, watcher=Watcher(None if ranks.first else stop, 6), **changes)
+    try:
+        training.fit()
+    except Stopped as error:
+        return {"kept": error.kept, "seen": training.watcher.seen}  # type: ignore[attr-defined]
+    raise AssertionError("it was not stopped")
+
+
+def norm(channels: int = 4) -> nn.BatchNorm2d:
+    """Return a batch norm with weights and statistics of no particular value."""
+    made = nn.BatchNorm2d(channels).double()
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for value in (*made.parameters(), made.running_mean, made.running_var):
+            assert value is not None
+            value.copy_(torch.rand(channels, generator=generator, dtype=torch.float64) + 0.5)
+    return made
+
+
+def normed(module: nn.Module, sizes: tuple[int, ...], ranks: Ranks) -> list[dict[str, Tensor]]:
+    """Return results and gradients of batches, those of this process's images alone, and what the norm remembers."""
+    generator, found = torch.Generator().manual_seed(6), []
+    for size in sizes:
+        images = torch.randn(size, 4, 3, 2, generator=generator, dtype=torch.float64)
+        factors = torch.randn(size, 4, 3, 2, generator=generator, dtype=torch.float64)
+        own = share(size, ranks.rank, ranks.count)
+        inputs = images[own].clone().requires_grad_()
+        module.zero_grad()
+        result = module(inputs)
+        (result * factors[own]).sum().backward()  # type: ignore[no-untyped-call]
+        gradients = {name: value.grad.clone() for name, value in module.named_parameters() if value.grad is not None}
+        buffers = {name: value.clone() for name, value in module.named_buffers()}
+        assert inputs.grad is not None
+        found.append({"result": result.detach(), "inputs": inputs.grad} | gradients | buffers)
+    return found
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    here = place()
+    assert here is not None
+    with joined(here) as ranks:
+        found: dict[str, Any] = {name: trained(folder / name, ranks, **one) for name, one in TRAININGS.items()}
+        found["norm"] = normed(shared_norms(norm()), NORM_SIZES, ranks)
+        found["undisturbed"] = trained(folder / "undisturbed", ranks, dropout=0.3, ema=0.9)
+        found["stopped"] = stopped(folder / "stopped", ranks, dropout=0.3, ema=0.9)
+        found["resumed"] = trained(folder / "stopped", ranks, dropout=0.3, ema=0.9)
+        found["stopped for one"] = stopped(folder / "for one", ranks)
+        found["from one"] = trained(folder / "from one", ranks)
+        found["gathered"] = ranks.gathered(ranks.rank)
+        found["from first"] = ranks.from_first(ranks.rank)
+    torch.save(found, folder / f"{ranks.rank}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
