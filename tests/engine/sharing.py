@@ -32,6 +32,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "clipped and averaged": {"clip_norm": 0.1, "ema": 0.9},
     "recomputed": {"memory_budget": 0.5},
 }
+DROPPING: dict[str, Any] = {"accumulate": 1, "dropout": 0.3, "ema": 0.9}
 
 
 @dataclass
@@ -110,9 +111,9 @@ def trained(folder: Path, ranks: Ranks, **changes: Any) -> dict[str, Any]:
 
 
 def stopped(folder: Path, ranks: Ranks, **changes: Any) -> dict[str, Any]:
-    """Train until one process has heard a signal after six steps; return what each process kept of it."""
+    """Train until one process has heard a signal after eight steps; return what each process kept of it."""
     stop = AgreedStop(ranks)
-    training = trainer(folder, ranks, stop=stop, watcher=Watcher(None if ranks.first else stop, 6), **changes)
+    training = trainer(folder, ranks, stop=stop, watcher=Watcher(None if ranks.first else stop, 8), **changes)
     try:
         training.fit()
     except Stopped as error:
@@ -156,11 +157,11 @@ def main(folder: Path) -> None:
     with joined(here) as ranks:
         found: dict[str, Any] = {name: trained(folder / name, ranks, **one) for name, one in TRAININGS.items()}
         found["norm"] = normed(shared_norms(norm()), NORM_SIZES, ranks)
-        found["undisturbed"] = trained(folder / "undisturbed", ranks, dropout=0.3, ema=0.9)
-        found["stopped"] = stopped(folder / "stopped", ranks, dropout=0.3, ema=0.9)
-        found["resumed"] = trained(folder / "stopped", ranks, dropout=0.3, ema=0.9)
-        found["stopped for one"] = stopped(folder / "for one", ranks)
-        found["from one"] = trained(folder / "from one", ranks)
+        found["undisturbed"] = trained(folder / "undisturbed", ranks, **DROPPING)
+        found["stopped"] = stopped(folder / "stopped", ranks, **DROPPING)
+        found["resumed"] = trained(folder / "stopped", ranks, **DROPPING)
+        found["stopped for one"] = stopped(folder / "for one", ranks, accumulate=1)
+        found["from one"] = trained(folder / "from one", ranks, accumulate=1)
         found["gathered"] = ranks.gathered(ranks.rank)
         found["from first"] = ranks.from_first(ranks.rank)
     torch.save(found, folder / f"{ranks.rank}.pt")

@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Once(Stop):
     """A stop that one process hears after a number of steps."""
 
-    left = 6
+    left = 9
 
     def held(self) -> Any:
         self.left -= 1
@@ -54,7 +54,7 @@ class Once(Stop):
 def shared(sharing: ModuleType, folder: Path) -> Shared:
     """What the two processes found; before them one has begun the training that they go on with."""
     with pytest.raises(Stopped):
-        sharing.trainer(folder / "from one", Ranks(), stop=Once()).fit()
+        sharing.trainer(folder / "from one", Ranks(), accumulate=1, stop=Once()).fit()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -94,11 +94,12 @@ def assert_same(found: dict[str, Any], expected: dict[str, Any], tolerance: floa
     for name, value in tensors(expected).items():
         torch.testing.assert_close(tensors(found)[name], value, rtol=tolerance, atol=tolerance, msg=name)
     for mine, other in zip(found["rows"], expected["rows"], strict=True):
-        assert {k: v for k, v in mine.items() if k not in MEASURED} == pytest.approx(
-            {k: v for k, v in other.items() if k not in MEASURED},
-            rel=max(tolerance, 1e-6 if tolerance else 0),
-            nan_ok=True,
-        )
+        assert figures(mine) == pytest.approx(figures(other), rel=10 * tolerance, abs=0)
+
+
+def figures(row: dict[str, Any]) -> dict[str, float]:
+    """Return what is the same for whoever trains: no times."""
+    return {key: value for key, value in row.items() if key not in MEASURED and value is not None}
 
 
 @pytest.mark.parametrize(
@@ -113,8 +114,10 @@ def test_two_processes_train_as_one(sharing: ModuleType, shared: Shared, tmp_pat
 def test_all_processes_stop_at_the_same_step_though_one_was_told(shared: Shared) -> None:
     first, second = (found["stopped"] for found in shared)
     assert first == second
-    assert first["seen"] == 7  # told after the sixth step, heard of by all with the seventh... see AgreedStop
-    assert first["kept"] == "up to step 2 of 3 in epoch 3"
+    assert (
+        first["seen"] == 9
+    )  # told after 8 steps, sent after the 9th, and what all have sent is looked at after the 10th
+    assert first["kept"] == "up to step 4 of 6 in epoch 2"
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(shared: Shared) -> None:
@@ -123,17 +126,17 @@ def test_a_stopped_run_goes_on_bit_for_bit(shared: Shared) -> None:
 
 
 def test_processes_draw_masks_of_their_own(sharing: ModuleType, shared: Shared, tmp_path: Path) -> None:
-    alone = sharing.trained(tmp_path, Ranks(), dropout=0.3, ema=0.9)
+    alone = sharing.trained(tmp_path, Ranks(), **sharing.DROPPING)
     assert alone["rows"][0]["train_loss"] != pytest.approx(shared[0]["undisturbed"]["rows"][0]["train_loss"], rel=1e-6)
 
 
 def test_two_processes_go_on_with_what_one_began_and_one_with_what_two_began(
     sharing: ModuleType, shared: Shared, folder: Path, tmp_path: Path
 ) -> None:
-    expected = sharing.trained(tmp_path, Ranks())
+    expected = sharing.trained(tmp_path, Ranks(), accumulate=1)
     assert_same(shared[0]["from one"], expected, 1e-7)
     assert shared[0]["stopped for one"]["kept"] is not None
-    assert_same(sharing.trained(folder / "for one", Ranks()), expected, 1e-7)
+    assert_same(sharing.trained(folder / "for one", Ranks(), accumulate=1), expected, 1e-7)
 
 
 def test_only_the_first_writes_and_all_hear_of_it(shared: Shared) -> None:
@@ -157,9 +160,7 @@ def test_each_process_of_a_machine_has_a_gpu_of_its_own(monkeypatch: pytest.Monk
 
 
 def test_batch_statistics_of_each_device_need_images_on_each(sharing: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError, match=r"each of the 2 devices in every micro-batch, and one has 1: use loader\.drop_last"
-    ):
-        trainer = sharing.trainer(tmp_path, Ranks())
-        trainer.ranks, trainer.sync_batchnorm = Ranks(0, 2), False
+    trainer = sharing.trainer(tmp_path, Ranks())
+    trainer.ranks, trainer.sync_batchnorm = Ranks(0, 2), False
+    with pytest.raises(UserError, match="the 2 devices in every micro-batch, and one has 1: use"):
         trainer.__post_init__()

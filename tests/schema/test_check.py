@@ -69,7 +69,7 @@ def test_a_good_config_has_no_problems() -> None:
         ("trainer__devices", 0, "1 or more, or auto"),
         ("trainer__devices", "all", "1 or more, or auto"),
         ("trainer__devices", True, "1 or more, or auto"),
-        ("trainer__sync_batchnorm", None, "true or false"),
+        ("trainer__sync_batchnorm", "yes", "true or false"),
         ("tracking__wandb__mode", "on", "offline"),
         ("seed", -1, "0 or more"),
         ("name", "a/b", "without slashes"),
