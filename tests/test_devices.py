@@ -83,7 +83,7 @@ def test_two_devices_train_as_one(tmp_path: Path, tiny: Callable[..., DictConfig
     done = run(tmp_path, *arguments, *TWO, "tracking.console.progress=lines")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("epoch 1/2") == 1
-    alone = app.run(tiny(*SAME, "optim.accumulate=2"), tmp_path / "alone")
+    alone = app.run(tiny(*SAME, "trainer.device=cpu", "optim.accumulate=2"), tmp_path / "alone")
     found = read_record(tmp_path / "run")
     assert found.status == "completed"
     assert (found.run_id, found.cost.images, found.cost.steps) == (alone.run_id, alone.cost.images, alone.cost.steps)

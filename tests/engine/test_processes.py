@@ -60,6 +60,7 @@ def test_more_devices_than_there_are(monkeypatch: pytest.MonkeyPatch, gpus: int,
         processes(device, 3)
 
 
+@pytest.mark.slow
 def test_all_end_well_and_share_the_cores(start: object, tmp_path: Path) -> None:
     assert callable(start)
     start("well")
