@@ -75,7 +75,7 @@ def assert_same_curve(folder: Path, other: Path) -> None:
     rows, expected = read_metrics(folder), read_metrics(other)
     for row, one in zip(rows, expected, strict=True):
         for key in ("epoch", "step", "lr", "train_loss", "test_loss", "grad_norm"):
-            assert row[key] == pytest.approx(one[key], rel=1e-4), key
+            assert row[key] == pytest.approx(one[key], rel=1e-3), key
 
 
 def test_two_devices_train_as_one(tmp_path: Path, tiny: Callable[..., DictConfig], tiny_overrides: list[str]) -> None:

@@ -29,6 +29,7 @@ from wrnexp.stopping import GRACE, STOPPING
 from wrnexp.torchrun import place
 
 LOOK = 0.1  # seconds between looks at processes
+REST = 10.0  # seconds between the end of the first process and that of the last
 PATIENCE = 2.0  # seconds that a process with an error waits, for the one at fault or the first one to end before it
 DEADLINE = GRACE + 15  # seconds that processes have to end once told: their last step, and closing the run's files
 LOGGERS = ("torch.distributed.elastic", "torch.multiprocessing")
@@ -82,6 +83,7 @@ def launch(function: Callable[..., None], arguments: tuple[Any, ...], count: int
         while agent.is_alive():
             agent.join(LOOK)
             told.pass_on(folder)
+            told.end_rest(folder)
         _raise(_notes(folder), agent, told.numbers, count)
 
 
@@ -109,7 +111,9 @@ class _Agent(threading.Thread):
         self.error: Exception | None = None
 
     def run(self) -> None:
-        before = os.environ.get("TORCHELASTIC_SIGNALS_TO_HANDLE")
+        before = {name: os.environ.get(name) for name in ("TORCHELASTIC_SIGNALS_TO_HANDLE", "PYTHONWARNINGS")}
+        # Of semaphores that a killed process left, which Python's tracker removes: ours is the one line.
+        os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [before["PYTHONWARNINGS"], "ignore:resource_tracker"]))
         try:
             elastic_launch(self._config, self._what[0])(*self._what[1:])
         except ChildFailedError as error:
@@ -117,8 +121,9 @@ class _Agent(threading.Thread):
         except Exception as error:
             self.error = error
         finally:
-            if before is None:
-                os.environ.pop("TORCHELASTIC_SIGNALS_TO_HANDLE", None)
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                os.environ.update({} if value is None else {name: value})
 
 
 class _Told:
@@ -127,7 +132,7 @@ class _Told:
     def __init__(self) -> None:
         self.numbers: list[int] = []
         self._passed: set[int] = set()
-        self._since = 0.0
+        self._since = self._first_end = 0.0
 
     def hear(self, number: int, frame: FrameType | None) -> None:
         """Take a signal."""
@@ -145,6 +150,17 @@ class _Told:
             if pid not in self._passed or late:
                 self._passed.add(pid)
                 _tell(pid, signal.SIGKILL if late else number)
+
+    def end_rest(self, folder: Path) -> None:
+        """Kill processes that are still there a while after another has ended: one may wait for it in a message."""
+        pids = [int(path.stem) for path in folder.glob("*.pid")]
+        alive = [pid for pid in pids if _tell(pid, 0)]
+        if len(alive) == len(pids):
+            return
+        self._first_end = self._first_end or time.monotonic()
+        if time.monotonic() - self._first_end > REST:
+            for pid in alive:
+                _tell(pid, signal.SIGKILL)
 
 
 @contextmanager
@@ -264,11 +280,13 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _tell(pid: int, number: int) -> None:
+def _tell(pid: int, number: int) -> bool:
+    """Send a signal, or none where `number` is 0; say whether the process is there."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:
-        return
+        return False
+    return True
 
 
 def _end_with_parent() -> None:
