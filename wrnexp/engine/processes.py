@@ -2,6 +2,7 @@
 
 import json
 import logging
+import multiprocessing
 import os
 import signal
 import sys
@@ -212,6 +213,8 @@ def _raise(notes: dict[int, dict[str, Any]], agent: _Agent, told: list[int], cou
     rank = agent.failure.local_rank
     if agent.failure.exitcode < 0 or rank not in notes:
         raise TrainingError(_how(rank, count, agent.failure.exitcode))
+    if notes[rank]["kind"] == "Stopped":
+        raise _stopped(notes[rank]["number"], notes[rank])
     raise CrashedError(f"process {rank + 1} of {count} failed\n{notes[rank]['text']}")
 
 
@@ -240,16 +243,27 @@ def _enter(folder: Path, threads: int, function: Callable[..., None], *arguments
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     try:
         function(*arguments)
-    except Stopped as stopped:  # all processes end here, each by itself
+    except Stopped as stopped:
         _note(folder, here.rank, "Stopped", str(stopped), number=stopped.number, kept=stopped.kept)
+        if stopped.kept is None:  # not at a step that all had agreed on: torch would wait for the others here
+            _leave()
     except BaseException as error:
         kind = next((one.__name__ for one in (UserError, TrainingError) if isinstance(error, one)), "")
         _note(folder, here.rank, kind, str(error) if kind else traceback.format_exc())
         hold_off(here.rank, error)
-        sys.exit(1)
+        _leave()
     parent = parent_process()
     if parent is None or not parent.is_alive():
         os._exit(1)  # torch would wait for it
+
+
+def _leave() -> None:
+    """End at once: the interpreter's own way would wait for threads that wait for messages or batches."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for child in multiprocessing.active_children():
+        child.kill()
+    os._exit(1)
 
 
 def hold_off(rank: int, error: BaseException) -> None:
