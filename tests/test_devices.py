@@ -13,6 +13,7 @@ import pytest
 from omegaconf import DictConfig
 
 from wrnexp import app
+from wrnexp.errors import UserError
 from wrnexp.records import Record, find_record, read_metrics, read_record
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
@@ -105,7 +106,7 @@ def test_more_gpus_than_there_are_end_the_run_before_it_starts(
     tmp_path: Path, tiny: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    with pytest.raises(app.UserError, match=r"trainer\.devices=2 is more than the 1 GPUs"):
+    with pytest.raises(UserError, match=r"trainer\.devices=2 is more than the 1 GPUs"):
         app.run(tiny("trainer.device=cuda", "trainer.devices=2"), tmp_path)
     assert read_record(tmp_path).status == "failed"
 

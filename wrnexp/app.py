@@ -16,7 +16,8 @@ from wrnexp import identity, provenance, torchrun
 from wrnexp.allocation import keep_freed_memory
 from wrnexp.data import Dataset
 from wrnexp.engine import Checkpoints, Hardware, Outcome, Trainer
-from wrnexp.engine.processes import hold_off, launch, processes
+from wrnexp.engine.member import hold_off
+from wrnexp.engine.processes import launch, processes
 from wrnexp.engine.ranks import AgreedStop, Ranks, joined
 from wrnexp.engine.results import final_metrics, save_results
 from wrnexp.engine.trainer import Splits

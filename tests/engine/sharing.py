@@ -51,12 +51,12 @@ class Batches:
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(IMAGES, generator=torch.Generator().manual_seed(epoch))
-        for micro_batch in order.split([size for step in self.plan for size in step]):
+        for micro_batch in torch.split(order, [size for step in self.plan for size in step]):
             own = micro_batch[share(len(micro_batch), self.ranks.rank, self.ranks.count)]
             yield self.images[own], self.labels[own]
 
     def dealt(self) -> list[tuple[Tensor, Tensor]]:
-        parts = zip(self.images.split(4), self.labels.split(4), strict=True)
+        parts = zip(torch.split(self.images, 4), torch.split(self.labels, 4), strict=True)
         return list(parts)[self.ranks.rank :: self.ranks.count]
 
 
@@ -142,7 +142,7 @@ def normed(module: nn.Module, sizes: tuple[int, ...], ranks: Ranks) -> list[dict
         inputs = images[own].clone().requires_grad_()
         module.zero_grad()
         result = module(inputs)
-        (result * factors[own]).sum().backward()  # type: ignore[no-untyped-call]
+        (result * factors[own]).sum().backward()
         gradients = {name: value.grad.clone() for name, value in module.named_parameters() if value.grad is not None}
         buffers = {name: value.clone() for name, value in module.named_buffers()}
         assert inputs.grad is not None

@@ -1,21 +1,14 @@
 """Several processes of this machine for one run, started by torch's elastic launch from inside the run."""
 
-import json
 import logging
-import multiprocessing
 import os
 import signal
-import sys
 import tempfile
 import threading
 import time
-import traceback
 import uuid
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import parent_process
-from multiprocessing.connection import wait
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,14 +18,12 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from wrnexp.engine.member import DEADLINE, enter, notes
 from wrnexp.errors import Stopped, TrainingError, UserError
-from wrnexp.stopping import GRACE, STOPPING
-from wrnexp.torchrun import place
+from wrnexp.stopping import STOPPING
 
 LOOK = 0.1  # seconds between looks at processes
 REST = 10.0  # seconds between the end of the first process and that of the last
-PATIENCE = 2.0  # seconds that a process with an error waits, for the one at fault or the first one to end before it
-DEADLINE = GRACE + 15  # seconds that processes have to end once told: their last step, and closing the run's files
 LOGGERS = ("torch.distributed.elastic", "torch.multiprocessing")
 
 
@@ -85,7 +76,7 @@ def launch(function: Callable[..., None], arguments: tuple[Any, ...], count: int
             agent.join(LOOK)
             told.pass_on(folder)
             told.end_rest(folder)
-        _raise(_notes(folder), agent, told.numbers, count)
+        _raise(notes(folder), agent, told.numbers, count)
 
 
 class _Agent(threading.Thread):
@@ -107,7 +98,7 @@ class _Agent(threading.Thread):
             logs_specs=DefaultLogsSpecs(log_dir=str(folder)),
         )
         threads = max(1, torch.get_num_threads() // count)
-        self._what = (_enter, folder, threads, function, *arguments)
+        self._what = (enter, folder, threads, function, *arguments)
         self.failure: ProcessFailure | None = None  # of the process that ended first, badly
         self.error: Exception | None = None
 
@@ -195,27 +186,27 @@ def _quiet() -> Iterator[None]:
             logger.propagate = propagate
 
 
-def _raise(notes: dict[int, dict[str, Any]], agent: _Agent, told: list[int], count: int) -> None:
+def _raise(left: dict[int, dict[str, Any]], agent: _Agent, told: list[int], count: int) -> None:
     """Raise what ended the run, where it did not end well."""
     if agent.error is not None:
         raise agent.error
-    stopped = next((note for note in notes.values() if note["kind"] == "Stopped"), None)
+    stopped = next((note for note in left.values() if note["kind"] == "Stopped"), None)
     if agent.failure is None and stopped is None:
         return
     if told:
         raise KeyboardInterrupt if told[0] == signal.SIGINT else _stopped(told[0], stopped)
-    for note in notes.values():
+    for note in left.values():
         if note["kind"] in ("UserError", "TrainingError"):
             raise {"UserError": UserError, "TrainingError": TrainingError}[note["kind"]](note["text"])
     if agent.failure is None:
         assert stopped is not None
         raise _stopped(stopped["number"], stopped)
     rank = agent.failure.local_rank
-    if agent.failure.exitcode < 0 or rank not in notes:
+    if agent.failure.exitcode < 0 or rank not in left:
         raise TrainingError(_how(rank, count, agent.failure.exitcode))
-    if notes[rank]["kind"] == "Stopped":
-        raise _stopped(notes[rank]["number"], notes[rank])
-    raise CrashedError(f"process {rank + 1} of {count} failed\n{notes[rank]['text']}")
+    if left[rank]["kind"] == "Stopped":
+        raise _stopped(left[rank]["number"], left[rank])
+    raise CrashedError(f"process {rank + 1} of {count} failed\n{left[rank]['text']}")
 
 
 def _stopped(number: int, note: dict[str, Any] | None) -> Stopped:
@@ -231,69 +222,6 @@ def _how(rank: int, count: int, code: int) -> str:
 checkpoint"
 
 
-def _enter(folder: Path, threads: int, function: Callable[..., None], *arguments: Any) -> None:
-    """Be one of the processes: do the work, and leave a note of how it ended otherwise than well."""
-    here = place()
-    assert here is not None
-    _end_with_parent()
-    signal.signal(signal.SIGINT, _terminate)
-    _write(folder / f"{os.getpid()}.pid", "")
-    torch.set_num_threads(threads)
-    # Of 1x1 convolutions in NHWC, whose strides have two spellings.
-    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-    try:
-        function(*arguments)
-    except Stopped as stopped:
-        _note(folder, here.rank, "Stopped", str(stopped), number=stopped.number, kept=stopped.kept)
-        if stopped.kept is None:  # not at a step that all had agreed on: torch would wait for the others here
-            _leave()
-    except BaseException as error:
-        kind = next((one.__name__ for one in (UserError, TrainingError) if isinstance(error, one)), "")
-        _note(folder, here.rank, kind, str(error) if kind else traceback.format_exc())
-        hold_off(here.rank, error)
-        _leave()
-    parent = parent_process()
-    if parent is None or not parent.is_alive():
-        os._exit(1)  # torch would wait for it
-
-
-def _leave() -> None:
-    """End at once: the interpreter's own way would wait for threads that wait for messages or batches."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    for child in multiprocessing.active_children():
-        child.kill()
-    os._exit(1)
-
-
-def hold_off(rank: int, error: BaseException) -> None:
-    """Wait a moment before ending on an error: a process whose fault it is, or the first one, shall end before.
-
-    One that is killed shows in the others as an error of communication, and a run's first process closes its files.
-    """
-    if rank or not isinstance(error, UserError | TrainingError):
-        time.sleep(PATIENCE)
-
-
-def _note(folder: Path, rank: int, kind: str, text: str, **more: Any) -> None:
-    _write(folder / f"{rank}.json", json.dumps({"kind": kind, "text": text, **more}))
-
-
-def _notes(folder: Path) -> dict[int, dict[str, Any]]:
-    return {int(path.stem): json.loads(path.read_text()) for path in sorted(folder.glob("[0-9]*.json"))}
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_suffix(".writing")
-    beside.write_text(text)
-    beside.replace(path)
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    """Take Ctrl-C, and torch's word that the parent is gone, for SIGTERM."""
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 def _tell(pid: int, number: int) -> bool:
     """Send a signal, or none where `number` is 0; say whether the process is there."""
     try:
@@ -301,17 +229,3 @@ def _tell(pid: int, number: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def _end_with_parent() -> None:
-    """Let this process end when its parent is gone, even killed: at its next step, or by force after a while."""
-    parent = parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(DEADLINE)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="end with parent").start()
