@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -20,7 +20,7 @@ from wrnexp.data import Dataset
 from wrnexp.engine import Checkpoints, Hardware, Outcome, Trainer
 from wrnexp.engine.results import final_metrics, save_results
 from wrnexp.engine.trainer import Splits
-from wrnexp.errors import UserError
+from wrnexp.errors import Pruned, UserError
 from wrnexp.launch.naming import Job, app_config
 from wrnexp.locks import alone
 from wrnexp.models import multiply_adds
@@ -42,7 +42,7 @@ def run(cfg: DictConfig, out_dir: Path, job: Job | None = None) -> Record:
         job: what is known of the command; None for a run started from Python.
 
     Returns:
-        The run's record, with status `completed`.
+        The run's record, with status `completed`, or `interrupted` where a search has stopped it.
 
     Raises:
         UserError: the config, the data or the folder is not right; nothing was trained.
@@ -52,7 +52,7 @@ def run(cfg: DictConfig, out_dir: Path, job: Job | None = None) -> Record:
     with alone(out_dir):
         if (done := _completed(out_dir)) is not None:
             return done
-        with Journal(_new_record(config, job, out_dir), out_dir) as journal, _termination_raises():
+        with suppress(Pruned), Journal(_new_record(config, job, out_dir), out_dir) as journal, _termination_raises():
             check(config)
             _train(cfg, journal, job.shared or out_dir.parent)
         return journal.record

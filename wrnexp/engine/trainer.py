@@ -16,7 +16,7 @@ from wrnexp.engine.hardware import Hardware
 from wrnexp.engine.memory import out_of_memory
 from wrnexp.engine.meters import Meters, Waiting, clock
 from wrnexp.engine.step import Average, Batch, Recipe, TrainStep
-from wrnexp.errors import TrainingError, UserError
+from wrnexp.errors import DivergedError, TrainingError, UserError
 from wrnexp.seeding import derive
 
 Row = dict[str, Any]
@@ -160,7 +160,7 @@ class Trainer:
 
     def _row(self, epoch: int, rate: float, means: dict[str, float], images: int, seconds: float, waited: float) -> Row:
         if not math.isfinite(means["train_loss"]):
-            raise TrainingError(
+            raise DivergedError(
                 f"the training loss is {means['train_loss']} in epoch {epoch + 1}: a lower optim.lr, a longer "
                 "optim.schedule.warmup_epochs or optim.clip_norm may help; the checkpoint is of the epoch before"
             )

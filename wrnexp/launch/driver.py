@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from wrnexp import provenance
-from wrnexp.errors import BusyError
+from wrnexp.errors import BusyError, is_pruned
 from wrnexp.estimates import Measured
 from wrnexp.launch.describe import absorb, changes, described
 from wrnexp.launch.jobs import FrozenConfigs, Job
@@ -71,9 +71,9 @@ class Driver:
             for line in changes(stored, self.sweep, self.folder):
                 self.terminal.print(f"note: {line}", style="yellow")
             stored.take(self.sweep)
-        if few := self._too_few_seeds():
+        if few := self.too_few_seeds():
             self.terminal.print(f"note: {few}", style="yellow")
-        self.terminal.print(f"sweep {self.sweep.name}: {totals(self.sweep.jobs)}; {_short(self.folder)}")
+        self.terminal.print(f"sweep {self.sweep.name}: {self.standing()}; {short(self.folder)}")
         if not self.config.sweep.retry_failed:
             self.values |= {folder: None for folder, entry in self._entries.items() if entry.state == "failed"}
         return self
@@ -98,7 +98,7 @@ class Driver:
             task_function=self.task,
             config=self.config,
         )
-        while left := [job for job in jobs if not self._over(job)]:
+        while left := [job for job in jobs if not self.over(job)]:
             ready = [job for job in left if not held(job.folder)][:at_once]
             if not ready:
                 time.sleep(POLL)
@@ -120,7 +120,15 @@ class Driver:
     def show(self) -> None:
         """Print the jobs, their states and the first line of each error."""
         self.terminal.print(jobs_table(self.sweep.jobs, self.folder))
-        self.terminal.print(f"{totals(self.sweep.jobs)}: {_short(self.folder)}")
+        self.terminal.print(f"{self.standing()}: {short(self.folder)}")
+
+    def standing(self) -> str:
+        """Return in words how far the sweep is."""
+        return totals(self.sweep.jobs)
+
+    def title(self, job: Job) -> str:
+        """Return the line that says that a job begins."""
+        return f"[{self.jobs.index(job) + 1}/{len(self.jobs)}] {job.label}, seed {job.values['seed']}"
 
     def preview(self) -> None:
         """Print the jobs, which are done, and the time that the others need where runs on record tell it."""
@@ -163,7 +171,7 @@ class Driver:
         if failed and state_of(job.folder)[0] == "pending":  # it ended before it had a record
             self.note(job, "failed", _one_line(result._return_value))
 
-    def _over(self, job: Job) -> bool:
+    def over(self, job: Job) -> bool:
         """Say whether this driver has nothing more to do for a job."""
         if job.folder in self.values:
             return True
@@ -184,7 +192,8 @@ class Driver:
         with update_sweep(self.folder, self.sweep) as stored:
             stored.jobs = [entry if one.folder == entry.folder else one for one in stored.jobs]
 
-    def _too_few_seeds(self) -> str | None:
+    def too_few_seeds(self) -> str | None:
+        """Say in one line what the seeds of the sweep cannot tell apart; None where there is nothing to say."""
         from wrnexp.stats import shortfall  # scipy comes with it
 
         seeds = Counter(entry.arm_id for entry in self.sweep.jobs)
@@ -204,13 +213,12 @@ class _Watch:
     def wanted(self, index: int) -> bool:
         """Say whether a job is to be run now: not over, in nobody's hands, and no failure has stopped the sweep."""
         job = self.jobs[index]
-        return not (self.driver.stopped() or self.driver._over(job) or held(job.folder))
+        return not (self.driver.stopped() or self.driver.over(job) or held(job.folder))
 
     def started(self, index: int) -> None:
         """Hear that a job begins."""
-        job, jobs = self.jobs[index], self.driver.jobs
-        number = f"[{jobs.index(job) + 1}/{len(jobs)}]"
-        self.driver.terminal.print(f"{number} {job.label}, seed {job.values['seed']}", style="bold")
+        job = self.jobs[index]
+        self.driver.terminal.print(self.driver.title(job), style="bold")
         self.driver.note(job, "running")
 
     def ended(self, index: int, result: JobReturn) -> None:
@@ -221,10 +229,11 @@ class _Watch:
         if state != "pending":
             self.driver.note(job, state, error)
         if state != "completed":
-            self.driver.terminal.print(f"{job.label}, seed {job.values['seed']}: {state}", style="red")
+            told = error.splitlines()[0] if is_pruned(error) else state
+            self.driver.terminal.print(f"{job.label}, seed {job.values['seed']}: {told}", style="red")
 
 
-def _short(folder: Path) -> str:
+def short(folder: Path) -> str:
     """Return a folder as seen from the working directory where it lies below that."""
     return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
 
