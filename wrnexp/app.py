@@ -25,7 +25,7 @@ from wrnexp.launch.naming import Job, app_config
 from wrnexp.locks import alone
 from wrnexp.models import multiply_adds
 from wrnexp.optim import averaged
-from wrnexp.records import DataInfo, Record, RecordError, read_metrics, read_record
+from wrnexp.records import DataInfo, Record, find_record, read_metrics
 from wrnexp.report.curves import plot_run
 from wrnexp.schema import check
 from wrnexp.seeding import derive
@@ -130,10 +130,8 @@ def _new_record(config: dict[str, Any], job: Job, folder: Path) -> Record:
 
 def _begun(folder: Path) -> dict[str, Any]:
     """Return when a run that goes on was first started; nothing for a new one."""
-    try:
-        return {"started": read_record(folder).provenance["started"]}
-    except (FileNotFoundError, RecordError, KeyError):
-        return {}
+    earlier = find_record(folder)
+    return {"started": earlier.provenance["started"]} if earlier and "started" in earlier.provenance else {}
 
 
 def _describe(record: Record, data: Dataset, model: torch.nn.Module, trainer: Trainer) -> None:
@@ -156,11 +154,8 @@ def _finish(journal: Journal, outcome: Outcome, trainer: Trainer) -> None:
 
 def _completed(folder: Path) -> Record | None:
     """Return the record of a run that is complete, after saying so and printing its summary."""
-    try:
-        record = read_record(folder)
-    except (FileNotFoundError, RecordError):
-        return None
-    if record.status != "completed":
+    record = find_record(folder)
+    if record is None or record.status != "completed":
         return None
     terminal = Terminal(highlight=False)
     terminal.print(f"complete already, {len(read_metrics(folder))} epochs: {folder} (rerun=true runs it anew)")

@@ -215,6 +215,15 @@ def named(changes: Sequence[Change], name: str) -> Change:
     raise UserError(f"there is no change {name!r}{hint} There are: {', '.join(map(repr, known.values()))}.")
 
 
+def shown(value: Any, absent: str = "none") -> str:
+    """Return a setting's value as it is typed; a list or a node in one line, `absent` where there is none."""
+    if value is ABSENT:
+        return absent
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return str(value)
+
+
 def same(a: Any, b: Any) -> bool:
     """Say whether two values mean the same: 1 and 1.0 do, 1 and true do not."""
     if isinstance(a, Mapping) and isinstance(b, Mapping):

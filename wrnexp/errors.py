@@ -32,3 +32,9 @@ def is_pruned(error: str | None) -> bool:
 def is_diverged(error: str | None) -> bool:
     """Say whether `error`, of a record or a job, is that of a run whose loss became infinite or not a number."""
     return error is not None and error.startswith(f"{DivergedError.__name__}: ")
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's kind and message in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -4,9 +4,8 @@ A run is timed by runs of its own arm, or by runs whose settings that bear on sp
 record this one comes first; where only others are, the estimate says so. Reading needs no torch.
 """
 
-import os
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ from statistics import median, median_low
 from typing import Any
 
 from wrnexp import identity
-from wrnexp.records import Record, RecordError, read_metrics, read_record
+from wrnexp.records import Record, RecordError, read_metrics, read_record, record_folders
 
 # Keys of the groups below that do not bear on the time an epoch takes.
 WITHOUT_COST = ("model.dropout", "model.stem_dropout", "data.root")
@@ -92,7 +91,7 @@ class Measured:
         Args:
             folders: hidden ones and `wandb` below them are passed over, as are folders that do not exist.
         """
-        found = {folder.resolve(): folder for top in folders for folder in _with_record(top)}
+        found = {folder.resolve(): folder for top in folders for folder in record_folders(top)}
         runs = [run for folder in found.values() if (run := _timed(folder)) is not None]
         return cls(tuple(runs), platform.node())
 
@@ -134,7 +133,7 @@ def cost_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     These are the net without its dropout rates, augmentation, loader, data, trainer, and the micro-batches a step; a
     seed, a rate of learning, smoothing or weight decay is none of them.
     """
-    flat = {key: value for group in COSTLY for key, value in _flat(config.get(group), group)}
+    flat = identity.flat({group: config.get(group) for group in COSTLY})
     flat["optim.accumulate"] = _value(config, "optim", "accumulate")
     if (device := flat.get("trainer.device")) is not None:
         flat["trainer.device"] = str(device).split(":")[0]
@@ -219,21 +218,6 @@ def _complete(folder: Path) -> bool:
         return False
 
 
-def _with_record(top: Path) -> Iterator[Path]:
-    for folder, below, files in os.walk(top):
-        below[:] = sorted(name for name in below if not name.startswith(".") and name != "wandb")
-        if "record.json" in files:
-            yield Path(folder)
-
-
 def _value(config: Mapping[str, Any], group: str, key: str) -> Any:
     node = config.get(group)
     return node.get(key) if isinstance(node, Mapping) else None
-
-
-def _flat(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            yield from _flat(value, f"{path}.{key}")
-    else:
-        yield path, node

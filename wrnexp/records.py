@@ -7,7 +7,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -128,6 +128,22 @@ def read_record(folder: Path) -> Record:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise RecordError(f"{where}: {first['msg']}") from error
+
+
+def find_record(folder: Path) -> Record | None:
+    """Read `folder/record.json`; None where there is none, or none that can be used."""
+    try:
+        return read_record(folder)
+    except (FileNotFoundError, RecordError):
+        return None
+
+
+def record_folders(top: Path) -> Iterator[Path]:
+    """Yield `top` and each folder below it that has a record, hidden ones and `wandb` below it passed over."""
+    for folder, below, files in os.walk(top):
+        below[:] = sorted(name for name in below if not name.startswith(".") and name != "wandb")
+        if "record.json" in files:
+            yield Path(folder)
 
 
 def write_metrics(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:

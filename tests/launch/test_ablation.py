@@ -268,6 +268,11 @@ def test_seeds_are_counted(seeds: str, number: int) -> None:
     assert understood([seeds]).seeds == seeds.removeprefix("seed=")
 
 
+def test_another_scale_is_another_sweep() -> None:
+    assert ablation(ROOT, "base", "light", ["+scale=small"], kinds=[]).name == "ablate_base_light_small"
+    assert understood(["+scale=small", "name=mine"]).name == "mine"
+
+
 def test_the_seed_is_no_change(tmp_path: Path) -> None:
     study = ablation(_own(tmp_path, "seed: 5\nmodel:\n  width: 4\n"), "base", "own")
     assert [change.name for change in study.changes] == ["width"]

@@ -99,7 +99,9 @@ def test_a_sweep_that_is_killed_ends_as_an_undisturbed_one(
 
 
 @pytest.mark.parametrize(
-    "launcher", [[], ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]], ids=["local", "joblib"]
+    "launcher",
+    [[], pytest.param(["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], marks=pytest.mark.slow)],
+    ids=["local", "joblib"],
 )
 def test_failing_jobs_leave_the_others_and_are_all_that_the_next_call_runs(
     tmp_path: Path, tiny_overrides: list[str], launcher: list[str]

@@ -1,13 +1,12 @@
 """What two recipes differ in and the arms of their ablation, in the terminal."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from wrnexp.changes import ABSENT, Difference
+from wrnexp.changes import Difference, shown
 from wrnexp.cli.plan.show import time
 from wrnexp.launch.ablation import Ablation
 from wrnexp.launch.arms import Arm
@@ -69,17 +68,8 @@ def print_design(study: Ablation, console: Console, seconds: Sequence[float | No
         console.print(Text(_few(seeds), style="yellow"))
 
 
-def shown(value: Any) -> str:
-    """Return a value as it is typed; a list or a node in one line."""
-    if value is ABSENT:
-        return "(none)"
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    return str(value)
-
-
 def _values(one: Difference) -> Sequence[Text]:
-    return Text(one.key), Text(shown(one.a)), Text(shown(one.b))
+    return Text(one.key), Text(shown(one.a, "(none)")), Text(shown(one.b, "(none)"))
 
 
 def _table(*columns: str) -> Table:

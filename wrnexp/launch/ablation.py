@@ -21,7 +21,7 @@ from wrnexp.changes import Change, Difference, changed, differences, grouped, or
 from wrnexp.errors import UserError
 from wrnexp.launch.arms import KINDS, Arm, Design, design
 from wrnexp.launch.overrides import overrides, verbatim
-from wrnexp.launch.recipes import Composer, Recipe, composing
+from wrnexp.launch.recipes import Recipe, Recipes, composing
 from wrnexp.records import write_atomic
 from wrnexp.schema import problems
 
@@ -43,6 +43,7 @@ class Command:
         seeds: as typed, for instance `0,1,2`.
         number: how many seeds that is.
         name: of the sweep, None for the usual one.
+        scale: an option of conf/scale; the sweep at another scale is another sweep.
         common: overrides of every arm.
         own: overrides of the sweep itself (launcher, `sweep.*`), which stay on the command line.
     """
@@ -50,6 +51,7 @@ class Command:
     seeds: str = SEEDS
     number: int = 3
     name: str | None = None
+    scale: str | None = None
     common: list[str] = field(default_factory=list)
     own: list[str] = field(default_factory=list)
 
@@ -79,7 +81,8 @@ class Ablation:
     @property
     def name(self) -> str:
         """Return the sweep's name, which is its folder's and its file's."""
-        return identity.slug(self.command.name or f"ablate_{self.a.name}_{self.b.name}")
+        scale = f"_{self.command.scale}" if self.command.scale else ""
+        return identity.slug(self.command.name or f"ablate_{self.a.name}_{self.b.name}{scale}")
 
 
 def ablation(
@@ -150,6 +153,7 @@ def understood(given: Sequence[str]) -> Command:
         else:
             mine = key.split("/")[0].split(".")[0] in ("hydra", "sweep") or key == "rerun"
             found["own" if mine else "common"].append(text)
+            found |= {"scale": value} if key == "scale" else {}
     return Command(**found)
 
 
@@ -233,7 +237,7 @@ def _named(key: str, others: Sequence[str]) -> bool:
 
 
 def _expressed(
-    composer: Composer, arm: Arm, a: Recipe, b: Recipe, changes: Sequence[Change]
+    composer: Recipes, arm: Arm, a: Recipe, b: Recipe, changes: Sequence[Change]
 ) -> tuple[list[str], dict[str, Any]]:
     """Return an arm's overrides and the config that they give, which is composed to be sure.
 

@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 
 from wrnexp import identity, provenance
 from wrnexp.launch.jobs import Job
-from wrnexp.records import RecordError, read_record
-from wrnexp.sweeps import Code, JobEntry, Sweep
+from wrnexp.records import find_record
+from wrnexp.sweeps import Code, JobEntry, Sweep, question_of
 
 SOURCE = Path(__file__).parents[1]
 SHOWN = 5  # changed keys in one note
@@ -81,11 +81,8 @@ def _differing(before: dict[str, Any], now: dict[str, Any]) -> str:
 
 def _code(folder: Path) -> str | None:
     """Return the digest of the code that made a completed run; None where there is none or it does not say."""
-    try:
-        record = read_record(folder)
-    except (FileNotFoundError, RecordError):
-        return None
-    return record.provenance.get("code") if record.status == "completed" else None
+    record = find_record(folder)
+    return record.provenance.get("code") if record and record.status == "completed" else None
 
 
 def _question(config: DictConfig) -> str | None:
@@ -94,6 +91,5 @@ def _question(config: DictConfig) -> str | None:
     for source in config.hydra.runtime.config_sources:
         path = Path(source.path) / f"{name}.yaml"
         if name != "config" and source.schema == "file" and path.is_file():
-            first = path.read_text().partition("\n")[0].strip()
-            return first.lstrip("# ") if first.startswith("#") else None
+            return question_of(path)
     return None

@@ -20,13 +20,13 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from wrnexp import provenance
-from wrnexp.errors import BusyError, is_pruned
+from wrnexp.errors import BusyError, is_pruned, one_line
 from wrnexp.estimates import Measured
 from wrnexp.launch.describe import absorb, changes, described
 from wrnexp.launch.jobs import FrozenConfigs, Job
 from wrnexp.launch.local import KilledError, LocalLauncher
 from wrnexp.locks import held
-from wrnexp.records import RecordError, read_record, write_record
+from wrnexp.records import find_record, write_record
 from wrnexp.sweeps import JobEntry, duration, jobs_table, state_of, totals, update_sweep
 
 POLL = 1.0  # seconds between looks at jobs that another driver runs
@@ -169,15 +169,14 @@ class Driver:
             _mark_failed(job.folder, str(result._return_value))
         self.values[job.folder] = None if failed else result._return_value
         if failed and state_of(job.folder)[0] == "pending":  # it ended before it had a record
-            self.note(job, "failed", _one_line(result._return_value))
+            self.note(job, "failed", one_line(result._return_value))
 
     def over(self, job: Job) -> bool:
         """Say whether this driver has nothing more to do for a job."""
         if job.folder in self.values:
             return True
-        try:
-            record = read_record(job.folder)
-        except (FileNotFoundError, RecordError):
+        record = find_record(job.folder)
+        if record is None:
             return False
         if record.status == "completed":
             self.values[job.folder] = record.metrics.get("val_accuracy")
@@ -240,18 +239,11 @@ def short(folder: Path) -> str:
 
 def _mark_failed(folder: Path, error: str) -> None:
     """Write into the record of a run whose process was killed what became of it."""
-    try:
-        record = read_record(folder)
-    except (FileNotFoundError, RecordError):
-        return
-    if record.status == "running":
+    record = find_record(folder)
+    if record is not None and record.status == "running":
         record.status, record.error = "failed", error
         record.provenance["finished"] = provenance.now()
         write_record(folder, record)
-
-
-def _one_line(error: object) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _time(text: Any) -> datetime:

@@ -34,7 +34,7 @@ class Recipe:
     config: dict[str, Any]
 
 
-class Composer:
+class Recipes:
     """Composes configs of one root, all with some overrides in common."""
 
     def __init__(self, root: Path, common: Sequence[str]) -> None:
@@ -82,7 +82,7 @@ class Composer:
 
 
 @contextmanager
-def composing(root: Path, common: Sequence[str] = ()) -> Iterator[Composer]:
+def composing(root: Path, common: Sequence[str] = ()) -> Iterator[Recipes]:
     """Compose configs of the folder `conf` in `root`.
 
     Args:
@@ -90,4 +90,4 @@ def composing(root: Path, common: Sequence[str] = ()) -> Iterator[Composer]:
         common: overrides of every config.
     """
     with initialize_config_dir(str(root.absolute() / "conf"), version_base="1.3"):
-        yield Composer(root, common)
+        yield Recipes(root, common)

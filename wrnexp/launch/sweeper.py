@@ -8,7 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from wrnexp.launch.jobs import Composer, Job, axes, combinations, read_arms
+from wrnexp.launch.jobs import Arm, Composer, Job, axes, combinations, read_arms
 
 
 class LabelledSweeper(BasicSweeper):
@@ -47,20 +47,21 @@ class LabelledSweeper(BasicSweeper):
         assert self.launcher is not None
         arguments = seeded(together(self._parse_config(), arguments), self.config.seed)
         driver = Driver(self.config, self.hydra_context, self.launcher, self.task)
-        driver.describe(axes(arguments, read_arms(self.arms)), self.jobs(arguments))
+        arms = read_arms(self.arms)
+        driver.describe(axes(arguments, arms), self.jobs(arguments, arms))
         if self.config.sweep.dry_run:
             return driver.preview()
         with driver:
             driver.run(driver.jobs, self.max_batch_size)
         return driver.leave()
 
-    def jobs(self, arguments: list[str]) -> list[Job]:
+    def jobs(self, arguments: list[str], arms: Sequence[Arm]) -> list[Job]:
         """Return the jobs; combinations that are the same run are one job."""
         assert self.config is not None
         assert self.hydra_context is not None
         composer = Composer(self.hydra_context.config_loader, self.config, arguments)
         found: dict[str, Job] = {}
-        for arm, overrides in combinations(arguments, read_arms(self.arms)):
+        for arm, overrides in combinations(arguments, arms):
             job = composer.job(overrides, arm)
             found.setdefault(str(job.folder), job)
         return list(found.values())

@@ -121,7 +121,7 @@ def ablations(folders: Sequence[Path], arms: Sequence[Arm]) -> list[Ablation]:
     """
     places = [place for top in folders for place in (top, *sorted(top.iterdir())) if (place / "sweep.json").is_file()]
     unique = {place.resolve(): place for place in places}
-    found = (_ablation(read_sweep(place).name, read_sweep(place).jobs, arms) for place in unique.values())
+    found = (_ablation(sweep.name, sweep.jobs, arms) for sweep in map(read_sweep, unique.values()))
     return [one for one in found if one is not None]
 
 

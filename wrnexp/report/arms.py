@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from wrnexp import identity
 from wrnexp.errors import UserError
 from wrnexp.report.measures import Run
 
 ABSENT = "absent"
 SHOWN_DIFFERENCES = 3
 # Keys that say where a run lies and how it is watched, not what it does.
-NOT_SHOWN = ("seed", "name", "label", "rerun", "tracking", "data.root")
+NOT_SHOWN = ("seed", "name", "label", "rerun", "sweep", "tracking", "data.root")
 
 
 @dataclass(frozen=True)
@@ -81,18 +82,14 @@ def find(arms: Sequence[Arm], name: str) -> Arm:
     raise UserError(f"no arm is labelled {name!r}.{hint} There are: {_listed(arms)}.")
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flat(config: Mapping[str, Any]) -> dict[str, str]:
     """Return `group.key: value` as text, without the keys that only name and place a run."""
-    values: dict[str, str] = {}
-    for key, value in config.items():
-        path = f"{prefix}{key}"
-        if path in NOT_SHOWN:
-            continue
-        if isinstance(value, Mapping):
-            values |= flat(value, f"{path}.")
-        else:
-            values[path] = value if isinstance(value, str) else json.dumps(value)
-    return values
+    shown = {key: value for key, value in config.items() if key not in NOT_SHOWN}
+    return {
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in identity.flat(shown).items()
+        if key not in NOT_SHOWN and value != {}
+    }
 
 
 def differing(configs: Sequence[Mapping[str, str]]) -> list[str]:

@@ -2,20 +2,16 @@
 
 from typing import Any
 
-from wrnexp.changes import ABSENT
+from wrnexp.changes import ABSENT, shown
 from wrnexp.report.ablation import Ablation, Effect, Worth
-from wrnexp.report.wording import NONE, p_value, points, several, span, times
+from wrnexp.report.wording import NONE, PAIRED_COLUMNS, paired_cells, points, several, span, times
 from wrnexp.stats import ALPHA, Paired, Ratio
 
 TEST_COLUMNS = (
     "change",
     "arm",
     "against",
-    "n",
-    "difference, points",
-    "95% interval",
-    "p",
-    "p (Holm)",
+    *PAIRED_COLUMNS,
     "training time",
     "peak memory",
 )
@@ -58,22 +54,17 @@ def notes(study: Ablation) -> list[str]:
         "of test accuracy, paired by seed, with 95% t-intervals; an asterisk marks those with a p-value below "
         f"{ALPHA} after Holm's correction for {several(study.tests, 'test')} of this section. Training time and peak "
         "memory are multiples of those without the change, where both ran on one device with the same loading "
-        "processes."
+        "processes; arms run one after another, so what else the machine did meanwhile is in their times."
     ]
 
 
 def test_cells(change: str, effect: Effect) -> list[str]:
     """Return one test as text, in the order of `TEST_COLUMNS`."""
-    test = effect.paired
     return [
         change,
         effect.having,
         effect.without,
-        str(test.n),
-        points(test.difference),
-        span(test.ci95, points),
-        p_value(test.p),
-        p_value(effect.p_holm),
+        *paired_cells(effect.paired, effect.p_holm),
         ratio(effect.seconds),
         ratio(effect.memory),
     ]
@@ -96,11 +87,11 @@ def settings(one: Worth, most: int = 4) -> str:
         one: the change.
         most: how many settings to spell out.
     """
-    shown = [f"{_value(found.a)} to {_value(found.b)}" for found in one.settings]
-    if len(shown) < 2:
-        return "".join(shown)
+    texts = [f"{shown(found.a)} to {shown(found.b)}" for found in one.settings]
+    if len(texts) < 2:
+        return "".join(texts)
     keys = [found.key.rsplit(".", 1)[-1] for found in one.settings]
-    cut = [f"{key} {text}" for key, text in zip(keys, shown, strict=True)]
+    cut = [f"{key} {text}" for key, text in zip(keys, texts, strict=True)]
     return ", ".join(cut[:most]) + (f" and {len(cut) - most} more" if len(cut) > most else "")
 
 
@@ -155,14 +146,6 @@ def _brief(effect: Effect | None) -> str:
     interval = effect.paired.ci95
     half = f" \u00b1{50 * (interval[1] - interval[0]):.2f}" if interval else ""
     return points(effect.paired.difference) + half + ("*" if resolved(effect) else "")
-
-
-def _value(value: Any) -> str:
-    if value is ABSENT:
-        return "none"
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    return str(value)
 
 
 def _json(value: Any) -> Any:

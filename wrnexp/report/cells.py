@@ -4,10 +4,11 @@ from wrnexp.report.claims import Claim
 from wrnexp.report.tables import ArmRow, PairRow
 from wrnexp.report.wording import (
     NONE,
+    PAIRED_COLUMNS,
     count,
     decimals,
     mebibytes,
-    p_value,
+    paired_cells,
     percent,
     points,
     seconds,
@@ -32,11 +33,7 @@ ARM_COLUMNS = (
 PAIR_COLUMNS = (
     "arm",
     "against",
-    "n",
-    "difference, points",
-    "95% interval",
-    "p",
-    "p (Holm)",
+    *PAIRED_COLUMNS,
     "verdict",
     "seeds needed",
 )
@@ -63,15 +60,10 @@ def arm_cells(row: ArmRow) -> list[str]:
 
 def pair_cells(pair: PairRow) -> list[str]:
     """Return one pair's figures as text, in the order of `PAIR_COLUMNS`."""
-    test = pair.paired
     return [
         pair.b,
         pair.a,
-        str(test.n),
-        points(test.difference),
-        span(test.ci95, points),
-        p_value(test.p),
-        p_value(pair.p_holm),
+        *paired_cells(pair.paired, pair.p_holm),
         pair.verdict,
         count(pair.seeds_needed),
     ]

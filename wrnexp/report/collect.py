@@ -1,7 +1,6 @@
 """Find the runs under some folders and set apart, with a reason each, those that do not compare."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from wrnexp.errors import UserError
-from wrnexp.records import DataInfo, Record, RecordError, read_record
+from wrnexp.records import DataInfo, Record, RecordError, read_record, record_folders
 from wrnexp.report.arms import Arm, group
 from wrnexp.report.measures import Run
 
@@ -84,17 +83,10 @@ def _find(folders: Sequence[Path]) -> Iterator[tuple[Path, str]]:
     for top in folders:
         if not top.is_dir():
             raise UserError(f"{top} is not a folder: give runs' folders, or one above them.")
-        for folder in _with_record(top):
+        for folder in record_folders(top):
             if (real := folder.resolve()) not in seen:
                 seen.add(real)
                 yield folder, (Path(top.resolve().name) / folder.relative_to(top)).as_posix()
-
-
-def _with_record(top: Path) -> Iterator[Path]:
-    for folder, below, files in os.walk(top):
-        below[:] = sorted(name for name in below if not name.startswith(".") and name != "wandb")
-        if "record.json" in files:
-            yield Path(folder)
 
 
 def _stored_id(folder: Path) -> str:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
-from wrnexp.stats import Interval
+from wrnexp.stats import Interval, Paired
 
 NONE = "-"
+PAIRED_COLUMNS = ("n", "difference, points", "95% interval", "p", "p (Holm)")
 
 
 def percent(share: float | None) -> str:
@@ -14,7 +15,7 @@ def percent(share: float | None) -> str:
 
 def points(difference: float | None) -> str:
     """Return a difference of accuracies in points, with its sign: -0.012 is `-1.20`."""
-    return NONE if difference is None else f"{100 * difference:+.2f}"
+    return NONE if difference is None else f"{round(100 * difference, 2) + 0.0:+.2f}"  # never -0.00
 
 
 def times(ratio: float | None) -> str:
@@ -66,3 +67,8 @@ def several(number: int, noun: str) -> str:
 def listed(items: list[str]) -> str:
     """Return `a`, `a and b` or `a, b and c`."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def paired_cells(test: Paired, p_holm: float | None) -> list[str]:
+    """Return a paired test of accuracies as text, in the order of `PAIRED_COLUMNS`."""
+    return [str(test.n), points(test.difference), span(test.ci95, points), p_value(test.p), p_value(p_holm)]

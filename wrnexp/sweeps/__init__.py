@@ -3,7 +3,7 @@
 The states in `sweep.json` are a copy; the runs' records are the truth, and reading a sweep asks them anew.
 """
 
-from wrnexp.sweeps.store import Code, JobEntry, Sweep, read_sweep, state_of, update_sweep
+from wrnexp.sweeps.store import Code, JobEntry, Sweep, question_of, read_sweep, state_of, update_sweep
 from wrnexp.sweeps.tables import duration, jobs_table, sweeps_table, totals
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Sweep",
     "duration",
     "jobs_table",
+    "question_of",
     "read_sweep",
     "state_of",
     "sweeps_table",

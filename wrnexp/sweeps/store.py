@@ -129,6 +129,12 @@ def state_of(folder: Path) -> tuple[State, str | None]:
     return record.status, record.error
 
 
+def question_of(path: Path) -> str | None:
+    """Return the question of a sweep's YAML file: its first line, where that is a comment."""
+    first = path.read_text().partition("\n")[0].strip()
+    return first.lstrip("# ") if first.startswith("#") else None
+
+
 @contextmanager
 def update_sweep(folder: Path, make: Sweep) -> Iterator[Sweep]:
     """Change sweep.json under a lock: hand out what is there, or `make`, and write it afterwards."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from wrnexp.records import RecordError, read_record
+from wrnexp.records import find_record
 from wrnexp.sweeps.store import JobEntry, State, Sweep
 
 STYLES: dict[State, str] = {
@@ -56,14 +56,13 @@ def sweeps_table(rows: Sequence[tuple[Path, Sweep, str]]) -> Table:
     return table
 
 
-def duration(seconds: float | None) -> str:
-    """Return a time in words: `50 s`, `12 min`, `3.4 h`; `not measured` for None."""
+def duration(seconds: float | None, unknown: str = "not measured") -> str:
+    """Return a time in words, to two or three figures: `50 s`, `12 min`, `3.4 h`; `unknown` for None."""
     if seconds is None:
-        return "not measured"
-    for limit, unit, size in ((100, "s", 1), (5400, "min", 60)):
-        if seconds < limit:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 3600:.1f} h"
+        return unknown
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
 
 
 def totals(jobs: Iterable[JobEntry]) -> str:
@@ -74,9 +73,6 @@ def totals(jobs: Iterable[JobEntry]) -> str:
 
 
 def _accuracy(folder: Path) -> str:
-    try:
-        found = read_record(folder)
-    except (FileNotFoundError, RecordError):
-        return ""
-    accuracy = found.metrics.get("test_accuracy")
-    return f"{accuracy:.2%}" if found.status == "completed" and accuracy is not None else ""
+    record = find_record(folder)
+    accuracy = record.metrics.get("test_accuracy") if record and record.status == "completed" else None
+    return "" if accuracy is None else f"{accuracy:.2%}"

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from wrnexp import provenance
-from wrnexp.errors import Pruned, UserError
+from wrnexp.errors import Pruned, UserError, one_line
 from wrnexp.records import TIME_TO, Record, finite, write_metrics, write_record
 from wrnexp.tracking.bottleneck import use_of, utilization, verdict
 
@@ -109,7 +109,7 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.record.status = _status(error, self._complete)
-        self.record.error = None if error is None else _one_line(error)
+        self.record.error = None if error is None else one_line(error)
         self.record.provenance["finished"] = provenance.now()
         write_record(self.folder, self.record)
         self._tell(lambda sink: sink.finish(self.record))
@@ -129,7 +129,7 @@ class Journal:
         except Exception as error:
             if sink in self._sinks:
                 self._sinks.remove(sink)
-            print(f"{name} stopped ({_one_line(error)}); the run goes on, its record is complete", file=sys.stderr)
+            print(f"{name} stopped ({one_line(error)}); the run goes on, its record is complete", file=sys.stderr)
 
 
 def time_to(rows: Sequence[Row]) -> dict[str, float | None]:
@@ -148,8 +148,3 @@ def _status(error: BaseException | None, complete: bool) -> Any:
     if error is None and complete:
         return "completed"
     return "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit | Pruned) else "failed"
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

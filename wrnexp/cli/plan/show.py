@@ -10,6 +10,7 @@ from wrnexp.cli.plan.costs import ArmCost, Costs
 from wrnexp.cli.plan.sources import Planned
 from wrnexp.cli.plan.statistics import Aim, Deviation, Need
 from wrnexp.stats import ALPHA
+from wrnexp.sweeps import duration
 
 UNKNOWN = "?"
 
@@ -103,12 +104,8 @@ def _verdict(planned: Planned, aim: Aim, needs: Sequence[Need]) -> Iterator[str]
 
 
 def time(seconds: float | None) -> str:
-    """Return a duration in words, to two or three figures."""
-    if seconds is None:
-        return UNKNOWN
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
+    """Return a duration in words."""
+    return duration(seconds, UNKNOWN)
 
 
 def gpu_hours(seconds: float | None, *arms: ArmCost) -> str:

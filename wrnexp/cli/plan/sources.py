@@ -22,7 +22,7 @@ from wrnexp.report.arms import Arm
 from wrnexp.report.collect import comparable, find_runs
 from wrnexp.report.measures import Run as Recorded
 from wrnexp.schema import check, known_keys, message, nearest
-from wrnexp.sweeps import JobEntry, read_sweep
+from wrnexp.sweeps import JobEntry, question_of, read_sweep
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,7 @@ def from_file(name: str, overrides: Sequence[str], root: Path) -> Planned:
     except (HydraException, OmegaConfBaseException) as error:
         reason = next((line for line in str(error.__cause__ or error).splitlines() if line.strip()), "")
         raise UserError(f"{' '.join([name, *overrides])} does not compose: {reason}") from error
-    with (root / "sweeps" / f"{name}.yaml").open() as file:
-        question = file.readline().strip("# \n")
+    question = question_of(root / "sweeps" / f"{name}.yaml")
     return Planned(next(iter(runs)).parent.name, question, tuple(runs.values()))
 
 
