@@ -8,7 +8,7 @@ from pathlib import Path
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-from wrnexp.launch import local, naming, sweeper
+from wrnexp.launch import local, naming, ray, slurm, sweeper
 
 naming.register()
 
@@ -27,3 +27,11 @@ class LabelledSweeper(sweeper.LabelledSweeper):
 
 class LocalLauncher(local.LocalLauncher):
     """`wrnexp.launch.local.LocalLauncher` under the name that `hydra.launcher._target_` may have."""
+
+
+class SlurmLauncher(slurm.SlurmLauncher):
+    """`wrnexp.launch.slurm.SlurmLauncher` under the name that `hydra.launcher._target_` may have."""
+
+
+class RayLauncher(ray.RayLauncher):
+    """`wrnexp.launch.ray.RayLauncher` under the name that `hydra.launcher._target_` may have."""

@@ -1,11 +1,8 @@
 """The wall between config and objects: reads as a parts list. The only user of Hydra's `instantiate`."""
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -29,6 +26,7 @@ from wrnexp.records import DataInfo, Record, find_record, read_metrics
 from wrnexp.report.curves import plot_run
 from wrnexp.schema import check
 from wrnexp.seeding import derive
+from wrnexp.stopping import Stop
 from wrnexp.tracking import Journal, Plan, Sink
 from wrnexp.tracking.console import print_summary
 
@@ -47,18 +45,20 @@ def run(cfg: DictConfig, out_dir: Path, job: Job | None = None) -> Record:
     Raises:
         UserError: the config, the data or the folder is not right; nothing was trained.
         TrainingError: training cannot go on.
+        Stopped: SIGTERM or SIGUSR2 has told the process to end; the next call goes on from the step that was reached.
     """
     config, job = app_config(cfg), job or Job()
     with alone(out_dir):
         if (done := _completed(out_dir)) is not None:
             return done
-        with suppress(Pruned), Journal(_new_record(config, job, out_dir), out_dir) as journal, _termination_raises():
+        stop = Stop()
+        with stop.heard(), suppress(Pruned), Journal(_new_record(config, job, out_dir), out_dir) as journal:
             check(config)
-            _train(cfg, journal, job.shared or out_dir.parent)
+            _train(cfg, journal, job.shared or out_dir.parent, stop)
         return journal.record
 
 
-def _train(cfg: DictConfig, journal: Journal, shared: Path) -> None:
+def _train(cfg: DictConfig, journal: Journal, shared: Path, stop: Stop) -> None:
     record = journal.record
     keep_freed_memory()
     where, compiles = cfg.trainer.device, cfg.trainer.compile
@@ -86,6 +86,7 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path) -> None:
         checkpoints=Checkpoints(journal.folder / "checkpoints"),
         watcher=journal,
         seed=cfg.seed,
+        stop=stop,
     )
     plan = Plan(recipe.epochs, len(loader.plan), sum(map(sum, loader.plan)))
     _describe(record, data, model, trainer)
@@ -161,26 +162,3 @@ def _completed(folder: Path) -> Record | None:
     terminal.print(f"complete already, {len(read_metrics(folder))} epochs: {folder} (rerun=true runs it anew)")
     print_summary(terminal, record)
     return record
-
-
-@contextmanager
-def _termination_raises() -> Iterator[None]:
-    """Let SIGTERM end the run as Ctrl-C does, so that its record and W&B's are closed."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        # The loader's workers may have been told to end too; torch would raise that in the middle of the closing.
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        raise SystemExit(128 + number)
-
-    children = signal.getsignal(signal.SIGCHLD)
-    try:
-        before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not in the main thread: whoever owns it decides
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        if children is not None and children is not signal.getsignal(signal.SIGCHLD):
-            signal.signal(signal.SIGCHLD, children)

@@ -1,4 +1,6 @@
-"""The ways in which a run ends early: the user's mistake, another process's claim, training's failure, or a search."""
+"""The ways in which a run ends early: the user's mistake, another's claim, training's failure, a signal, a search."""
+
+import signal
 
 
 class UserError(Exception):
@@ -32,6 +34,29 @@ def is_pruned(error: str | None) -> bool:
 def is_diverged(error: str | None) -> bool:
     """Say whether `error`, of a record or a job, is that of a run whose loss became infinite or not a number."""
     return error is not None and error.startswith(f"{DivergedError.__name__}: ")
+
+
+class Stopped(SystemExit):
+    """A signal has told this process to end: SIGTERM, or SIGUSR2 where a scheduler takes the machine away.
+
+    The exit code is 128 and the signal's number.
+
+    Args:
+        number: of the signal.
+
+    Attributes:
+        kept: what a next process goes on from, in words; None where it is the last epoch's checkpoint.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.number = number
+        self.kept: str | None = None
+
+    def __str__(self) -> str:
+        name = signal.Signals(self.number).name
+        why = "preempted or out of time" if name == "SIGUSR2" else "told to end"
+        return f"{why} ({name}); kept {self.kept or 'up to the last checkpoint'}"
 
 
 def one_line(error: BaseException) -> str:

@@ -1,10 +1,11 @@
 """The study of a search on disk: what was tried, what came of it, what to try next. Optuna keeps it and chooses.
 
 A study is a log that processes on this and other machines append to, `study.journal` in the sweep's folder. A trial that
-is open belongs to the process that holds its lock, which the kernel frees when that process dies, however it dies.
+is open belongs to the process that holds its lock, which the kernel frees when that process dies, however it dies; a
+trial that nobody holds, because its process died or its run failed, stays open until somebody takes it over.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -18,7 +19,7 @@ from optuna.distributions import (
     json_to_distribution,
 )
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.pruners import MedianPruner
+from optuna.pruners import MedianPruner, NopPruner
 from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -28,10 +29,8 @@ from wrnexp.errors import UserError
 from wrnexp.seeding import derive
 
 FILE = "study.journal"
-LOCKS = ".study"  # the folder of the trials' locks
-INSTEAD_OF = "instead_of"  # a trial's attribute: the number of the failed one in whose place it is
-ERROR = "error"  # a trial's attribute: why it has no value
-SHARES = 20  # parts of a training at which runs of different lengths are compared
+NAME = "search"  # of the one study in the file
+LOCKS = ".study"  # the folder of the locks
 SEEDS = 2**32  # numpy's old generators, which Optuna uses, take no larger ones
 ENOUGH = 10  # complete trials below which importances say nothing
 
@@ -46,8 +45,7 @@ class Study:
         space: what is searched.
         fixed: everything else that the trials have in common, dotted keys and plain values.
         startup_trials: that are drawn at random before those that came before count.
-        seed: of the draws. What trial k is asked to be depends on it, on k and on what is known by then.
-        retry_failed: try those anew that failed before this process began.
+        seed: of the draws. What the k-th trial is asked to be depends on it, on k and on what is known by then.
 
     Raises:
         UserError: the study in the folder is one of something else, or cannot be read.
@@ -59,9 +57,8 @@ class Study:
         space: Mapping[str, BaseDistribution],
         fixed: Mapping[str, Any],
         *,
-        startup_trials: int = 10,
-        seed: int = 0,
-        retry_failed: bool = True,
+        startup_trials: int,
+        seed: int,
     ) -> None:
         self._folder, self._space = folder, dict(space)
         self._startup_trials, self._seed = startup_trials, seed
@@ -69,55 +66,49 @@ class Study:
         with self._alone():
             self._study = open_study(folder / FILE)
             _settle(self._study, self._space, dict(fixed), folder)
-        failed = [one for one in self.trials if one.state is TrialState.FAIL]
-        self._again = [one.number for one in failed] if retry_failed else []
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """The trials in their order, without those in whose place there is another."""
-        found = self._study.get_trials(deepcopy=False)
-        replaced = {one.user_attrs.get(INSTEAD_OF) for one in found}
-        return [one for one in found if one.number not in replaced]
+        """The trials in their order, without those whose process died while they were being chosen."""
+        return [one for one in self._study.get_trials(deepcopy=False) if set(one.params) == set(self._space)]
 
-    def claim(self, count: int, n_trials: int) -> list[FrozenTrial]:
-        """Return trials for this process to run: those that a dead one has left, then failed ones, then new ones.
+    def claim(self, count: int, n_trials: int, passed_over: Collection[int] = ()) -> list[FrozenTrial]:
+        """Return trials for this process to run: open ones that nobody holds, then new ones.
 
         Args:
             count: at most so many.
             n_trials: of the study in all.
+            passed_over: numbers of open trials that are not to be taken.
         """
         with self._alone():
-            mine: list[int] = []
-            for one in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                if len(mine) < count and one.number not in self._held and self._take(one.number):
-                    mine.append(self._whole(one))
-            while len(mine) < count and (number := self._next(n_trials)) is not None:
-                mine.append(number)
-        return [self._frozen(number) for number in mine]
+            mine = []
+            for one in self._open(passed_over):
+                if len(mine) < count and self._take(one.number):
+                    mine.append(one)
+            while len(mine) < count and len(self.trials) < n_trials:
+                mine.append(self._ask())
+        return mine
 
-    def others(self) -> bool:
-        """Say whether another process has open trials, or has left some."""
-        found = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return any(one.number not in self._held for one in found)
+    def others(self, passed_over: Collection[int] = ()) -> bool:
+        """Say whether there are open trials that this process does not hold, but for some."""
+        return bool(self._open(passed_over))
 
-    def tell(
-        self, number: int, state: TrialState, value: float | None, curve: Mapping[int, float], error: str | None = None
-    ) -> None:
-        """Write down what came of a trial that this process holds.
+    def tell(self, number: int, value: float | None, curve: Mapping[int, float]) -> None:
+        """Write down what came of a trial that this process holds, and let go of it.
 
         Args:
             number: of the trial.
-            state: how it ended.
-            value: the objective, where it is complete.
-            curve: the intermediate values by their steps; those that are known already are left as they are.
-            error: why there is no value.
+            value: the objective; None where the trial was stopped before it had one.
+            curve: the intermediate values by epoch; those that are known already are left as they are.
         """
         trial, known = followed(self._study, number)
-        for step in sorted(set(curve) - known):
-            trial.report(curve[step], step)
-        if error is not None:
-            trial.set_user_attr(ERROR, error)
-        self._study.tell(number, value, state)
+        for epoch in sorted(set(curve) - known):
+            trial.report(curve[epoch], epoch)
+        self._study.tell(number, value, TrialState.PRUNED if value is None else TrialState.COMPLETE)
+        self.release(number)
+
+    def release(self, number: int) -> None:
+        """Let go of a trial that this process holds; it stays open."""
         self._held.pop(number).release()
 
     def importances(self) -> dict[str, float]:
@@ -135,38 +126,24 @@ class Study:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for lock in self._held.values():
-            lock.release()
+        for number in list(self._held):
+            self.release(number)
 
-    def _next(self, n_trials: int) -> int | None:
-        """Ask for one more trial, and take it."""
-        found = self._study.get_trials(deepcopy=False)
-        replaced = {one.user_attrs.get(INSTEAD_OF) for one in found}
-        self._again = [number for number in self._again if number not in replaced]
-        if self._again:
-            self._enqueue(found[self._again[0]])
-        elif len(found) - len(replaced - {None}) >= n_trials and all(one.state is not TrialState.WAITING for one in found):
-            return None
-        return self._ask(len(found))
+    def _open(self, passed_over: Collection[int]) -> list[FrozenTrial]:
+        known = {*self._held, *passed_over}
+        return [one for one in self.trials if one.state is TrialState.RUNNING and one.number not in known]
 
-    def _enqueue(self, trial: FrozenTrial) -> None:
-        self._study.enqueue_trial(dict(trial.params), user_attrs={INSTEAD_OF: trial.number})
-
-    def _ask(self, count: int) -> int:
-        seed = derive(self._seed, "trial", count) % SEEDS
+    def _ask(self) -> FrozenTrial:
+        """Choose one more trial and hold it. What a process that died while it chose has left counts for nothing."""
+        whole = {one.number for one in self.trials}
+        for one in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if one.number not in whole:
+                self._study.tell(one.number, state=TrialState.FAIL)
+        seed = derive(self._seed, "trial", len(whole)) % SEEDS
         self._study.sampler = TPESampler(n_startup_trials=self._startup_trials, seed=seed)
         number = self._study.ask(self._space).number
         self._take(number)
-        return number
-
-    def _whole(self, trial: FrozenTrial) -> int:
-        """Return the number of a trial that was left; another's, where its process died while it was asked for."""
-        if set(trial.params) == set(self._space):
-            return trial.number
-        self._study.tell(trial.number, state=TrialState.FAIL)
-        self._held.pop(trial.number).release()
-        self._enqueue(trial)
-        return self._ask(len(self._study.get_trials(deepcopy=False)))
+        return self._study.get_trials(deepcopy=False)[number]
 
     def _take(self, number: int) -> bool:
         lock = FileLock(self._folder / LOCKS / f"{number}.lock", timeout=0)
@@ -181,16 +158,13 @@ class Study:
         (self._folder / LOCKS).mkdir(parents=True, exist_ok=True)
         return FileLock(self._folder / LOCKS / "ask.lock")
 
-    def _frozen(self, number: int) -> FrozenTrial:
-        return self._study.get_trials(deepcopy=False)[number]
 
-
-def open_study(path: Path, startup_trials: int = 0) -> optuna.Study:
+def open_study(path: Path, pruner: MedianPruner | None = None) -> optuna.Study:
     """Open a study; it is made where it is not there.
 
     Args:
-        path: of its log. Must be absolute where processes in other folders open it too.
-        startup_trials: complete ones, before which none is pruned.
+        path: of its log.
+        pruner: judges its trials; None stops none.
 
     Raises:
         UserError: it cannot be read.
@@ -202,31 +176,17 @@ def open_study(path: Path, startup_trials: int = 0) -> optuna.Study:
     try:
         # Optuna's own locks are files that a killed process leaves behind, for others to wait on.
         storage = JournalStorage(JournalFileBackend(str(path), lock_obj=cast(Any, _Lock(lock))))
-        return optuna.create_study(
-            storage=storage,
-            pruner=MedianPruner(n_startup_trials=startup_trials),
-            study_name="search",
-            direction="maximize",
-            load_if_exists=True,
-        )
+        if NAME not in optuna.get_all_study_names(storage):
+            optuna.create_study(storage=storage, study_name=NAME, direction="maximize")
+        return optuna.load_study(study_name=NAME, storage=storage, pruner=pruner or NopPruner())
     except (ValueError, KeyError) as error:
         raise UserError(f"{path} is no study that can be read ({error}); move the folder away, or give a name") from error
 
 
 def followed(study: optuna.Study, number: int) -> tuple[Trial, set[int]]:
-    """Return a trial as one that can be reported to, and the steps that were reported."""
+    """Return a trial as one that can be reported to, and the epochs that were reported."""
     found = study.get_trials(deepcopy=False)[number]
     return Trial(study, found._trial_id), set(found.intermediate_values)  # Optuna has no public way from a number
-
-
-def step_of(epoch: int, epochs: int, shares: bool) -> int:
-    """Return the step at which the value of an epoch (from 1) is compared with other trials'.
-
-    That is the epoch; with `shares`, for runs of different lengths, the part of the training that is done, in
-    twentieths, so that all are compared at the same position of their schedules. Of several epochs in one part the first
-    counts.
-    """
-    return epoch * SHARES // epochs if shares else epoch
 
 
 class _Lock:

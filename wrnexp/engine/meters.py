@@ -1,7 +1,7 @@
 """Sums over an epoch that stay on the device and are read once, at its end; and the time spent waiting for data."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -41,6 +41,17 @@ class Meters:
             "grad_norm": norm / self.steps,
             "clipped": clipped / self.steps,
         }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums, on the CPU. Waits for the device."""
+        sums = torch.stack([self._loss, self._norm, self._clipped]).cpu()
+        return {"sums": sums, "images": self.images, "steps": self.steps}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        for own, kept in zip((self._loss, self._norm, self._clipped), state["sums"], strict=True):
+            own.copy_(kept)
+        self.images, self.steps = state["images"], state["steps"]
 
 
 class Clock(AbstractContextManager[None, None], Protocol):

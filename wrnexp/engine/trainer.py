@@ -1,7 +1,6 @@
 """Training: an epoch of steps, a look at the validation and test sets, a checkpoint, a line in the log; and again."""
 
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,10 +13,11 @@ from wrnexp.engine.checkpoint import Checkpoints
 from wrnexp.engine.evaluate import Evaluation, evaluate
 from wrnexp.engine.hardware import Hardware
 from wrnexp.engine.memory import out_of_memory
-from wrnexp.engine.meters import Meters, Waiting, clock
+from wrnexp.engine.progress import Progress
 from wrnexp.engine.step import Average, Batch, Recipe, TrainStep
-from wrnexp.errors import DivergedError, TrainingError, UserError
+from wrnexp.errors import DivergedError, Stopped, TrainingError, UserError
 from wrnexp.seeding import derive
+from wrnexp.stopping import Stop
 
 Row = dict[str, Any]
 
@@ -97,9 +97,12 @@ class Trainer:
     watcher: Watcher
     seed: int
     macs_per_image: int | None = None  # multiply-adds of a forward pass
+    stop: Stop = field(default_factory=Stop)  # what may tell it to end
 
     rows: list[Row] = field(default_factory=list, init=False)
     test_looks: int = field(default=0, init=False)
+    progress: Progress | None = field(default=None, init=False)  # of the epoch under way
+    _kept: dict[str, Any] | None = field(default=None, init=False)  # where an earlier process stopped in an epoch
 
     def __post_init__(self) -> None:
         flop = 6 * self.macs_per_image * self.batches.plan[0][0] if self.macs_per_image else None
@@ -116,10 +119,14 @@ class Trainer:
         Raises:
             UserError: the checkpoint is not of this model.
             TrainingError: the loss is not finite, or memory ran out.
+            Stopped: a signal has told the process to end; the checkpoint holds every step that was done.
         """
         try:
             with self.hardware.settings():
                 return self._fit()
+        except Stopped as stopped:
+            self._keep(stopped)
+            raise
         except (RuntimeError, MemoryError) as error:
             told = out_of_memory(error, self.memory_budget)
             if told is None:
@@ -134,31 +141,34 @@ class Trainer:
         for epoch in range(len(self.rows), self.recipe.epochs):
             row = self.train_epoch(epoch) | self._validate()
             test = self._test() if self._looks(epoch) else None
-            self._close(row, test)
+            with self.stop.held():
+                self._close(row, test)
         return Outcome(self.rows, test or self._test(), self.step.average.model, self.test_looks)
 
     def train_epoch(self, epoch: int) -> Row:
-        """Train one epoch and return its row of the log, without evaluations."""
+        """Train one epoch, or what is left of it, and return its row of the log, without evaluations."""
         torch.manual_seed(derive(self.seed, "train", epoch))  # dropout: the same whether resumed or not
         self.step.model.train()
-        meters = Meters(self.hardware.device)
-        start = time.perf_counter()
-        waited = clock(self.hardware.device)
-        with waited:  # processes may start here
-            batches = Waiting(self.batches.epoch(epoch), waited)
-        rate = 0.0
-        for index, sizes in enumerate(self.batches.plan):
-            rate = self._rate(epoch, index)
-            self.step(islice(batches, len(sizes)), sum(sizes), rate, meters)
+        plan, progress = self.batches.plan, self._progress(epoch)
+        batches = progress.start(lambda: self.batches.epoch(epoch), read=sum(map(len, plan[: progress.steps])))
+        for index, sizes in enumerate(plan[progress.steps :], progress.steps):
+            with self.stop.held(), progress.a_step():
+                self.step(islice(batches, len(sizes)), sum(sizes), self._rate(epoch, index), progress.meters)
             self.watcher.on_step(epoch, index + 1)
-        means = meters.read()
-        return self._row(epoch, rate, means, meters.images, time.perf_counter() - start, batches.seconds)
+        return self._row(progress)
+
+    def _progress(self, epoch: int) -> Progress:
+        """Return where an epoch stands: at its start, or where an earlier process stopped in the middle of it."""
+        kept, self._kept = self._kept, None
+        self.progress = Progress(epoch, self.hardware.device, kept)
+        return self.progress
 
     def _rate(self, epoch: int, index: int) -> float:
         steps = len(self.batches.plan)
         return self.recipe.learning_rate(epoch * steps + index, steps)
 
-    def _row(self, epoch: int, rate: float, means: dict[str, float], images: int, seconds: float, waited: float) -> Row:
+    def _row(self, progress: Progress) -> Row:
+        epoch, means, seconds = progress.epoch, progress.meters.read(), progress.end()
         if not math.isfinite(means["train_loss"]):
             raise DivergedError(
                 f"the training loss is {means['train_loss']} in epoch {epoch + 1}: a lower optim.lr, a longer "
@@ -167,12 +177,12 @@ class Trainer:
         return {
             "epoch": epoch + 1,
             "step": (epoch + 1) * len(self.batches.plan),
-            "lr": rate,
+            "lr": self._rate(epoch, len(self.batches.plan) - 1),
             "train_loss": means["train_loss"],
             **dict.fromkeys(("val_loss", "val_accuracy", "test_loss", "test_accuracy")),
             "seconds": seconds,
-            "images_per_second": images / seconds,
-            "data_wait": waited / seconds,
+            "images_per_second": progress.meters.images / seconds,
+            "data_wait": progress.waited / seconds,
             "grad_norm": means["grad_norm"],
             "clipped": means["clipped"],
         }
@@ -188,8 +198,9 @@ class Trainer:
         return epoch + 1 == self.recipe.epochs or bool(self.test_every and (epoch + 1) % self.test_every == 0)
 
     def _test(self) -> Evaluation:
-        self.test_looks += 1
-        return evaluate(self.step.average.model, self.splits.test, self.hardware)
+        found = evaluate(self.step.average.model, self.splits.test, self.hardware)
+        self.test_looks += 1  # a look that is broken off has told nobody anything
+        return found
 
     def _close(self, row: Row, test: Evaluation | None) -> None:
         """Close the epoch: its row, the checkpoint, then the watcher; a kill in between loses nothing."""
@@ -198,9 +209,21 @@ class Trainer:
         value = row["val_accuracy"]
         best = value is not None and all(value > old["val_accuracy"] for old in self.rows)
         self.rows.append(row)
-        state = self.step.state_dict() | {"rows": self.rows, "test_looks": self.test_looks}
-        self.checkpoints.save(state, best=best)
+        self.progress = None
+        self.checkpoints.save(self._state(), best=best)
         self.watcher.on_epoch(self.rows)
+
+    def _state(self) -> dict[str, Any]:
+        """Return all that a checkpoint holds."""
+        return self.step.state_dict() | {"rows": self.rows, "test_looks": self.test_looks}
+
+    def _keep(self, stopped: Stopped) -> None:
+        """Write a checkpoint within the epoch under way, where no step of it was broken off."""
+        if self.progress is None or not self.progress.whole or not self.progress.steps:
+            return
+        self.checkpoints.save(self._state() | {"progress": self.progress.state_dict()}, best=False)
+        steps, epoch = len(self.batches.plan), self.progress.epoch + 1
+        stopped.kept = f"up to step {self.progress.steps} of {steps} in epoch {epoch}"
 
     def _resume(self) -> None:
         state = self.checkpoints.load()
@@ -209,7 +232,9 @@ class Trainer:
         try:
             self.step.load_state_dict(state)
             self.rows, self.test_looks = list(state["rows"]), state["test_looks"]
-            self.watcher.on_resume(self.rows)
+            self._kept = state.get("progress")  # absent from a checkpoint between epochs
+            if self.rows:
+                self.watcher.on_resume(self.rows)
         except (KeyError, RuntimeError, ValueError) as error:
             raise UserError(
                 f"{self.checkpoints.last} is not of this model ({str(error).splitlines()[0]}); move it away to train "

@@ -24,7 +24,8 @@ from wrnexp.errors import BusyError, is_pruned, one_line
 from wrnexp.estimates import Measured
 from wrnexp.launch.describe import absorb, changes, described
 from wrnexp.launch.jobs import FrozenConfigs, Job
-from wrnexp.launch.local import KilledError, LocalLauncher
+from wrnexp.launch.watching import WatchedLauncher
+from wrnexp.launch.worker import KilledError
 from wrnexp.locks import held
 from wrnexp.records import find_record, write_record
 from wrnexp.sweeps import JobEntry, duration, jobs_table, state_of, totals, update_sweep
@@ -71,8 +72,8 @@ class Driver:
             for line in changes(stored, self.sweep, self.folder):
                 self.terminal.print(f"note: {line}", style="yellow")
             stored.take(self.sweep)
-        if few := self.too_few_seeds():
-            self.terminal.print(f"note: {few}", style="yellow")
+        if caution := self.caution():
+            self.terminal.print(f"note: {caution}", style="yellow")
         self.terminal.print(f"sweep {self.sweep.name}: {self.standing()}; {short(self.folder)}")
         if not self.config.sweep.retry_failed:
             self.values |= {folder: None for folder, entry in self._entries.items() if entry.state == "failed"}
@@ -81,7 +82,7 @@ class Driver:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(self.launcher, LocalLauncher):
+        if isinstance(self.launcher, WatchedLauncher):
             self.launcher.close()
         self.save()
         self.show()
@@ -154,7 +155,7 @@ class Driver:
         return [self.values.get(job.folder) for job in self.jobs]
 
     def _launch(self, ready: list[Job]) -> None:
-        if isinstance(self.launcher, LocalLauncher):
+        if isinstance(self.launcher, WatchedLauncher):
             self.launcher.watcher = _Watch(self, ready)
         results = self.launcher.launch([job.all_overrides for job in ready], self.jobs.index(ready[0]))
         for job, result in zip(ready, results, strict=True):
@@ -191,8 +192,8 @@ class Driver:
         with update_sweep(self.folder, self.sweep) as stored:
             stored.jobs = [entry if one.folder == entry.folder else one for one in stored.jobs]
 
-    def too_few_seeds(self) -> str | None:
-        """Say in one line what the seeds of the sweep cannot tell apart; None where there is nothing to say."""
+    def caution(self) -> str | None:
+        """Say in one line what the sweep cannot tell; None where there is nothing to say."""
         from wrnexp.stats import shortfall  # scipy comes with it
 
         seeds = Counter(entry.arm_id for entry in self.sweep.jobs)
@@ -204,7 +205,7 @@ class Driver:
 
 
 class _Watch:
-    """What the local launcher asks and tells of the jobs of one launch, by their index."""
+    """What a launcher of ours asks and tells of the jobs of one launch, by their index."""
 
     def __init__(self, driver: Driver, jobs: Sequence[Job]) -> None:
         self.driver, self.jobs = driver, jobs
@@ -212,7 +213,11 @@ class _Watch:
     def wanted(self, index: int) -> bool:
         """Say whether a job is to be run now: not over, in nobody's hands, and no failure has stopped the sweep."""
         job = self.jobs[index]
-        return not (self.driver.stopped() or self.driver.over(job) or held(job.folder))
+        return not (self.stopped() or self.driver.over(job) or held(job.folder))
+
+    def stopped(self) -> bool:
+        """Say whether a failure has stopped the sweep."""
+        return self.driver.stopped()
 
     def started(self, index: int) -> None:
         """Hear that a job begins."""
@@ -228,8 +233,8 @@ class _Watch:
         if state != "pending":
             self.driver.note(job, state, error)
         if state != "completed":
-            told = error.splitlines()[0] if is_pruned(error) else state
-            self.driver.terminal.print(f"{job.label}, seed {job.values['seed']}: {told}", style="red")
+            told, style = ("stopped by the search", "yellow") if is_pruned(error) else (state, "red")
+            self.driver.terminal.print(f"{job.label}, seed {job.values['seed']}: {told}", style=style)
 
 
 def short(folder: Path) -> str:

@@ -12,48 +12,20 @@ from collections.abc import Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
-from typing import Protocol
 
-from hydra.core.utils import JobReturn, JobStatus
-from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
+from hydra.core.utils import JobReturn
+from hydra.types import TaskFunction
 from omegaconf import DictConfig
 
 from wrnexp.errors import UserError
-from wrnexp.launch.worker import Assignment, Outcome, serve
+from wrnexp.launch.watching import WatchedLauncher, fill
+from wrnexp.launch.worker import Assignment, KilledError, Outcome, serve
 from wrnexp.provenance import usable_cores
 
 GRACE = 30.0  # seconds that a worker has to close its run's files when the sweep ends early
 
 
-class Watcher(Protocol):
-    """Who decides on jobs and hears of them, by their index in a launch."""
-
-    def wanted(self, index: int) -> bool:
-        """Say whether a job is to be run now."""
-        ...
-
-    def started(self, index: int) -> None:
-        """Hear that a job begins."""
-        ...
-
-    def ended(self, index: int, result: JobReturn) -> None:
-        """Hear that a job has ended."""
-        ...
-
-
-class _Nobody:
-    def wanted(self, index: int) -> bool:
-        return True
-
-    def started(self, index: int) -> None:
-        pass
-
-    def ended(self, index: int, result: JobReturn) -> None:
-        pass
-
-
-class LocalLauncher(Launcher):
+class LocalLauncher(WatchedLauncher):
     """Runs jobs in worker processes.
 
     Args:
@@ -71,20 +43,11 @@ class LocalLauncher(Launcher):
         if slots_per_gpu < 1:
             raise UserError(f"hydra.launcher.slots_per_gpu={slots_per_gpu} is not allowed; allowed: 1 or more")
         self.n_jobs, self.gpus, self.slots_per_gpu = n_jobs, gpus, slots_per_gpu
-        self.watcher: Watcher = _Nobody()
         self._workers: list[Worker] = []
-
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Take what Hydra knows of the command."""
-        self.context, self.task, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs in order and return what each gave; `UNKNOWN` is the status of one that was not wanted."""
-        configs = []
-        for number, overrides in enumerate(job_overrides, initial_job_idx):
-            config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
-            config.hydra.job.id, config.hydra.job.num = str(number), number
-            configs.append(config)
+        configs = self.configs(job_overrides, initial_job_idx)
         results = [JobReturn(overrides=list(overrides)) for overrides in job_overrides]
         try:
             self._run(configs, results)
@@ -118,7 +81,7 @@ class LocalLauncher(Launcher):
             for worker in busy:
                 if worker.connection in ready or worker.process.sentinel in ready:
                     index, outcome = worker.take()
-                    _fill(results[index], outcome)
+                    fill(results[index], outcome)
                     self.watcher.ended(index, results[index])
 
     def _next(self, open_: deque[int]) -> int | None:
@@ -192,16 +155,6 @@ class Worker:
             self.process.kill()
             self.process.join()
         self.process.close()
-
-
-class KilledError(Exception):
-    """A worker died with its job."""
-
-
-def _fill(result: JobReturn, outcome: Outcome) -> None:
-    failed = outcome.error is not None
-    result.return_value = outcome.error if failed else outcome.value
-    result.status = JobStatus.FAILED if failed else JobStatus.COMPLETED
 
 
 def _how(code: int | None) -> str:

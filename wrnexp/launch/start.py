@@ -13,11 +13,11 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from wrnexp.errors import TrainingError, UserError
+from wrnexp.errors import Stopped, TrainingError, UserError
 from wrnexp.launch.naming import Job, app_config
 
 WANTS_TRACEBACK = "WRNEXP_FULL_ERROR"
-SIGNALS = (130, 143)  # exit codes after Ctrl-C and SIGTERM
+SIGNALS = (130, 140, 143)  # exit codes after Ctrl-C, SIGUSR2 and SIGTERM
 
 
 def start(main: Callable[[], object], root: Path) -> None:
@@ -35,7 +35,8 @@ def start(main: Callable[[], object], root: Path) -> None:
     except (KeyboardInterrupt, SystemExit) as stop:
         code = 130 if isinstance(stop, KeyboardInterrupt) else stop.code
         if code in SIGNALS:
-            print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+            why = f": {stop}" if isinstance(stop, Stopped) else ""
+            print(f"interrupted{why}; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(code)
     except Exception as error:
         if os.environ.get(WANTS_TRACEBACK):

@@ -31,6 +31,10 @@ class Assignment:
     quiet: bool
 
 
+class KilledError(Exception):
+    """A process died with its job."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a job gave: a value, or the error that ended it."""
@@ -64,21 +68,36 @@ def serve(connection: Connection, module: str, task: str, environment: dict[str,
             connection.send(outcome)
 
 
-def _run(assignment: Assignment, function: TaskFunction) -> Outcome:
+def execute(assignment: Assignment, function: TaskFunction) -> Outcome:
+    """Run a job in this process as Hydra does.
+
+    Args:
+        assignment: the job.
+        function: runs it.
+
+    Raises:
+        KeyboardInterrupt, SystemExit: the process is told to end; the run is closed.
+    """
     config = assignment.config
+    setup_globals()
+    JobRuntime.instance().set("name", config.hydra.job.name)
     context = HydraContext(ConfigLoaderImpl(create_config_search_path(None)), Callbacks(config))
+    with _output(assignment):
+        result = run_job(
+            function,
+            config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+            hydra_context=context,
+        )
+    return _outcome(result)
+
+
+def _run(assignment: Assignment, function: TaskFunction) -> Outcome:
     try:
-        with _output(assignment):
-            result = run_job(
-                function,
-                config,
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-                hydra_context=context,
-            )
+        return execute(assignment, function)
     except (KeyboardInterrupt, SystemExit) as stop:
         return Outcome(error=RuntimeError(f"interrupted ({type(stop).__name__})"))
-    return _outcome(result)
 
 
 def _outcome(result: JobReturn) -> Outcome:

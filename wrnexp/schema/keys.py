@@ -220,7 +220,6 @@ class Search(Keys):
     trial: Size
     startup_trials: Size
     warmup_epochs: Size
-    shares: Switch
 
 
 class Tracking(Keys):

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from optuna.pruners import MedianPruner
+
 from wrnexp.errors import Pruned
 from wrnexp.records import Record
-from wrnexp.study import followed, open_study, step_of
+from wrnexp.study import followed, open_study
 from wrnexp.tracking.journal import Plan, Row
 
 
@@ -14,9 +16,8 @@ class Search:
     Args:
         study: the path of the study.
         trial: the number of this run's trial.
-        startup_trials: complete ones, before which none is pruned.
-        warmup_epochs: epochs of a run, up to which it is not pruned.
-        shares: compare at equal parts of the training instead of equal epochs, see `wrnexp.study.step_of`.
+        startup_trials: complete ones, before which no run is stopped.
+        warmup_epochs: epochs of a run after which it is not stopped yet.
         record: not used; every sink is given it.
         plan: how long the run is.
         shared: not used.
@@ -29,13 +30,13 @@ class Search:
         trial: int,
         startup_trials: int,
         warmup_epochs: int,
-        shares: bool,
         record: Record,
         plan: Plan,
         shared: Path,
     ) -> None:
-        self._trial, self._told = followed(open_study(Path(study), startup_trials), trial)
-        self._warmup_epochs, self._shares, self._epochs = warmup_epochs, shares, plan.epochs
+        pruner = MedianPruner(n_startup_trials=startup_trials, n_warmup_steps=warmup_epochs + 1)
+        self._trial, self._told = followed(open_study(Path(study), pruner), trial)
+        self._epochs = plan.epochs
 
     def step(self, epoch: int, step: int) -> None:
         """Nothing: a study is told once an epoch."""
@@ -44,18 +45,17 @@ class Search:
         """Tell the study of an epoch.
 
         Raises:
-            Pruned: the best validation accuracy so far is below the median of the complete trials at this point.
+            Pruned: the best validation accuracy so far is below the median of the complete trials at this epoch.
         """
         epoch, value = row["epoch"], row["val_accuracy"]
-        step = step_of(epoch, self._epochs, self._shares)
-        if value is None or step in self._told or epoch == self._epochs:
+        if value is None or epoch in self._told:
             return
-        self._trial.report(value, step)
-        self._told.add(step)
-        if epoch > self._warmup_epochs and self._trial.should_prune():
+        self._trial.report(value, epoch)
+        self._told.add(epoch)
+        if epoch < self._epochs and self._trial.should_prune():
             raise Pruned(
                 f"after epoch {epoch} of {self._epochs}: the best validation accuracy so far is below the median of the "
-                f"search's complete trials at this point; it was {value:.2%} in this epoch"
+                f"search's complete trials at this epoch; it was {value:.2%} in this epoch"
             )
 
     def finish(self, record: Record) -> None:
