@@ -180,7 +180,9 @@ def open_study(path: Path, pruner: MedianPruner | None = None) -> optuna.Study:
             optuna.create_study(storage=storage, study_name=NAME, direction="maximize")
         return optuna.load_study(study_name=NAME, storage=storage, pruner=pruner or NopPruner())
     except (ValueError, KeyError) as error:
-        raise UserError(f"{path} is no study that can be read ({error}); move the folder away, or give a name") from error
+        raise UserError(
+            f"{path} is no study that can be read ({error}); move the folder away, or give a name"
+        ) from error
 
 
 def followed(study: optuna.Study, number: int) -> tuple[Trial, set[int]]:

@@ -62,6 +62,9 @@ class Driver:
         self.sweep.axes = {key: list(values) for key, values in axes.items()}
         self.jobs += [job for job in jobs if job.folder not in self._entries]
         self.sweep.config, entries = absorb(self.jobs, self.folder)
+        for entry, job in zip(entries, self.jobs, strict=True):
+            if known := self._entries.get(job.folder):  # what was noted of a job that has no record
+                entry.state, entry.error = known.state, known.error
         self._entries = dict(zip((job.folder for job in self.jobs), entries, strict=True))
         self.sweep.jobs = entries
         self._refresh()

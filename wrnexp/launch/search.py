@@ -1,11 +1,10 @@
 """Hydra's sweeper that searches: Optuna chooses what is tried next, everything else is as in any other sweep."""
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Any
 
-from wrnexp.errors import UserError
 from wrnexp.launch.sweeper import LabelledSweeper, seeded, together
+from wrnexp.launch.watching import need
 
 
 class SearchSweeper(LabelledSweeper):
@@ -18,8 +17,8 @@ class SearchSweeper(LabelledSweeper):
         n_jobs: trials that are handed to the launcher at once.
         params: key to values, written as on the command line.
         sampler: `startup_trials` drawn at random before Optuna's TPE chooses, and the `seed` of the draws.
-        pruning: whether it is `enabled`, how many complete `startup_trials` come before it, and up to which of its epochs
-            no run is stopped (`warmup_epochs`).
+        pruning: whether it is `enabled`, how many complete `startup_trials` come before it, and after how many of its
+            epochs (`warmup_epochs`) no run is stopped yet.
     """
 
     def __init__(
@@ -31,12 +30,7 @@ class SearchSweeper(LabelledSweeper):
         pruning: Mapping[str, Any],
     ) -> None:
         super().__init__(params=params)
-        self.options: dict[str, Any] = {
-            "n_trials": n_trials,
-            "n_jobs": n_jobs,
-            "sampler": dict(sampler),
-            "pruning": dict(pruning),
-        }
+        self.options = {"n_trials": n_trials, "n_jobs": n_jobs, "sampler": dict(sampler), "pruning": dict(pruning)}
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run what the study still lacks.
@@ -45,8 +39,7 @@ class SearchSweeper(LabelledSweeper):
             UserError: a mistake in the command; or Optuna is not installed.
             SystemExit: a trial has failed or is not over; the code is 2 where users' mistakes are all, else 1.
         """
-        if find_spec("optuna") is None:
-            raise UserError("hydra/sweeper=search needs: pip install -c constraints.txt -e '.[search]'")
+        need("optuna", "hydra/sweeper=search", "search")
         from wrnexp.launch.space import space  # not before it is known that Optuna is there
         from wrnexp.launch.trials import Options, Searcher
 

@@ -12,14 +12,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from wrnexp import identity
 from wrnexp.errors import UserError
 
 DIGITS = 5  # significant ones of a searched real number: a run's label and command stay readable
 LOG = "log"  # the tag of what is searched on a logarithmic scale
 NOT_SEARCHED = {
-    "name": "names the search",
-    "label": "names a run",
-    "rerun": "says whether a run is run anew",
+    "data": "is what the objective is measured on",
     "data.val_size": "is what the objective is measured on",
 }
 
@@ -30,8 +29,8 @@ class Space:
 
     Attributes:
         arguments: the command's overrides.
-        searched: the distribution of each searched key. Those of real numbers are given out with `DIGITS` digits, choices
-            as they stand in the command.
+        searched: the distribution of each searched key. Real numbers are given out with `DIGITS` digits, choices as they
+            stand in the command.
         seeds: each trial is trained with each of them.
     """
 
@@ -46,12 +45,22 @@ class Space:
             params: a value of each searched key.
             seed: of the run.
         """
-        found = []
-        for text in self.arguments:
-            key = _key(text)
-            if key != "seed":
-                found.append(f"{key}={written(self.searched[key], params[key])}" if key in self.searched else text)
-        return [*found, f"seed={seed}"]
+        kept = [text for text in self.arguments if _key(text) not in ("seed", *self.searched)]
+        return [*kept, *self.chosen(params), f"seed={seed}"]
+
+    def chosen(self, params: Mapping[str, Any]) -> list[str]:
+        """Return an override for each searched key.
+
+        Args:
+            params: a value of each.
+        """
+        return [f"{key}={written(one, params[key])}" for key, one in self.searched.items()]
+
+    def corners(self) -> list[dict[str, Any]]:
+        """Return values of all searched keys, so that every choice and both ends of every range are among them."""
+        ends = {key: _ends(one) for key, one in self.searched.items()}
+        count = max(map(len, ends.values()), default=0)
+        return [{key: values[index % len(values)] for key, values in ends.items()} for index in range(count)]
 
     def axes(self) -> dict[str, list[str]]:
         """Return each searched key with how it is searched, as in the command, and the seeds."""
@@ -73,7 +82,7 @@ def space(arguments: Sequence[str]) -> Space:
         if key == "seed":
             seeds = _seeds(override)
         elif override.is_sweep_override():
-            if reason := NOT_SEARCHED.get(key) or ("drives the sweep" if key.startswith("sweep.") else None):
+            if reason := NOT_SEARCHED.get(key) or ("changes no result" if key in identity.WITHOUT_EFFECT else None):
                 raise UserError(f"{override.input_line}: {key} {reason}; give it one value")
             searched[key] = distribution(override)
     return Space(tuple(arguments), searched, seeds)
@@ -142,6 +151,10 @@ def _seeds(override: Override) -> tuple[str, ...]:
     if not override.is_discrete_sweep():
         raise UserError(f"{override.input_line}: a seed is not searched; give one, or several for each trial: seed=0,1")
     return tuple(dict.fromkeys(override.sweep_string_iterator()))
+
+
+def _ends(one: BaseDistribution) -> Sequence[Any]:
+    return one.choices if isinstance(one, CategoricalDistribution) else (one.low, one.high)
 
 
 def _key(text: str) -> str:

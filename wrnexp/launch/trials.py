@@ -4,9 +4,9 @@ The records say what came of a run. What this process is told on the way is not 
 killed is told by the next one as it would have been by the first.
 """
 
+import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,22 +14,22 @@ from typing import Any
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wrnexp import identity
 from wrnexp.errors import UserError, is_diverged, is_pruned
-from wrnexp.launch.driver import POLL, Driver
+from wrnexp.estimates import Measured
+from wrnexp.launch.driver import POLL, Driver, short
 from wrnexp.launch.jobs import Composer, Job
-from wrnexp.launch.local import LocalLauncher
-from wrnexp.launch.naming import app_config
 from wrnexp.launch.space import Space
 from wrnexp.launch.standing import Standing
-from wrnexp.records import read_metrics, read_record
-from wrnexp.study import FILE, Study, step_of
-from wrnexp.sweeps import state_of
+from wrnexp.records import find_record, read_metrics
+from wrnexp.schema import message, problems
+from wrnexp.study import FILE, Study
+from wrnexp.sweeps import duration, state_of
 
-LENGTH = "optim.epochs"  # searched, runs are compared at equal shares of their length instead of equal epochs
+LENGTH = "optim.epochs"  # searched, no run is stopped: at one epoch runs of different lengths do not compare
 
 
 class _Part(BaseModel):
@@ -75,17 +75,8 @@ class Options(_Part):
                 model = model.model_fields[part].annotation
             field = model.model_fields.get(first["loc"][-1])
             key = ".".join(["hydra.sweeper", *map(str, first["loc"])])
-            allowed = field.description if field else f"{', '.join(model.model_fields)}"
+            allowed = field.description if field else ", ".join(model.model_fields)
             raise UserError(f"{key}={first['input']} is not allowed; allowed: {allowed}") from error
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A trial that this process runs: its number, what it tries, and a job for each seed."""
-
-    number: int
-    params: dict[str, Any]
-    jobs: list[Job]
 
 
 class Searcher(Driver):
@@ -100,7 +91,7 @@ class Searcher(Driver):
         options: how.
 
     Raises:
-        UserError: there would be nothing to measure the objective on.
+        UserError: a trial could not be run, or would have no images to measure the objective on.
     """
 
     def __init__(
@@ -115,9 +106,11 @@ class Searcher(Driver):
         super().__init__(config, context, launcher, task)
         self.space, self.options = space, options
         self._composer = Composer(context.config_loader, config, space.arguments)
-        self._numbers: dict[Path, int] = {}  # of the trials, by their runs' folders
+        self._corners = [self._composer.job(space.overrides(params, space.seeds[0])) for params in space.corners()]
+        _check([job.values for job in self._corners])
+        self._runs: dict[int, list[Job]] = {}  # of each trial that is known, one a seed
+        self._left: set[int] = set()  # open trials that this command leaves open: a run of theirs has failed
         self._study: Study | None = None
-        self._fixed = _fixed(config, space)
 
     @property
     def study(self) -> Study:
@@ -127,10 +120,9 @@ class Searcher(Driver):
             self._study = Study(
                 self.folder,
                 self.space.searched,
-                self._fixed,
+                _fixed(self._corners[0].values, self.space),
                 startup_trials=sampler.startup_trials,
                 seed=sampler.seed,
-                retry_failed=bool(self.config.sweep.retry_failed),
             )
         return self._study
 
@@ -138,156 +130,173 @@ class Searcher(Driver):
         """Run trials until the study has all of them and none is open, and say how it stands.
 
         Returns:
-            The value of each trial, None where it has none.
+            The value of each trial, None where it was stopped.
         """
-        self.describe(self.space.axes(), [])
+        self._adopt(self.study.trials)
         with self.study, self:
-            while not self.stopped():
-                trials = [self._composed(one) for one in self.study.claim(self.options.n_jobs, self.options.n_trials)]
-                if trials:
-                    self._try(trials)
-                elif self.study.others():
-                    time.sleep(POLL)
-                else:
-                    break
+            while not self.stopped() and (trials := self._next()):
+                self._try(trials)
         return self.leave()
 
     def preview(self) -> None:
         """Print what is known, how much is to come, and what is searched; write nothing."""
-        known = (self.folder / FILE).exists()
-        if known:
+        if known := (self.folder / FILE).exists():
             self.show()
-        told = len(self.study.trials) if known else 0
-        self.terminal.print(f"{max(0, self.options.n_trials - told)} more trials of {self.options.n_trials}:")
-        for key, (how,) in {key: how for key, how in self.space.axes().items() if key != "seed"}.items():
-            self.terminal.print(f"  {key}={how}")
+        open_ = self.options.n_trials - (len(self.study.trials) if known else 0)
+        self.terminal.print(f"{max(0, open_)} more trials of {self.options.n_trials}:")
+        for key in self.space.searched:
+            self.terminal.print(f"  {key}={self.space.axes()[key][0]}", markup=False)
+        measured = Measured.read([Path("outputs"), self.folder.parent])
+        times = [measured.remaining_seconds(job.values, job.folder) for job in self._corners]
+        known_times = [seconds for seconds in times if seconds is not None]
+        each = fmean(known_times) * len(self.space.seeds) if len(known_times) == len(times) else None
+        self.terminal.print(f"time for a trial that is not stopped: {duration(each)}")
 
     def over(self, job: Job) -> bool:
-        """Say whether there is nothing more to do for a job: what a search has stopped is not gone on with."""
-        return super().over(job) or is_pruned(state_of(job.folder)[1])
+        """Say whether there is nothing more to do for a job: what was stopped or diverged is not gone on with."""
+        return super().over(job) or _settled(state_of(job.folder)[1])
+
+    def stopped(self) -> bool:
+        """Say whether a job failed in a sweep that stops at the first failure; one that diverged is an answer."""
+        return super().stopped() and any(
+            state == "failed" and not is_diverged(error) for state, error in map(state_of, self.values)
+        )
 
     def title(self, job: Job) -> str:
         """Return the line that says that a job begins."""
-        return f"[trial {self._numbers[job.folder]} of {self.options.n_trials}] {job.label}, seed {job.values['seed']}"
+        number = next(number for number, jobs in self._runs.items() if job.folder in [one.folder for one in jobs])
+        return f"trial {number}: {job.label}, seed {job.values['seed']}"
 
     def standing(self) -> str:
         """Return in words how far the search is."""
-        return self._standing().totals()
+        return self._standing().totals(self.options.n_trials)
 
     def show(self) -> None:
         """Print the trials, the best first, and what they say."""
         self._standing().show(self.terminal)
+        self.terminal.print(f"{self.standing()}: {short(self.folder)}")
 
-    def too_few_seeds(self) -> str | None:
-        """Say what one seed a trial means, and that the launcher runs fewer jobs than there are trials at once."""
-        if isinstance(self.launcher, LocalLauncher) and self.launcher.n_jobs == 1 < self.options.n_jobs:
-            return (
-                f"the launcher runs one job after another, and TPE chooses {self.options.n_jobs} trials without knowing "
-                "of each other: add hydra/launcher=joblib, or leave hydra.sweeper.n_jobs=1"
-            )
-        return None
+    def caution(self) -> str | None:
+        """Say so where the launcher runs another number of jobs at once than there are trials."""
+        together, n_jobs = self.options.n_jobs, getattr(self.launcher, "n_jobs", -1)
+        if n_jobs in (-1, together):
+            return None
+        return (
+            f"hydra.sweeper.n_jobs={together} trials are chosen at once and hydra.launcher.n_jobs={n_jobs} run at once: "
+            "give both the same number (hydra/launcher=joblib runs several)"
+        )
 
     def leave(self) -> list[float | None]:
         """Return the value of every trial, or end the program where one has failed or is not over."""
         standing = self._standing()
-        standing.end()
-        return [one.value for one in standing.trials]
+        if standing.open or len(standing.rows) < self.options.n_trials:
+            print("the same command runs what is not completed", file=sys.stderr)
+            errors = [row.error or "" for row in standing.open]
+            sys.exit(2 if errors and all(error.startswith("UserError") for error in errors) else 1)
+        return standing.values
 
-    def _standing(self) -> Standing:
-        return Standing(self.study, self.space, self.folder, self.options.n_trials)
+    def _next(self) -> list[FrozenTrial]:
+        """Return trials to run, once there are some or no other process has open ones."""
+        while True:
+            trials = self.study.claim(self.options.n_jobs, self.options.n_trials, self._left)
+            if trials or not self.study.others(self._left):
+                self._adopt(trials)
+                return trials
+            time.sleep(POLL)
 
-    def _composed(self, trial: FrozenTrial) -> Trial:
-        """Return the runs of a trial; the first one tells the study of its epochs where hopeless runs are stopped."""
-        jobs = [self._composer.job(self.space.overrides(trial.params, seed)) for seed in self.space.seeds]
-        for job in jobs:
-            self._numbers.setdefault(job.folder, trial.number)
+    def _try(self, trials: Sequence[FrozenTrial]) -> None:
+        """Run trials: each with its first seed, then with the others what was not stopped."""
+        runs = [self._runs[one.number] for one in trials]
+        self._run([jobs[0] for jobs in runs])
+        self._run([job for jobs in runs if state_of(jobs[0].folder)[0] == "completed" for job in jobs[1:]])
+        for trial, jobs in zip(trials, runs, strict=True):
+            self._tell(trial.number, jobs)
+        self._adopt(self.study.trials)
+        self.save()
+
+    def _run(self, jobs: Sequence[Job]) -> None:
+        if jobs and not self.stopped():
+            self.run(list({job.folder: job for job in jobs}.values()))
+
+    def _tell(self, number: int, jobs: Sequence[Job]) -> None:
+        """Tell the study what the records say of a trial; where a run has failed or is not over it stays open.
+
+        One that diverges is told like one that was stopped: as a failure it would teach nothing, and fail again.
+        """
+        ends = [state_of(job.folder) for job in jobs]
+        if any(_settled(error) for _, error in ends):
+            value = None
+        elif all(state == "completed" for state, _ in ends):
+            value = _objective(jobs)
+        else:
+            self._left.add(number)
+            self.study.release(number)
+            return
+        rows = read_metrics(jobs[0].folder)
+        self.study.tell(number, value, {row["epoch"]: one for row in rows if (one := row["val_accuracy"]) is not None})
+
+    def _adopt(self, trials: Sequence[FrozenTrial]) -> None:
+        """Make the runs of trials known to the sweep; two trials may be the same run."""
+        known = {job.folder: job for job in self.jobs}
+        for one in trials:
+            if one.number not in self._runs:
+                jobs = [self._composed(one, seed) for seed in self.space.seeds]
+                self._runs[one.number] = [known.setdefault(job.folder, job) for job in jobs]
+        self.describe(self.space.axes(), list(known.values()))
+
+    def _composed(self, trial: FrozenTrial, seed: str) -> Job:
+        """Return a run of a trial; the one of the first seed tells the study of its epochs where runs are stopped."""
+        job = self._composer.job(self.space.overrides(trial.params, seed))
         pruning = self.options.pruning
-        if pruning.enabled:
-            with open_dict(jobs[0].config):
-                jobs[0].config.tracking.search = {
+        if pruning.enabled and seed == self.space.seeds[0] and LENGTH not in self.space.searched:
+            with open_dict(job.config):
+                job.config.tracking.search = {
                     "_target_": "wrnexp.tracking.search.Search",
                     "_partial_": True,
                     "study": str(self.folder / FILE),
                     "trial": trial.number,
                     "startup_trials": pruning.startup_trials,
                     "warmup_epochs": pruning.warmup_epochs,
-                    "shares": self._shares,
                 }
-        return Trial(trial.number, dict(trial.params), jobs)
+        return job
 
-    @property
-    def _shares(self) -> bool:
-        return LENGTH in self.space.searched
-
-    def _try(self, trials: Sequence[Trial]) -> None:
-        """Run trials: each with its first seed, then with the others what was not stopped."""
-        self._run([trial.jobs[0] for trial in trials])
-        going = [trial for trial in trials if state_of(trial.jobs[0].folder)[0] == "completed"]
-        self._run([job for trial in going for job in trial.jobs[1:]])
-        for trial in trials:
-            self._tell(trial)
-        self.save()
-
-    def _run(self, jobs: Sequence[Job]) -> None:
-        """Run jobs, each once: a trial may be what another has been."""
-        known = {job.folder: job for job in self.jobs}
-        mine = list({job.folder: known.get(job.folder, job) for job in jobs}.values())
-        if mine and not self.stopped():
-            self.describe(self.space.axes(), mine)
-            self.save()
-            self.run(mine)
-
-    def _tell(self, trial: Trial) -> None:
-        """Tell the study what the records say of a trial; nothing where a run is not over."""
-        ends = [state_of(job.folder) for job in trial.jobs]
-        errors = [error for _, error in ends if error is not None]
-        curve = self._curve(trial.jobs[0])
-        if all(state == "completed" for state, _ in ends):
-            value = _objective(trial.jobs)
-            state, error = (TrialState.COMPLETE, None) if value is not None else (TrialState.FAIL, NO_VALUE)
-            self.study.tell(trial.number, state, value, curve, error)
-        elif any(is_pruned(error) or is_diverged(error) for error in errors):
-            # One that diverges is no failure of the machine: told as one, TPE would not learn to keep away from there.
-            self.study.tell(trial.number, TrialState.PRUNED, None, curve, errors[0])
-        elif any(state == "failed" for state, _ in ends) or self._never_began(trial):
-            self.study.tell(trial.number, TrialState.FAIL, None, curve, errors[0] if errors else None)
-
-    def _never_began(self, trial: Trial) -> bool:
-        """Say whether a job failed before it had a record."""
-        return any(entry.state == "failed" for job in trial.jobs if (entry := self.entry(job)) is not None)
-
-    def _curve(self, job: Job) -> dict[int, float]:
-        epochs = job.values["optim"]["epochs"]
-        found: dict[int, float] = {}
-        for row in read_metrics(job.folder):
-            if row["val_accuracy"] is not None:
-                found.setdefault(step_of(row["epoch"], epochs, self._shares), row["val_accuracy"])
-        return found
+    def _standing(self) -> Standing:
+        self._adopt(trials := self.study.trials)
+        entries = [[self._entries[job.folder] for job in self._runs[one.number]] for one in trials]
+        return Standing(self.study, self.space, zip(trials, entries, strict=True))
 
 
-NO_VALUE = "UserError: the run has no validation accuracy; a search needs data.val_size above 0"
+def _settled(error: str | None) -> bool:
+    return is_pruned(error) or is_diverged(error)
 
 
 def _objective(jobs: Sequence[Job]) -> float | None:
-    """Return the mean validation accuracy of the last epochs of completed runs; None where one has none."""
-    values = [read_record(job.folder).metrics.get("val_accuracy") for job in jobs]
+    """Return the mean validation accuracy of the last epochs of completed runs; None where one is not a number."""
+    records = [find_record(job.folder) for job in jobs]
+    values = [None if record is None else record.metrics.get("val_accuracy") for record in records]
     known = [value for value in values if value is not None]
     return fmean(known) if len(known) == len(values) else None
 
 
-def _fixed(config: DictConfig, space: Space) -> dict[str, Any]:
-    """Return what all trials have in common, as the command gives it, and the seeds.
+def _check(configs: Sequence[dict[str, Any]]) -> None:
+    """Accept the configs of a search's corners.
 
     Raises:
-        UserError: no image is held out.
+        UserError: one of them is not right, or holds no image out.
     """
-    values = app_config(config)
-    if values["data"].get("val_size") == 0:
+    if wrong := list(dict.fromkeys(line for config in configs for line in problems(config))):
+        raise UserError(message(wrong))
+    if any(config["data"].get("val_size") == 0 for config in configs):
         raise UserError(
-            "data.val_size=0: a search needs validation images, for it must not choose by the test set; give for instance "
-            "data.val_size=5000"
+            "data.val_size=0: a search needs validation images, for it must not choose by the test set; give for "
+            "instance data.val_size=5000"
         )
-    settings = identity.flat(identity.effective(values))
-    groups = tuple(f"{key.lstrip('+')}." for key in space.searched)
-    kept = {key: value for key, value in settings.items() if key not in space.searched and not key.startswith(groups)}
+
+
+def _fixed(config: dict[str, Any], space: Space) -> dict[str, Any]:
+    """Return what all trials have in common, by the config of one of them, and the seeds."""
+    settings = identity.flat(identity.effective(config))
+    searched = {key.lstrip("+") for key in space.searched}
+    groups = tuple(f"{key}." for key in searched)
+    kept = {key: value for key, value in settings.items() if key not in searched and not key.startswith(groups)}
     return kept | {"seed": ",".join(space.seeds)}
