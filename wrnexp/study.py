@@ -1,8 +1,8 @@
 """The study of a search on disk: what was tried, what came of it, what to try next. Optuna keeps it and chooses.
 
-A study is a log that processes on this and other machines append to, `study.journal` in the sweep's folder. A trial that
-is open belongs to the process that holds its lock, which the kernel frees when that process dies, however it dies; a
-trial that nobody holds, because its process died or its run failed, stays open until somebody takes it over.
+A study is a log that processes on this and other machines append to, `study.journal` in the sweep's folder. An open
+trial belongs to the process that holds its lock, which the kernel frees when that process dies, however it dies; one
+that nobody holds, because its process died or its run failed, stays open until somebody takes it over.
 """
 
 from collections.abc import Collection, Mapping
@@ -81,7 +81,7 @@ class Study:
             passed_over: numbers of open trials that are not to be taken.
         """
         with self._alone():
-            mine = []
+            mine: list[FrozenTrial] = []
             for one in self._open(passed_over):
                 if len(mine) < count and self._take(one.number):
                     mine.append(one)
@@ -118,7 +118,7 @@ class Study:
         """
         if sum(one.state is TrialState.COMPLETE for one in self.trials) < ENOUGH:
             return {}
-        return get_param_importances(self._study, evaluator=PedAnovaImportanceEvaluator())
+        return dict(get_param_importances(self._study, evaluator=PedAnovaImportanceEvaluator()))
 
     def __enter__(self) -> "Study":
         return self
@@ -181,7 +181,7 @@ def open_study(path: Path, pruner: MedianPruner | None = None) -> optuna.Study:
         return optuna.load_study(study_name=NAME, storage=storage, pruner=pruner or NopPruner())
     except (ValueError, KeyError) as error:
         raise UserError(
-            f"{path} is no study that can be read ({error}); move the folder away, or give a name"
+            f"{path} is no study that can be read ({error}); move the sweep's folder away, or give name=..."
         ) from error
 
 

@@ -29,8 +29,8 @@ class Space:
 
     Attributes:
         arguments: the command's overrides.
-        searched: the distribution of each searched key. Real numbers are given out with `DIGITS` digits, choices as they
-            stand in the command.
+        searched: the distribution of each searched key. Real numbers are given out with `DIGITS` digits, choices as in
+            the command.
         seeds: each trial is trained with each of them.
     """
 
@@ -153,7 +153,7 @@ def _seeds(override: Override) -> tuple[str, ...]:
     return tuple(dict.fromkeys(override.sweep_string_iterator()))
 
 
-def _ends(one: BaseDistribution) -> Sequence[Any]:
+def _ends(one: Any) -> Sequence[Any]:
     return one.choices if isinstance(one, CategoricalDistribution) else (one.low, one.high)
 
 

@@ -39,23 +39,23 @@ class _Part(BaseModel):
 class Sampler(_Part):
     """conf/hydra/sweeper/search.yaml, sampler."""
 
-    startup_trials: int = Field(ge=0, description="a whole number, 0 or more")
-    seed: int = Field(ge=0, description="a whole number, 0 or more")
+    startup_trials: int = Field(ge=0)
+    seed: int = Field(ge=0)
 
 
 class Pruning(_Part):
     """conf/hydra/sweeper/search.yaml, pruning."""
 
-    enabled: bool = Field(description="true or false")
-    startup_trials: int = Field(ge=1, description="a whole number, 1 or more")
-    warmup_epochs: int = Field(ge=0, description="a whole number, 0 or more")
+    enabled: bool
+    startup_trials: int = Field(ge=1)
+    warmup_epochs: int = Field(ge=0)
 
 
 class Options(_Part):
     """conf/hydra/sweeper/search.yaml, without what is searched."""
 
-    n_trials: int = Field(ge=1, description="a whole number, 1 or more")
-    n_jobs: int = Field(ge=1, description="a whole number, 1 or more")
+    n_trials: int = Field(ge=1)
+    n_jobs: int = Field(ge=1)
     sampler: Sampler
     pruning: Pruning
 
@@ -64,19 +64,13 @@ class Options(_Part):
         """Take the keys of the config.
 
         Raises:
-            UserError: one of them is not allowed.
+            UserError: some are not allowed.
         """
         try:
             return cls.model_validate(options)
         except ValidationError as error:
-            first = error.errors()[0]
-            model: Any = cls
-            for part in first["loc"][:-1]:
-                model = model.model_fields[part].annotation
-            field = model.model_fields.get(first["loc"][-1])
-            key = ".".join(["hydra.sweeper", *map(str, first["loc"])])
-            allowed = field.description if field else ", ".join(model.model_fields)
-            raise UserError(f"{key}={first['input']} is not allowed; allowed: {allowed}") from error
+            wrong = [(".".join(map(str, one["loc"])), one["input"], one["msg"]) for one in error.errors()]
+            raise UserError(message([f"hydra.sweeper.{key}={value}: {why}" for key, value, why in wrong])) from error
 
 
 class Searcher(Driver):
@@ -182,8 +176,8 @@ class Searcher(Driver):
         if n_jobs in (-1, together):
             return None
         return (
-            f"hydra.sweeper.n_jobs={together} trials are chosen at once and hydra.launcher.n_jobs={n_jobs} run at once: "
-            "give both the same number (hydra/launcher=joblib runs several)"
+            f"hydra.sweeper.n_jobs={together} trials are chosen at once, hydra.launcher.n_jobs={n_jobs} run at once: "
+            "give both the same number; hydra/launcher=joblib runs several"
         )
 
     def leave(self) -> list[float | None]:
