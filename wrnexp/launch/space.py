@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override, RangeSweep
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from wrnexp import identity
@@ -102,7 +102,7 @@ def distribution(override: Override) -> BaseDistribution:
             return _range(value)
     except ValueError as error:
         raise UserError(f"{override.input_line}: {error}") from error
-    if not override.is_discrete_sweep():
+    if isinstance(value, Glob):
         raise UserError(f"{override.input_line}: a search takes interval, choice and range; name the options of a glob")
     return CategoricalDistribution(tuple(dict.fromkeys(override.sweep_string_iterator())))
 
@@ -148,7 +148,7 @@ def _range(value: RangeSweep) -> BaseDistribution:
 def _seeds(override: Override) -> tuple[str, ...]:
     if not override.is_sweep_override():
         return (str(override.value()),)
-    if not override.is_discrete_sweep():
+    if isinstance(override.value(), Glob | IntervalSweep):
         raise UserError(f"{override.input_line}: a seed is not searched; give one, or several for each trial: seed=0,1")
     return tuple(dict.fromkeys(override.sweep_string_iterator()))
 
