@@ -1,6 +1,5 @@
 """Searches as their users run them: stopped and given again, two at once, with hopeless, failing and diverging runs."""
 
-import json
 import os
 import signal
 import subprocess
@@ -9,9 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig
 
-from tests.launch.sweeping import FAULTY, command, environment, run, times
-from wrnexp.records import read_metrics, read_record
+from tests.launch.sweeping import FAULTY, ROOT, command, environment, figures, run, times
+from wrnexp.errors import UserError
+from wrnexp.records import read_record
+from wrnexp.sweeps import read_sweep, totals
 
 SEARCH = ["hydra/sweeper=search", "data.val_size=48", "hydra.sweeper.sampler.startup_trials=2"]
 SPACE = ["optim.lr=tag(log, interval(0.05, 1.6))", "model.dropout=0,0.1,0.2", "name=found"]
@@ -37,18 +44,39 @@ def trials(sweep: Path) -> list[tuple[Any, ...]]:
 
 
 def perfect(sweep: Path, count: int) -> None:
-    """Add complete trials that no run can come up to."""
+    """Begin the study with complete trials that no run can come up to."""
     from optuna.trial import create_trial
 
+    from wrnexp.launch.space import space
     from wrnexp.study import FILE, open_study
 
+    sweep.mkdir(parents=True)
     study = open_study(sweep / FILE)
-    first = study.trials[0]
     for _ in range(count):
-        curve = dict.fromkeys((1, 2, 3), 1.0)
         study.add_trial(
-            create_trial(params=first.params, distributions=first.distributions, value=1.0, intermediate_values=curve)
+            create_trial(
+                params={"optim.lr": 0.1, "model.dropout": "0"},
+                distributions=space([*SPACE, "seed=0"]).searched,
+                value=1.0,
+                intermediate_values=dict.fromkeys((1, 2, 3), 1.0),
+            )
         )
+
+
+def swept(*arguments: str) -> Any:
+    """Have the sweeper of a command sweep, in this process."""
+    given = [*arguments, "hydra/sweeper=search"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3", job_name="run"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        config = hydra.compose_config("config", given, run_mode=RunMode.MULTIRUN, with_log_configuration=False)
+        context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks())
+        sweeper = Plugins.instance().instantiate_sweeper(config=config, hydra_context=context, task_function=_nothing)
+        return sweeper.sweep(arguments=list(config.hydra.overrides.task))
+
+
+def _nothing(config: DictConfig) -> None:
+    raise AssertionError("a job was run")
 
 
 @pytest.fixture(autouse=True)
@@ -71,50 +99,54 @@ def killed_once_at_work(arguments: list[str], folder: Path, records: int) -> Non
 
 
 @pytest.mark.parametrize(("n_trials", "kills"), [(4, (2,)), pytest.param(9, (1, 2, 4, 7), marks=pytest.mark.slow)])
-def test_a_search_that_is_killed_ends_as_an_undisturbed_one_and_a_hopeless_run_is_stopped_once(
+def test_a_search_that_is_killed_and_then_enlarged_ends_as_an_undisturbed_one(
     tmp_path: Path, tiny_overrides: list[str], n_trials: int, kills: tuple[int, ...]
 ) -> None:
     pytest.importorskip("optuna")
-    pruning = ["hydra.sweeper.pruning.startup_trials=2", "hydra.sweeper.pruning.warmup_epochs=1"]
-    search = [*tiny_overrides, *SEARCH, *SPACE, "optim.epochs=3", *pruning]
-    arguments = [*search, f"hydra.sweeper.n_trials={n_trials}"]
+    arguments = [*tiny_overrides, *SEARCH, *SPACE, "hydra.sweeper.pruning.warmup_epochs=0"]
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     undisturbed.mkdir()
     killed.mkdir()
-    done = run(undisturbed, *arguments)
+    done = run(undisturbed, *arguments, f"hydra.sweeper.n_trials={n_trials}")
     assert done.returncode == 0, done.stderr
     for records in kills:
-        killed_once_at_work(arguments, killed, records)
-    last = run(killed, *arguments)
+        killed_once_at_work([*arguments, f"hydra.sweeper.n_trials={n_trials - 1}"], killed, records)
+    completed = times(sweep_of(killed))
+    last = run(killed, *arguments, f"hydra.sweeper.n_trials={n_trials}")
     assert last.returncode == 0, last.stderr
     assert trials(sweep_of(killed)) == trials(sweep_of(undisturbed))
     assert len(trials(sweep_of(killed))) == n_trials
+    assert completed.items() <= times(sweep_of(killed)).items()  # none was run again
+    assert figures(sweep_of(killed)) == figures(sweep_of(undisturbed))
 
-    before = times(sweep_of(killed))
-    perfect(sweep_of(killed), n_trials + 1)
-    more = run(killed, *search, f"hydra.sweeper.n_trials={2 * n_trials + 2}")
-    assert more.returncode == 0, more.stdout + more.stderr
-    assert len(started(more.stdout)) == 1
-    assert times(sweep_of(killed)) == before  # no complete run was touched, and none was added
-    number, _, state, _, curve = trials(sweep_of(killed))[-1]
-    assert (number, state, list(curve)) == (2 * n_trials + 1, "PRUNED", [1, 2])
-    entry = json.loads((sweep_of(killed) / "sweep.json").read_text())["jobs"][-1]
-    assert entry["state"] == "interrupted"
-    assert entry["error"].startswith("Pruned: after epoch 2 of 3")
-    assert len(read_metrics(sweep_of(killed) / entry["folder"])) == 2
-    again = run(killed, *search, f"hydra.sweeper.n_trials={2 * n_trials + 2}")
+
+def test_a_hopeless_run_is_stopped_once_and_is_no_failure(tmp_path: Path, tiny_overrides: list[str]) -> None:
+    pytest.importorskip("optuna")
+    perfect(sweep_of(tmp_path), 2)
+    pruning = ["hydra.sweeper.pruning.startup_trials=2", "hydra.sweeper.pruning.warmup_epochs=1"]
+    arguments = [*tiny_overrides, *SEARCH, *SPACE, "optim.epochs=3", *pruning, "hydra.sweeper.n_trials=3"]
+    done = run(tmp_path, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(started(done.stdout)) == 1
+    number, _, state, _, curve = trials(sweep_of(tmp_path))[-1]
+    assert (number, state, list(curve)) == (2, "PRUNED", [1, 2])
+    sweep = read_sweep(sweep_of(tmp_path))
+    entry = sweep.jobs[-1]
+    assert (entry.state, entry.over) == ("interrupted", True)
+    assert (entry.error or "").startswith("Pruned: after epoch 2 of 3")
+    assert "1 stopped by the search" in totals(sweep.jobs)
+    record = sweep_of(tmp_path) / entry.folder / "record.json"
+    written = record.read_bytes()
+    again = run(tmp_path, *arguments)
     assert again.returncode == 0, again.stdout + again.stderr
     assert started(again.stdout) == []
-    assert " stopped " in again.stdout
-    assert "PED-ANOVA" in again.stdout or n_trials < 5
-    record = read_record(sweep_of(killed) / entry["folder"])
-    assert record.status == "interrupted"
-    assert record.sweep == "found"
+    assert "2 of 3 trials completed, 1 stopped" in again.stdout
+    assert record.read_bytes() == written
 
 
 def test_two_drivers_share_a_study(tmp_path: Path, tiny_overrides: list[str]) -> None:
     pytest.importorskip("optuna")
-    arguments = [*tiny_overrides, *SEARCH, *SPACE, UNPRUNED, "optim.epochs=1", "hydra.sweeper.n_trials=6"]
+    arguments = [*tiny_overrides, *SEARCH, *SPACE, UNPRUNED, "optim.epochs=1", "hydra.sweeper.n_trials=4"]
     both = [
         subprocess.Popen(
             command(*arguments),
@@ -131,8 +163,8 @@ def test_two_drivers_share_a_study(tmp_path: Path, tiny_overrides: list[str]) ->
     lines = [line for output, _ in outputs for line in started(output)]
     runs = {path.parent.name for path in sweep_of(tmp_path).glob("*/record.json")}
     assert len(lines) == len(set(lines)) == len(runs)
-    assert [state for _, _, state, _, _ in trials(sweep_of(tmp_path))] == ["COMPLETE"] * 6
-    assert all("6 of 6 trials completed" in output for output, _ in outputs)
+    assert [state for _, _, state, _, _ in trials(sweep_of(tmp_path))] == ["COMPLETE"] * 4
+    assert all("4 of 4 trials completed" in output for output, _ in outputs)
 
 
 @pytest.mark.slow
@@ -160,7 +192,7 @@ def test_failing_and_diverging_trials_and_several_seeds(tmp_path: Path, tiny_ove
     for _, params, state, value, _ in found:
         if params["+model.how"] == "raise":
             assert state == "RUNNING"
-        elif params["optim.lr"] == "1e30":
+        elif params["optim.lr"] == "1e+30":
             assert state == "PRUNED"
         else:
             assert state == "COMPLETE"
@@ -188,28 +220,39 @@ def times_of(sweep: Path) -> list[Path]:
     ("wrong", "words"),
     [
         (["data.val_size=0", "model.dropout=0,0.1"], "must not choose by the test set"),
-        (["model.dropuot=interval(0,0.3)"], "did you mean model.dropout?"),
-        (["model.dropout=interval(0,1.5)"], "model.dropout=1.5 is not allowed"),
-        (["model.dropout=0,0.1", "hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials=0"),
+        (["model.dropout=interval(0,1.5)"], r"^config: model\.dropout=1\.5 is not allowed"),
+        (["model.dropout=0,0.1", "hydra.sweeper.n_trials=0"], r"^config: hydra\.sweeper\.n_trials=0: "),
+        (["model.dropout=0,0.1", "hydra.sweeper.pruning.startup_trials=0.5"], r"pruning\.startup_trials=0\.5: "),
+        (["optim.lr=interval(1,0)"], r"^optim\.lr=interval\(1,0\): "),
     ],
 )
 def test_a_wrong_search_is_one_message_before_work(
-    tmp_path: Path, tiny_overrides: list[str], wrong: list[str], words: str
+    tmp_path: Path, tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch, wrong: list[str], words: str
 ) -> None:
     pytest.importorskip("optuna")
-    done = run(tmp_path, *tiny_overrides, *SEARCH, *wrong)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=words):
+        swept(*tiny_overrides, "data.val_size=48", *wrong)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_key_is_exit_code_2(tmp_path: Path, tiny_overrides: list[str]) -> None:
+    pytest.importorskip("optuna")
+    done = run(tmp_path, *tiny_overrides, *SEARCH, "model.dropuot=interval(0,0.3)")
     assert done.returncode == 2
-    assert words in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stderr.strip().endswith("there is no such key; did you mean model.dropout?")
     assert not (tmp_path / "multirun").exists()
 
 
-def test_a_dry_run_writes_nothing(tmp_path: Path, tiny_overrides: list[str]) -> None:
+def test_a_dry_run_writes_nothing(
+    tmp_path: Path, tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("optuna")
-    done = run(tmp_path, *tiny_overrides, *SEARCH, *SPACE, "sweep.dry_run=true", "hydra.sweeper.n_trials=7")
-    assert done.returncode == 0, done.stderr
-    assert "7 more trials of 7" in done.stdout
-    assert "optim.lr=tag(log, interval(0.05, 1.6))" in done.stdout
+    monkeypatch.chdir(tmp_path)
+    swept(*tiny_overrides, *SEARCH, *SPACE, "sweep.dry_run=true", "hydra.sweeper.n_trials=7")
+    told = capsys.readouterr().out
+    assert "7 more trials of 7" in told
+    assert "optim.lr=tag(log, interval(0.05, 1.6))" in told
     assert list(tmp_path.iterdir()) == []
 
 
