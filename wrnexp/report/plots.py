@@ -69,8 +69,8 @@ def _accuracy(report: Report, path: Path) -> bool:
         seeds = [100 * run.accuracy for run in arm.runs]
         axes.scatter(seeds, [place + 0.2] * len(seeds), s=16, color=paint, alpha=0.55, linewidths=0)
         _interval(axes, row, place, paint)
-    against = f" (dotted: {report.pairs[0].a})" if report.pairs else ""
-    style.dress(axes, f"Test accuracy, %: mean, 95% interval and each seed{against}", "")
+    dotted = f"dotted: mean of {report.pairs[0].a}" if report.pairs else ""
+    style.dress(axes, "Test accuracy, %: mean, 95% interval and each seed", dotted)
     _rows(axes, [label for _, label, _ in painted])
     _mark_baseline(axes, report)
     style.save(figure, path)
