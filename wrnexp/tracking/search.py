@@ -54,8 +54,7 @@ class Search:
         self._told.add(epoch)
         if epoch < self._epochs and self._trial.should_prune():
             raise Pruned(
-                f"after epoch {epoch} of {self._epochs}: the best validation accuracy so far is below the median of "
-                f"the search's complete trials at this epoch; it was {value:.2%} in this epoch"
+                f"after epoch {epoch} of {self._epochs}: val {value:.2%}, best so far below the search's median"
             )
 
     def finish(self, record: Record) -> None:
