@@ -113,7 +113,7 @@ class Standing:
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False)
         for name in ("trial", *self.space.searched, "epochs", "val accuracy"):
-            table.add_column(name, justify="right")
+            table.add_column(name, justify="right", overflow="fold")  # a value cut short could not be copied
         table.add_column("state")
         table.add_column("run or error", overflow="fold")
         for row in self.rows:
