@@ -8,7 +8,7 @@ from pathlib import Path
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-from wrnexp.launch import local, naming, ray, slurm, sweeper
+from wrnexp.launch import local, naming, ray, search, slurm, sweeper
 
 naming.register()
 
@@ -23,6 +23,10 @@ class SweepsSearchPath(SearchPathPlugin):
 
 class LabelledSweeper(sweeper.LabelledSweeper):
     """`wrnexp.launch.sweeper.LabelledSweeper` under the name that `hydra.sweeper._target_` may have."""
+
+
+class SearchSweeper(search.SearchSweeper):
+    """`wrnexp.launch.search.SearchSweeper` under the name that `hydra.sweeper._target_` may have."""
 
 
 class LocalLauncher(local.LocalLauncher):

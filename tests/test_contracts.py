@@ -40,6 +40,7 @@ def test_the_contracts_hold(copied: Path) -> None:
         ("engine/step.py", "from wrnexp.optim import SGDRecipe"),
         ("engine/step.py", "import hydra"),
         ("models/cost.py", "import wandb"),
+        ("launch/driver.py", "import optuna"),
         ("records.py", "from wrnexp.report import build"),
         ("data/splits.py", "import wrnexp.app"),
     ],

@@ -1,7 +1,7 @@
 """The wall between config and objects: reads as a parts list. The only user of Hydra's `instantiate`."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from wrnexp.engine.processes import launch, processes
 from wrnexp.engine.ranks import AgreedStop, Ranks, joined
 from wrnexp.engine.results import final_metrics, save_results
 from wrnexp.engine.trainer import Splits
-from wrnexp.errors import UserError
+from wrnexp.errors import Pruned, UserError
 from wrnexp.launch.naming import Job, app_config
 from wrnexp.locks import alone
 from wrnexp.models import multiply_adds
@@ -44,7 +44,7 @@ def run(cfg: DictConfig, out_dir: Path, job: Job | None = None) -> Record:
         job: what is known of the command; None for a run started from Python.
 
     Returns:
-        The run's record, with status `completed`.
+        The run's record, with status `completed`, or `interrupted` where a search has stopped it.
 
     Raises:
         UserError: the config, the data or the folder is not right; nothing was trained.
@@ -66,7 +66,7 @@ def _run(cfg: DictConfig, out_dir: Path, job: Job, ranks: Ranks) -> Record:
     """Train in this process, which may be one of several."""
     config, stop = app_config(cfg), Stop() if ranks.count == 1 else AgreedStop(ranks)
     journal = Journal(_new_record(config, job, out_dir), out_dir, silent=not ranks.first)
-    with stop.heard(), journal:
+    with stop.heard(), suppress(Pruned), journal:
         check(config)
         _train(cfg, journal, job.shared or out_dir.parent, stop, ranks)
     return journal.record

@@ -1,4 +1,4 @@
-"""The ways in which a run ends early: the user's mistake, another's claim, training's own failure, a signal."""
+"""The ways in which a run ends early: the user's mistake, another's claim, training's failure, a signal, a search."""
 
 import signal
 
@@ -15,7 +15,25 @@ class BusyError(UserError):
 
 
 class TrainingError(Exception):
-    """Training cannot go on for a reason of its own, for instance a loss that is not finite; exit code 1."""
+    """Training cannot go on for a reason of its own, for instance a want of memory; exit code 1."""
+
+
+class DivergedError(TrainingError):
+    """The loss is not finite; the same config comes to that again."""
+
+
+class Pruned(Exception):  # noqa: N818  # no error: the run ends as the search that started it wants it to
+    """A search has stopped its run, which promises less than others; the message begins with `after epoch k`."""
+
+
+def is_pruned(error: str | None) -> bool:
+    """Say whether `error`, of a record or a job, is that of a run that a search has stopped."""
+    return error is not None and error.startswith(f"{Pruned.__name__}: ")
+
+
+def is_diverged(error: str | None) -> bool:
+    """Say whether `error`, of a record or a job, is that of a run whose loss became infinite or not a number."""
+    return error is not None and error.startswith(f"{DivergedError.__name__}: ")
 
 
 class Stopped(SystemExit):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from wrnexp.errors import TrainingError
+from wrnexp.errors import Pruned, TrainingError
 from wrnexp.records import Record, read_metrics, read_record
 from wrnexp.tracking import Journal, close_after
 from wrnexp.tracking.journal import time_to
@@ -60,6 +60,7 @@ def test_the_record_says_running_from_its_first_byte(tmp_path: Path) -> None:
         (RuntimeError("out of\n memory"), "failed", "RuntimeError: out of memory"),
         (KeyboardInterrupt(), "interrupted", "KeyboardInterrupt"),
         (SystemExit(143), "interrupted", "SystemExit: 143"),
+        (Pruned("after epoch 2 of 4"), "interrupted", "Pruned: after epoch 2 of 4"),
     ],
 )
 def test_an_error_is_in_the_record(tmp_path: Path, error: BaseException, status: str, line: str) -> None:

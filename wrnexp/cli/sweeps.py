@@ -56,7 +56,7 @@ def _left(jobs: "Sequence[JobEntry]", sweep: "Sweep", folder: Path, measured: "M
     from wrnexp import identity
     from wrnexp.sweeps import duration
 
-    open_ = [job for job in jobs if job.state != "completed"]
+    open_ = [job for job in jobs if not job.over]
     if not open_:
         return ""
     times = [measured.remaining_seconds(identity.nested(sweep.settings_of(job)), folder / job.folder) for job in open_]

@@ -16,7 +16,7 @@ from wrnexp.engine.memory import out_of_memory
 from wrnexp.engine.progress import Progress
 from wrnexp.engine.ranks import Ranks
 from wrnexp.engine.step import Average, Batch, Recipe, TrainStep
-from wrnexp.errors import Stopped, TrainingError, UserError
+from wrnexp.errors import DivergedError, Stopped, TrainingError, UserError
 from wrnexp.seeding import derive
 from wrnexp.stopping import Stop
 
@@ -188,7 +188,7 @@ class Trainer:
     def _row(self, progress: Progress) -> Row:
         epoch, means, seconds = progress.epoch, progress.meters.read(), progress.end()
         if not math.isfinite(means["train_loss"]):
-            raise TrainingError(
+            raise DivergedError(
                 f"the training loss is {means['train_loss']} in epoch {epoch + 1}: a lower optim.lr, a longer "
                 "optim.schedule.warmup_epochs or optim.clip_norm may help; the checkpoint is of the epoch before"
             )

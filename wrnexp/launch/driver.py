@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from wrnexp import provenance
-from wrnexp.errors import BusyError, one_line
+from wrnexp.errors import BusyError, is_pruned, one_line
 from wrnexp.estimates import Measured
 from wrnexp.launch.describe import absorb, changes, described
 from wrnexp.launch.jobs import FrozenConfigs, Job
@@ -62,6 +62,9 @@ class Driver:
         self.sweep.axes = {key: list(values) for key, values in axes.items()}
         self.jobs += [job for job in jobs if job.folder not in self._entries]
         self.sweep.config, entries = absorb(self.jobs, self.folder)
+        for entry, job in zip(entries, self.jobs, strict=True):
+            if known := self._entries.get(job.folder):  # what was noted of a job that has no record
+                entry.state, entry.error = known.state, known.error
         self._entries = dict(zip((job.folder for job in self.jobs), entries, strict=True))
         self.sweep.jobs = entries
         self._refresh()
@@ -72,9 +75,9 @@ class Driver:
             for line in changes(stored, self.sweep, self.folder):
                 self.terminal.print(f"note: {line}", style="yellow")
             stored.take(self.sweep)
-        if few := self._too_few_seeds():
-            self.terminal.print(f"note: {few}", style="yellow")
-        self.terminal.print(f"sweep {self.sweep.name}: {totals(self.sweep.jobs)}; {_short(self.folder)}")
+        if caution := self.caution():
+            self.terminal.print(f"note: {caution}", style="yellow")
+        self.terminal.print(f"sweep {self.sweep.name}: {self.standing()}; {short(self.folder)}")
         if not self.config.sweep.retry_failed:
             self.values |= {folder: None for folder, entry in self._entries.items() if entry.state == "failed"}
         return self
@@ -99,7 +102,7 @@ class Driver:
             task_function=self.task,
             config=self.config,
         )
-        while left := [job for job in jobs if not self._over(job)]:
+        while left := [job for job in jobs if not self.over(job)]:
             ready = [job for job in left if not held(job.folder)][:at_once]
             if not ready:
                 time.sleep(POLL)
@@ -121,7 +124,15 @@ class Driver:
     def show(self) -> None:
         """Print the jobs, their states and the first line of each error."""
         self.terminal.print(jobs_table(self.sweep.jobs, self.folder))
-        self.terminal.print(f"{totals(self.sweep.jobs)}: {_short(self.folder)}")
+        self.terminal.print(f"{self.standing()}: {short(self.folder)}")
+
+    def standing(self) -> str:
+        """Return in words how far the sweep is."""
+        return totals(self.sweep.jobs)
+
+    def title(self, job: Job) -> str:
+        """Return the line that says that a job begins."""
+        return f"[{self.jobs.index(job) + 1}/{len(self.jobs)}] {job.label}, seed {job.values['seed']}"
 
     def preview(self) -> None:
         """Print the jobs, which are done, and the time that the others need where runs on record tell it."""
@@ -164,7 +175,7 @@ class Driver:
         if failed and state_of(job.folder)[0] == "pending":  # it ended before it had a record
             self.note(job, "failed", one_line(result._return_value))
 
-    def _over(self, job: Job) -> bool:
+    def over(self, job: Job) -> bool:
         """Say whether this driver has nothing more to do for a job."""
         if job.folder in self.values:
             return True
@@ -184,7 +195,8 @@ class Driver:
         with update_sweep(self.folder, self.sweep) as stored:
             stored.jobs = [entry if one.folder == entry.folder else one for one in stored.jobs]
 
-    def _too_few_seeds(self) -> str | None:
+    def caution(self) -> str | None:
+        """Say in one line what the sweep cannot tell; None where there is nothing to say."""
         from wrnexp.stats import shortfall  # scipy comes with it
 
         seeds = Counter(entry.arm_id for entry in self.sweep.jobs)
@@ -204,7 +216,7 @@ class _Watch:
     def wanted(self, index: int) -> bool:
         """Say whether a job is to be run now: not over, in nobody's hands, and no failure has stopped the sweep."""
         job = self.jobs[index]
-        return not (self.stopped() or self.driver._over(job) or held(job.folder))
+        return not (self.stopped() or self.driver.over(job) or held(job.folder))
 
     def stopped(self) -> bool:
         """Say whether a failure has stopped the sweep."""
@@ -212,9 +224,8 @@ class _Watch:
 
     def started(self, index: int) -> None:
         """Hear that a job begins."""
-        job, jobs = self.jobs[index], self.driver.jobs
-        number = f"[{jobs.index(job) + 1}/{len(jobs)}]"
-        self.driver.terminal.print(f"{number} {job.label}, seed {job.values['seed']}", style="bold")
+        job = self.jobs[index]
+        self.driver.terminal.print(self.driver.title(job), style="bold")
         self.driver.note(job, "running")
 
     def ended(self, index: int, result: JobReturn) -> None:
@@ -225,10 +236,11 @@ class _Watch:
         if state != "pending":
             self.driver.note(job, state, error)
         if state != "completed":
-            self.driver.terminal.print(f"{job.label}, seed {job.values['seed']}: {state}", style="red")
+            told, style = ("stopped by the search", "yellow") if is_pruned(error) else (state, "red")
+            self.driver.terminal.print(f"{job.label}, seed {job.values['seed']}: {told}", style=style)
 
 
-def _short(folder: Path) -> str:
+def short(folder: Path) -> str:
     """Return a folder as seen from the working directory where it lies below that."""
     return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
 

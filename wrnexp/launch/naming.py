@@ -126,7 +126,8 @@ def _sweep(*, _root_: DictConfig) -> str:
     if hydra.job.config_name and hydra.job.config_name != "config":
         return identity.slug(f"{hydra.job.config_name}{scale}")
     keys = [key.rsplit(".", 1)[-1] for key in swept_keys(hydra.overrides.task)]
-    return identity.slug(("_x_".join(keys) or "seed") + scale)
+    kind = "search_" if hydra.runtime.choices.get("hydra/sweeper") == "search" else ""
+    return identity.slug(kind + ("_x_".join(keys) or "seed") + scale)
 
 
 def _choices(choices: Mapping[Any, Any]) -> dict[str, str | None]:

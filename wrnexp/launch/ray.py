@@ -46,7 +46,7 @@ class RayLauncher(WatchedLauncher):
     """
 
     def __init__(self, ray: Mapping[str, Any]) -> None:
-        need("ray", "ray", "ray")
+        need("ray", "hydra/launcher=ray", "ray")
         options: Any = OmegaConf.to_container(ray, resolve=True) if isinstance(ray, DictConfig) else ray
         self.init, self.remote = dict(options["init"]), dict(options["remote"])
 

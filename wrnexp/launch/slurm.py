@@ -83,7 +83,7 @@ class SlurmLauncher(WatchedLauncher):
     """
 
     def __init__(self, submitit_folder: str, max_num_timeout: int = 3, **parameters: Any) -> None:
-        need("submitit", "submitit_slurm", "slurm")
+        need("submitit", "hydra/launcher=submitit_slurm", "slurm")
         self.folder, self.max_num_timeout = submitit_folder, max_num_timeout
         self.parameters: dict[str, Any] = {
             key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

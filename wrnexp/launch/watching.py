@@ -80,11 +80,11 @@ def fill(result: JobReturn, outcome: Outcome) -> None:
     result.status = JobStatus.FAILED if failed else JobStatus.COMPLETED
 
 
-def need(package: str, launcher: str, extra: str) -> None:
-    """Say so where a launcher's package is not installed.
+def need(package: str, choice: str, extra: str) -> None:
+    """Say so where the package that a choice such as `hydra/launcher=ray` takes is not installed.
 
     Raises:
         UserError: it is not.
     """
     if find_spec(package) is None:
-        raise UserError(f"hydra/launcher={launcher} needs: pip install -c constraints.txt -e '.[{extra}]'")
+        raise UserError(f"{choice} needs: pip install -c constraints.txt -e '.[{extra}]'")

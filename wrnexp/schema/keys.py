@@ -218,11 +218,25 @@ class Wandb(Keys):
     tags: list[str] = Field(description="a list of words")
 
 
+class Search(Keys):
+    """What `hydra/sweeper=search` gives its trials; nobody else sets it."""
+
+    target: Literal["wrnexp.tracking.search.Search"] = Field(
+        alias="_target_", description="wrnexp.tracking.search.Search"
+    )
+    partial: Partial
+    study: str = Field(description="the path of a study")
+    trial: Size
+    startup_trials: Size
+    warmup_epochs: Size
+
+
 class Tracking(Keys):
     """conf/tracking."""
 
     console: Console
     wandb: Wandb
+    search: Search | None = Field(default=None, description="nothing; a search sets it for its trials")
 
 
 class Sweep(Keys):

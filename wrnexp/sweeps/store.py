@@ -9,7 +9,7 @@ from typing import Any, Literal
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from wrnexp.errors import UserError
+from wrnexp.errors import UserError, is_pruned
 from wrnexp.locks import held
 from wrnexp.provenance import now
 from wrnexp.records import RecordError, read_record, write_json
@@ -48,6 +48,11 @@ class JobEntry(_Part):
     roles: list[dict[str, Any]] = Field(default_factory=list)
     state: State = "pending"
     error: str | None = None
+
+    @property
+    def over(self) -> bool:
+        """Say whether nothing more is to come of it: it is completed, or a search has stopped it."""
+        return self.state == "completed" or is_pruned(self.error)
 
     def ask(self, sweep: Path) -> None:
         """Take the state that the run's record gives.

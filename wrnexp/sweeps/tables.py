@@ -50,7 +50,7 @@ def sweeps_table(rows: Sequence[tuple[Path, Sweep, str]]) -> Table:
     for folder, sweep, left in rows:
         states = Counter(job.state for job in sweep.jobs)
         failed = Text(str(states["failed"]), "red" if states["failed"] else "")
-        open_ = str(states["pending"] + states["interrupted"])
+        open_ = str(sum(job.state in ("pending", "interrupted") and not job.over for job in sweep.jobs))
         done = f"{states['completed']}/{len(sweep.jobs)}"
         table.add_row(str(folder), done, str(states["running"]), failed, open_, left, sweep.question or "")
     return table
@@ -65,11 +65,14 @@ def duration(seconds: float | None, unknown: str = "not measured") -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
 
 
-def totals(jobs: Iterable[JobEntry]) -> str:
+def totals(jobs: Sequence[JobEntry]) -> str:
     """Return how many jobs are in each state, in words: `11 of 12 jobs completed, 1 failed`."""
     states = Counter(job.state for job in jobs)
+    stopped = sum(job.over for job in jobs) - states["completed"]
+    states["interrupted"] -= stopped
     others = [f"{states[state]} {state}" for state in STYLES if state != "completed" and states[state]]
-    return ", ".join([f"{states['completed']} of {states.total()} jobs completed", *others])
+    others += [f"{stopped} stopped by the search"] if stopped else []
+    return ", ".join([f"{states['completed']} of {len(jobs)} jobs completed", *others])
 
 
 def _accuracy(folder: Path) -> str:

@@ -1,7 +1,7 @@
 """The journal of a run: keeps its record on disk true from the first byte, and tells the sinks.
 
 The record says `running` until the run's last line said otherwise: a kill that nothing can catch leaves it so, any
-error leaves `failed`, a signal `interrupted`.
+error leaves `failed`, a signal and a search that stops the run `interrupted`.
 """
 
 import statistics
@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from wrnexp import provenance
-from wrnexp.errors import UserError, one_line
+from wrnexp.errors import Pruned, UserError, one_line
 from wrnexp.records import TIME_TO, Record, find_record, finite, write_metrics, write_record
 from wrnexp.tracking.bottleneck import use_of, utilization, verdict
 
@@ -131,10 +131,10 @@ class Journal:
 
     @contextmanager
     def _harmless(self, name: str, sink: Sink | None = None) -> Iterator[None]:
-        """Let no watcher stop a run: one that fails is dropped, with a line that says so."""
+        """Let no watcher's failure stop a run: it is dropped, with a line that says so."""
         try:
             yield
-        except UserError:
+        except (UserError, Pruned):
             raise
         except Exception as error:
             if sink in self._sinks:
@@ -176,4 +176,4 @@ def time_to(rows: Sequence[Row]) -> dict[str, float | None]:
 def _status(error: BaseException | None, complete: bool) -> Any:
     if error is None and complete:
         return "completed"
-    return "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
+    return "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit | Pruned) else "failed"
