@@ -30,6 +30,6 @@ def test_what_does_not_vary_is_not_tested() -> None:
 def test_seeds_of_one_arm_are_left_out() -> None:
     a, b = {0: 0.70, 1: 0.71, 2: 0.73, 9: 0.1}, {0: 0.701, 1: 0.709, 2: 0.731, 8: 0.9}
     found = stats.equivalence(a, b)
-    common = [{seed: arm[seed] for seed in range(3)} for arm in (a, b)]
-    assert found == stats.equivalence(*common)
+    first, second = ({seed: arm[seed] for seed in range(3)} for arm in (a, b))
+    assert found == stats.equivalence(first, second)
     assert found.equivalent

@@ -10,6 +10,7 @@ from wrnexp.report.ablation import ablations
 from wrnexp.report.arms import Arm, find
 from wrnexp.report.claims import claims, roles
 from wrnexp.report.collect import Collection, comparable, find_runs, reasons
+from wrnexp.report.crossed import crossed
 from wrnexp.report.markdown import page
 from wrnexp.report.tables import Report, arm_rows, as_json, config_rows, origins, pair_rows
 
@@ -107,13 +108,14 @@ def _report(collection: Collection, baseline: Arm, folder: Path) -> Report:
         excluded=collection.excluded,
         configs=config_rows(arms, baseline),
         origins=origins(arms),
+        crossed=crossed(arms),
         folder=folder,
     )
 
 
 def _written(report: Report) -> Report:
     # The plots need matplotlib, which takes a while to import: not before the records are known to be good.
-    from wrnexp.report import effects
+    from wrnexp.report import effects, heat
     from wrnexp.report.plots import draw
 
     out = report.folder
@@ -121,6 +123,7 @@ def _written(report: Report) -> Report:
         out.mkdir(parents=True, exist_ok=True)
         drawn = draw(report, out)
         of_changes = effects.draw(report.ablations, out)
+        heat.draw(report.crossed, out)
         write_json(out / "report.json", as_json(report))
         write_atomic(out / "report.md", page(report, drawn, of_changes).encode())
     except OSError as error:

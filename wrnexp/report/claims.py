@@ -2,8 +2,8 @@
 
 Each claim is one measure, its mean over the common seeds with a 95% t-interval, and a range that it must lie in. The
 whole interval inside the range supports the claim, the whole interval outside refutes it, anything else is
-underpowered. Costs and times are compared as ratios light / base (t-interval of the logarithms), accuracies as
-differences light - base.
+underpowered; that accuracies are comparable is supported by a test of equivalence. Costs and times are compared as
+ratios light / base (t-interval of the logarithms), accuracies as differences light - base.
 """
 
 import math
@@ -15,7 +15,7 @@ from typing import Literal
 from wrnexp.report.arms import Arm
 from wrnexp.report.measures import Run, cost, epoch_seconds, late_oscillation, step_images
 from wrnexp.report.wording import count, listed
-from wrnexp.stats import Interval, Paired, paired
+from wrnexp.stats import COMPARABLE, Interval, Paired, equivalence, paired
 
 ROLES = (("base", "light"), ("demo_base", "demo_light"))
 ELSEWHERE = "not the setting of the claims (CIFAR-100 in full on a GPU)"
@@ -110,8 +110,11 @@ def _epoch(base: Arm, light: Arm) -> Claim:
 
 def _comparable(base: Arm, light: Arm) -> Claim:
     text = f"{light.label} has a final test accuracy comparable to that of {base.label}"
-    claim = Claim(text, None, 0.01, "a difference within 1 point either way", "not measured", unit="accuracy")
-    return _judged(claim, _compare(base, light, lambda run: run.accuracy), -0.01, 0.01)
+    what = "a difference within 1 point either way (equivalence: two one-sided tests at 5%)"
+    claim = Claim(text, None, COMPARABLE, what, "not measured", unit="accuracy")
+    judged = _judged(claim, _compare(base, light, _accuracy), -COMPARABLE, COMPARABLE)
+    alike = equivalence(base.by_seed(_accuracy), light.by_seed(_accuracy)).equivalent
+    return replace(judged, verdict="supported") if alike else judged
 
 
 def _oscillation(base: Arm, light: Arm) -> Claim:
@@ -193,6 +196,10 @@ def _judged(claim: Claim, test: Paired, low: float, high: float) -> Claim:
 
 def _compare(base: Arm, light: Arm, read: Callable[[Run], float | None]) -> Paired:
     return paired(base.by_seed(read), light.by_seed(read))
+
+
+def _accuracy(run: Run) -> float:
+    return run.accuracy
 
 
 def _log(run: Run, read: Callable[[Run], float | None]) -> float | None:
