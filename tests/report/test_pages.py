@@ -94,7 +94,7 @@ def test_the_page_opens_with_what_was_found(report: Report) -> None:
         "# Report\n\n"
         "2 arms with 10 runs on cifar100; mean test accuracy: base 71.12% and light 69.92%.\n\n"
         "light is 1.20 points worse than base, 95% interval 1.13 to 1.27, 5 seeds.\n\n"
-        "Of 6 claims: 4 not measured, 1 refuted and 1 supported.\n\n"
+        "Of 9 claims: 6 not measured, 1 refuted, 1 supported and 1 underpowered.\n\n"
     )
 
 

@@ -25,7 +25,8 @@ def print_report(report: Report, console: Console) -> None:
     console.print(_table(SHOWN, [_picked(ARM_COLUMNS, arm_cells(row), SHOWN) for row in report.rows]))
     if report.claims:
         console.print(_table(CLAIMED, [_picked(CLAIM_COLUMNS, claim_cells(claim), CLAIMED) for claim in report.claims]))
-        console.print(Text(f"Measured on: {report.claims[0].scope}."))
+        for scope in dict.fromkeys(claim.scope for claim in report.claims if claim.scope):
+            console.print(Text(f"Measured on: {scope}."))
     for sentence in sentences(report):
         console.print(Text(sentence))
     for sentence in findings_of_crossed(report.crossed) if report.crossed else ():

@@ -74,11 +74,17 @@ def _pairs(pairs: Sequence[PairRow]) -> str:
 
 
 def _claims(claims: Sequence[Claim]) -> str:
-    if not claims:
-        return ""
+    sources = dict.fromkeys(claim.source for claim in claims)
+    return "\n\n".join(_of_source(source, [claim for claim in claims if claim.source == source]) for source in sources)
+
+
+def _of_source(source: str, claims: Sequence[Claim]) -> str:
+    """Return the claims of one ledger, on what they were measured, and what must be known beside them."""
+    scopes = dict.fromkeys(claim.scope for claim in claims if claim.scope)
     shown = table(CLAIM_COLUMNS, map(claim_cells, claims))
     remarks = [f"{claim.claim}: {claim.note}." for claim in claims if claim.note and claim.measured is not None]
-    return "\n\n".join([f"Measured on: {_escaped(claims[0].scope)}.", shown, *map(_escaped, remarks)])
+    below = [*(f"Measured on: {scope}." for scope in scopes), *remarks]
+    return "\n\n".join([f"### {_escaped(source)}", shown, *map(_escaped, below)])
 
 
 def _title(report: Report, study: Ablation) -> str:

@@ -91,5 +91,5 @@ def _claims_sentence(claims: list[Claim]) -> list[str]:
         return []
     verdicts = [claim.verdict for claim in claims]
     counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(sorted(verdicts))]
-    where = f", on what is {ELSEWHERE}" if claims[0].scope.startswith(ELSEWHERE) else ""
+    where = f", on what is {ELSEWHERE}" if any(claim.scope.startswith(ELSEWHERE) for claim in claims) else ""
     return [f"Of {several(len(claims), 'claim')}: {listed(counts)}{where}."]
