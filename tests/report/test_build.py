@@ -94,7 +94,15 @@ def _needed(effect: float) -> int:
 def test_one_seed_and_no_common_seed_are_unresolved(five_arms: Path, tmp_path: Path) -> None:
     build([five_arms], tmp_path / "report")
     pairs = {pair["b"]: pair for pair in _json(tmp_path / "report")["pairs"]}
-    rest = {"ci95": None, "p": None, "p_holm": None, "verdict": "unresolved", "seeds_needed": None}
+    alike = {"ci90": None, "equivalent": False, "margin": 0.01, "p": None}
+    rest = {
+        "equivalence": alike,
+        "ci95": None,
+        "p": None,
+        "p_holm": None,
+        "verdict": "unresolved",
+        "seeds_needed": None,
+    }
     assert pairs["apart"] == {"a": "base", "b": "apart", "n": 0, "difference": None} | rest
     single = {"a": "base", "b": "single", "n": 1, "difference": pytest.approx(0.0249, abs=1e-9)}
     assert pairs["single"] == single | rest
@@ -113,8 +121,8 @@ def test_an_arm_against_itself_is_unresolved(write_run: WriteRun, outputs: Path,
 def test_report_json_has_the_keys_of_the_interface_and_no_other(five_arms: Path, tmp_path: Path) -> None:
     build([five_arms], tmp_path / "report")
     found = _json(tmp_path / "report")
-    assert [*found] == ["arms", "pairs", "claims", "excluded", "ablation"]
-    keys = {"a", "b", "n", "difference", "ci95", "p", "p_holm", "verdict", "seeds_needed"}
+    assert [*found] == ["arms", "pairs", "claims", "excluded", "ablation", "factorial"]
+    keys = {"a", "b", "n", "difference", "ci95", "p", "p_holm", "verdict", "seeds_needed", "equivalence"}
     assert all(pair.keys() == keys for pair in found["pairs"])
     assert {"claim", "measured", "threshold", "verdict"} < found["claims"][0].keys()
 

@@ -1,19 +1,22 @@
 import math
+import re
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from scipy import stats as distributions
 
-from wrnexp.report.arms import Arm
-from wrnexp.report.claims import Claim, claims, judge, roles
+from wrnexp.errors import UserError
+from wrnexp.report.claims import Claim, all_claims, judge, pair_claims, read_ledger, read_ledgers
 from wrnexp.report.collect import find_runs
 
 WriteRun = Callable[..., Path]
 
-MEMORY, SPEED, REACHES, COMPARABLE, EPOCH, OSCILLATION = range(6)
+MEMORY, SPEED, REACHES, COMPARABLE, EPOCH, OSCILLATION, STABLE, FEWER, LEVEL = range(9)
 SMOOTH = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.66, 0.67, 0.68, 0.69, 0.70]
 ROUGH = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.66, 0.60, 0.68, 0.62, 0.70]
 
@@ -39,9 +42,7 @@ class Pair:
                 self.add(label, time_to={"0.70": value}, **fields)
 
     def claims(self) -> list[Claim]:
-        pair = roles(find_runs([self.outputs]).arms)
-        assert pair is not None
-        return claims(*pair)
+        return all_claims(find_runs([self.outputs]).arms, read_ledgers())
 
 
 @pytest.fixture
@@ -206,7 +207,7 @@ def test_arms_without_a_common_seed_give_no_verdict(pair: Pair) -> None:
     pair.add("base", curve=SMOOTH)
     pair.seeds["light"] = 5
     pair.add("light", curve=SMOOTH)
-    for claim in pair.claims():
+    for claim in pair.claims()[:LEVEL]:
         assert (claim.verdict, claim.measured) == ("not measured", None)
         assert claim.note == "the arms have no seed in common"
 
@@ -225,7 +226,7 @@ def test_arms_without_a_common_seed_give_no_verdict(pair: Pair) -> None:
 def test_claims_measured_elsewhere_are_marked(pair: Pair, fields: dict[str, Any], marked: bool) -> None:
     for label in ("base", "light"):
         pair.add(label, **fields)
-    scopes = {claim.scope for claim in pair.claims()}
+    scopes = {claim.scope for claim in pair.claims()[:LEVEL]}
     assert len(scopes) == 1
     scope = scopes.pop()
     assert scope.startswith("not the setting of the claims") == marked
@@ -235,11 +236,96 @@ def test_claims_measured_elsewhere_are_marked(pair: Pair, fields: dict[str, Any]
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [
-        (("base", "light", "demo_base", "demo_light"), ("base", "light")),
-        (("base", "demo_base", "demo_light"), ("demo_base", "demo_light")),
-        (("base", "demo_light"), None),
+        (("base", "light", "demo_base", "demo_light"), "light needs about 25% less peak memory than base"),
+        (("base", "demo_base", "demo_light"), "demo_light needs about 25% less peak memory than demo_base"),
+        (("base", "demo_light"), "light or demo_light needs about 25% less peak memory than base or demo_base"),
     ],
 )
-def test_roles(labels: tuple[str, ...], expected: tuple[str, str] | None) -> None:
-    found = roles([Arm(label, label, (label,), ()) for label in labels])
-    assert (found and tuple(arm.label for arm in found)) == expected
+def test_which_arms_claims_are_about(
+    labels: tuple[str, ...], expected: str, write_run: WriteRun, outputs: Path
+) -> None:
+    for label in labels:
+        write_run(label, 0, 0.7)
+    assert all_claims(find_runs([outputs]).arms, read_ledgers())[MEMORY].claim == expected
+
+
+def test_any_two_arms_can_be_held_against_what_is_claimed_of_light(write_run: WriteRun, outputs: Path) -> None:
+    for label in ("one", "two"):
+        write_run(label, 0, 0.7)
+    assert all_claims(find_runs([outputs]).arms, read_ledgers()) == []
+    one, two = find_runs([outputs]).arms
+    claims = pair_claims(one, two, read_ledgers())
+    assert claims[FEWER].claim == "two trains for fewer epochs than one"
+    assert len(claims) == LEVEL
+
+
+def test_a_curve_that_loses_less_is_more_stable_and_shorter_runs_have_fewer_epochs(pair: Pair) -> None:
+    lost = []
+    for seed in range(3):
+        base, light = [*ROUGH[:11], 0.70 + 0.001 * seed], [*SMOOTH[:10], 0.68 + 0.001 * seed]
+        pair.add("base", curve=base)
+        pair.add("light", curve=light)
+        lost.append([np.mean([max(0, a - b) for a, b in pairwise(c)]) for c in (base, light)])
+    found = pair.claims()
+    assert found[STABLE].measured == pytest.approx(np.mean([light - base for base, light in lost]))
+    assert found[FEWER].verdict == "supported"
+    assert found[FEWER].measured == pytest.approx(11 / 12)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "expected"),
+    [([0.708, 0.711, 0.712], "supported"), ([0.650, 0.651, 0.652], "refuted"), ([0.70, 0.72], "underpowered")],
+)
+def test_a_level_is_judged_by_the_interval_of_the_arm(pair: Pair, accuracies: list[float], expected: str) -> None:
+    for accuracy in accuracies:
+        pair.add("light", accuracy)
+    claim = pair.claims()[LEVEL]
+    interval = distributions.t.interval(0.95, len(accuracies) - 1, np.mean(accuracies), distributions.sem(accuracies))
+    assert (claim.verdict, claim.n, claim.threshold) == (expected, len(accuracies), 0.01)
+    assert claim.measured == pytest.approx(np.mean(accuracies))
+    assert claim.ci95 == pytest.approx(interval, abs=1e-9)
+
+
+def test_a_ledger_is_shown_whole_where_one_of_its_arms_is_there(write_run: WriteRun, outputs: Path) -> None:
+    for seed in range(3):
+        write_run("paper_wrn_16_8", seed, 0.795 + 0.001 * seed)
+    found = all_claims(find_runs([outputs]).arms, read_ledgers())
+    assert {claim.source for claim in found} == {"Zagoruyko and Komodakis, Wide Residual Networks"}
+    assert [claim.verdict for claim in found].count("not measured") == len(found) - 1
+    assert "there are no runs of paper_wrn_28_10" in [claim.note for claim in found]
+    (measured,) = [claim for claim in found if claim.measured is not None]
+    assert measured.verdict == "supported"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"measure": "beauty"}, "claims.0: measure 'beauty' is not one of"),
+        ({"below": None}, "claims.0: give one of above, below and within"),
+        ({"compare": "equivalence"}, "claims.0: give within, the largest difference"),
+        ({"compare": "level", "of": 0.7}, "claims.0: give within"),
+        ({"bellow": 1}, "claims.0.bellow: Extra inputs are not permitted"),
+        ({"compare": "glance"}, "claims.0.compare: Input should be"),
+    ],
+)
+def test_a_wrong_entry_is_said_in_one_line(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+    entry = {"claim": "x", "measure": "epochs", "compare": "ratio", "below": 1, "criterion": "y"} | change
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"source": "me", "setting": None, "claims": [entry]}))
+    with pytest.raises(UserError, match=re.escape(f"{path}: {said}")) as error:
+        read_ledger(path)
+    assert "\n" not in str(error.value)
+
+
+def test_the_ledgers_hold_each_claim_once_and_name_presets_that_are_there() -> None:
+    ledgers = read_ledgers()
+    assert [*ledgers] == ["light", "ours", "paper"]
+    presets = {path.stem for path in (Path(__file__).parents[2] / "conf" / "experiment").glob("*.yaml")}
+    for ledger in ledgers.values():
+        sentences = [(entry.claim, entry.b) for entry in ledger.claims]
+        assert len(set(sentences)) == len(sentences)
+        for entry in ledger.claims:
+            a, b = ledger.labels(entry)
+            assert b
+            assert {*a, *b} <= presets
+            assert len(a) == len(b) or entry.compare == "level"

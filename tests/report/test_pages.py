@@ -10,7 +10,7 @@ from wrnexp.report.console import print_report
 from wrnexp.report.sentences import pair_sentence
 from wrnexp.report.tables import PairRow, Report
 from wrnexp.report.wording import listed, p_value, seconds, times
-from wrnexp.stats import Paired, Verdict
+from wrnexp.stats import Equivalence, Paired, Verdict
 
 WriteRun = Callable[..., Path]
 
@@ -81,7 +81,12 @@ def _page(report: Report) -> str:
     ],
 )
 def test_pair_sentences(test: Paired, verdict: Verdict, needed: int | None, expected: str) -> None:
-    assert pair_sentence(PairRow("base", "light", test, test.p, verdict, needed)) == expected
+    apart = Equivalence(0.01, 0.3, (-0.02, 0.02), equivalent=False)
+    assert pair_sentence(PairRow("base", "light", test, test.p, verdict, needed, apart)) == expected
+    alike = Equivalence(0.01, 0.0321, (-0.002, 0.001), equivalent=True)
+    said = pair_sentence(PairRow("base", "light", test, test.p, verdict, needed, alike))
+    if test.difference is not None:
+        assert said == f"{expected[:-1]}; within 1 point either way (equivalence, p 0.032)."
 
 
 def test_the_page_opens_with_what_was_found(report: Report) -> None:
@@ -89,7 +94,7 @@ def test_the_page_opens_with_what_was_found(report: Report) -> None:
         "# Report\n\n"
         "2 arms with 10 runs on cifar100; mean test accuracy: base 71.12% and light 69.92%.\n\n"
         "light is 1.20 points worse than base, 95% interval 1.13 to 1.27, 5 seeds.\n\n"
-        "Of 6 claims: 4 not measured, 1 refuted and 1 supported.\n\n"
+        "Of 9 claims: 6 not measured, 1 refuted, 1 supported and 1 underpowered.\n\n"
     )
 
 

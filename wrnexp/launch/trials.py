@@ -101,7 +101,7 @@ class Searcher(Driver):
         self.space, self.options = space, options
         self._composer = Composer(context.config_loader, config, space.arguments)
         self._corners = [self._composer.job(space.overrides(params, space.seeds[0])) for params in space.corners()]
-        _check([job.values for job in self._corners])
+        _check([job.values for job in self._corners], pruning=options.pruning.enabled)
         self._runs: dict[int, list[Job]] = {}  # of each trial that is known, one a seed
         self._left: set[int] = set()  # open trials that this command leaves open: a run of theirs has failed
         self._study: Study | None = None
@@ -272,11 +272,11 @@ def _objective(jobs: Sequence[Job]) -> float | None:
     return fmean(known) if len(known) == len(values) else None
 
 
-def _check(configs: Sequence[dict[str, Any]]) -> None:
+def _check(configs: Sequence[dict[str, Any]], *, pruning: bool) -> None:
     """Accept the configs of a search's corners.
 
     Raises:
-        UserError: one of them is not right, or holds no image out.
+        UserError: one of them is not right, or holds no image out, or spreads runs that may be stopped over devices.
     """
     if wrong := list(dict.fromkeys(line for config in configs for line in problems(config))):
         raise UserError(message(wrong))
@@ -284,6 +284,11 @@ def _check(configs: Sequence[dict[str, Any]]) -> None:
         raise UserError(
             "data.val_size=0: a search needs validation images, for it must not choose by the test set; give for "
             "instance data.val_size=5000"
+        )
+    if pruning and any(config["trainer"]["devices"] != 1 for config in configs):
+        raise UserError(
+            "hydra.sweeper.pruning.enabled=true needs trainer.devices=1: a run that is stopped is one process; search on "
+            "one device a run, or with pruning.enabled=false"
         )
 
 

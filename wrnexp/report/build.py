@@ -8,8 +8,9 @@ from wrnexp.errors import UserError
 from wrnexp.records import RecordError, read_record, write_atomic, write_json
 from wrnexp.report.ablation import ablations
 from wrnexp.report.arms import Arm, find
-from wrnexp.report.claims import claims, roles
+from wrnexp.report.claims import all_claims, pair_claims, read_ledgers
 from wrnexp.report.collect import Collection, comparable, find_runs, reasons
+from wrnexp.report.crossed import crossed
 from wrnexp.report.markdown import page
 from wrnexp.report.tables import Report, arm_rows, as_json, config_rows, origins, pair_rows
 
@@ -31,8 +32,7 @@ def build(folders: Sequence[Path], out: Path, baseline: str | None = None) -> Re
     collection = comparable(find_runs(folders))
     first = find(collection.arms, baseline) if baseline is not None else _usual_baseline(collection.arms)
     report = replace(_report(collection, first, out), ablations=ablations(folders, collection.arms))
-    pair = roles(collection.arms)
-    return _written(replace(report, claims=claims(*pair)) if pair else report)
+    return _written(replace(report, claims=all_claims(collection.arms, read_ledgers())))
 
 
 def compare(a: str, b: str, folders: Sequence[Path], out: Path) -> Report:
@@ -53,7 +53,7 @@ def compare(a: str, b: str, folders: Sequence[Path], out: Path) -> Report:
         raise UserError(f"{a!r} and {b!r} are the same arm, {first.label!r}: there is nothing to compare.")
     collection = comparable(_only(found, first, second))
     first, second = (_left(collection, arm) for arm in (first, second))
-    return _written(replace(_report(collection, first, out), claims=claims(first, second)))
+    return _written(replace(_report(collection, first, out), claims=pair_claims(first, second, read_ledgers())))
 
 
 def _usual_baseline(arms: Sequence[Arm]) -> Arm:
@@ -107,13 +107,14 @@ def _report(collection: Collection, baseline: Arm, folder: Path) -> Report:
         excluded=collection.excluded,
         configs=config_rows(arms, baseline),
         origins=origins(arms),
+        crossed=crossed(arms),
         folder=folder,
     )
 
 
 def _written(report: Report) -> Report:
     # The plots need matplotlib, which takes a while to import: not before the records are known to be good.
-    from wrnexp.report import effects
+    from wrnexp.report import effects, heat
     from wrnexp.report.plots import draw
 
     out = report.folder
@@ -121,6 +122,7 @@ def _written(report: Report) -> Report:
         out.mkdir(parents=True, exist_ok=True)
         drawn = draw(report, out)
         of_changes = effects.draw(report.ablations, out)
+        heat.draw(report.crossed, out)
         write_json(out / "report.json", as_json(report))
         write_atomic(out / "report.md", page(report, drawn, of_changes).encode())
     except OSError as error:

@@ -78,6 +78,6 @@ def _measured(claim: Claim) -> str:
     """Return what was measured for a claim, with its interval and number of seeds."""
     if claim.measured is None:
         return claim.note or NONE
-    show, unit = (times, "times") if claim.unit == "ratio" else (points, "points")
+    show, unit = {"ratio": (times, "times"), "accuracy": (points, "points"), "level": (percent, "%")}[claim.unit]
     interval = f" ({span(claim.ci95, show)})" if claim.ci95 else ""
     return f"{show(claim.measured)} {unit}{interval}, {several(claim.n, 'seed')}"

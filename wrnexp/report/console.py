@@ -9,6 +9,7 @@ from rich.text import Text
 from wrnexp.report import attribution
 from wrnexp.report.ablation import Ablation
 from wrnexp.report.cells import ARM_COLUMNS, CLAIM_COLUMNS, arm_cells, claim_cells
+from wrnexp.report.crossed import findings as findings_of_crossed
 from wrnexp.report.findings import findings
 from wrnexp.report.sentences import sentences
 from wrnexp.report.tables import Report
@@ -24,8 +25,11 @@ def print_report(report: Report, console: Console) -> None:
     console.print(_table(SHOWN, [_picked(ARM_COLUMNS, arm_cells(row), SHOWN) for row in report.rows]))
     if report.claims:
         console.print(_table(CLAIMED, [_picked(CLAIM_COLUMNS, claim_cells(claim), CLAIMED) for claim in report.claims]))
-        console.print(Text(f"Measured on: {report.claims[0].scope}."))
+        for scope in dict.fromkeys(claim.scope for claim in report.claims if claim.scope):
+            console.print(Text(f"Measured on: {scope}."))
     for sentence in sentences(report):
+        console.print(Text(sentence))
+    for sentence in findings_of_crossed(report.crossed) if report.crossed else ():
         console.print(Text(sentence))
     for study in report.ablations:
         print_ablation(study, console)

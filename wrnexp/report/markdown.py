@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
-from wrnexp.report import attribution
+from wrnexp.report import attribution, crossed
 from wrnexp.report.ablation import Ablation
 from wrnexp.report.cells import (
     ARM_COLUMNS,
@@ -15,6 +15,7 @@ from wrnexp.report.cells import (
     pair_cells,
 )
 from wrnexp.report.claims import Claim
+from wrnexp.report.crossed import Crossed
 from wrnexp.report.findings import findings
 from wrnexp.report.notes import notes
 from wrnexp.report.sentences import sentences
@@ -43,6 +44,7 @@ def page(report: Report, plots: Sequence[str], plots_of_changes: Mapping[str, Se
             (_title(report, study), _ablation(study, (plots_of_changes or {}).get(study.sweep, ())))
             for study in report.ablations
         ),
+        *((_crossed_title(study), _crossed(study)) for study in [report.crossed] if study),
         ("Arms", table(ARM_COLUMNS, map(arm_cells, report.rows), numbers=True)),
         ("Pairs", _pairs(report.pairs)),
         ("Claims", _claims(report.claims)),
@@ -72,11 +74,17 @@ def _pairs(pairs: Sequence[PairRow]) -> str:
 
 
 def _claims(claims: Sequence[Claim]) -> str:
-    if not claims:
-        return ""
+    sources = dict.fromkeys(claim.source for claim in claims)
+    return "\n\n".join(_of_source(source, [claim for claim in claims if claim.source == source]) for source in sources)
+
+
+def _of_source(source: str, claims: Sequence[Claim]) -> str:
+    """Return the claims of one ledger, on what they were measured, and what must be known beside them."""
+    scopes = dict.fromkeys(claim.scope for claim in claims if claim.scope)
     shown = table(CLAIM_COLUMNS, map(claim_cells, claims))
     remarks = [f"{claim.claim}: {claim.note}." for claim in claims if claim.note and claim.measured is not None]
-    return "\n\n".join([f"Measured on: {_escaped(claims[0].scope)}.", shown, *map(_escaped, remarks)])
+    below = [*(f"Measured on: {scope}." for scope in scopes), *remarks]
+    return "\n\n".join([f"### {_escaped(source)}", shown, *map(_escaped, below)])
 
 
 def _title(report: Report, study: Ablation) -> str:
@@ -94,6 +102,22 @@ def _ablation(study: Ablation, plots: Sequence[str]) -> str:
             table(attribution.TEST_COLUMNS, rows),
         ]
     )
+
+
+def _crossed_title(study: Crossed) -> str:
+    return f"{study.keys[0]} and {study.keys[1]} crossed"
+
+
+def _crossed(study: Crossed) -> str:
+    parts = [
+        _paragraphs(crossed.findings(study)),
+        table(crossed.columns(study), crossed.rows(study), numbers=True),
+        "![Mean test accuracy by both settings](heat.png)",
+    ]
+    if study.found:
+        parts.append(table(crossed.TEST_COLUMNS, crossed.test_rows(study), numbers=True))
+        parts.append(table(crossed.EFFECT_COLUMNS, crossed.effect_rows(study), numbers=True))
+    return "\n\n".join(parts)
 
 
 def _configs(rows: Sequence[ConfigRow]) -> str:

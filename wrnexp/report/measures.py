@@ -94,5 +94,17 @@ def late_oscillation(run: Run) -> float | None:
     return stdev(after - before for before, after in pairwise(tail))
 
 
+def drops(run: Run) -> float | None:
+    """Return how much test accuracy is lost from epoch to epoch, as a mean over all changes; gains count as 0.
+
+    Returns:
+        A number in units of accuracy (0..1), or None where an epoch was not tested or there are fewer than three.
+    """
+    epochs, accuracy = series(run, "epoch"), series(run, "test_accuracy")
+    if len(epochs) < LATE_CHANGES or len(accuracy) < len(epochs):
+        return None
+    return fmean(max(0.0, before - after) for before, after in pairwise(accuracy.values()))
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)

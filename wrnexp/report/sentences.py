@@ -2,7 +2,7 @@
 
 from wrnexp.report.claims import ELSEWHERE, Claim
 from wrnexp.report.tables import PairRow, Report
-from wrnexp.report.wording import listed, percent, points, several
+from wrnexp.report.wording import listed, p_value, percent, points, several
 from wrnexp.stats import Interval
 
 PAIRS_IN_FULL = 3
@@ -21,9 +21,18 @@ def pair_sentence(pair: PairRow) -> str:
     if test.difference is None:
         return f"{pair.b} against {pair.a} is unresolved: they have no seed in common."
     if pair.verdict == "unresolved":
-        return f"{pair.b} against {pair.a} is unresolved: {_direction(test.difference)}, {_doubt(pair)}."
+        return f"{pair.b} against {pair.a} is unresolved: {_direction(test.difference)}, {_doubt(pair)}{_alike(pair)}."
     size = f"{100 * abs(test.difference):.2f} points {pair.verdict}"
-    return f"{pair.b} is {size} than {pair.a}, {_interval(test.ci95, test.difference)}, {several(test.n, 'seed')}."
+    interval = _interval(test.ci95, test.difference)
+    return f"{pair.b} is {size} than {pair.a}, {interval}, {several(test.n, 'seed')}{_alike(pair)}."
+
+
+def _alike(pair: PairRow) -> str:
+    """Say that two arms are equivalent, where that was found."""
+    found = pair.equivalence
+    if not found.equivalent:
+        return ""
+    return f"; within {100 * found.margin:g} point either way (equivalence, p {p_value(found.p)})"
 
 
 def _direction(difference: float) -> str:
@@ -82,5 +91,5 @@ def _claims_sentence(claims: list[Claim]) -> list[str]:
         return []
     verdicts = [claim.verdict for claim in claims]
     counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(sorted(verdicts))]
-    where = f", on what is {ELSEWHERE}" if claims[0].scope.startswith(ELSEWHERE) else ""
+    where = f", on what is {ELSEWHERE}" if any(claim.scope.startswith(ELSEWHERE) for claim in claims) else ""
     return [f"Of {several(len(claims), 'claim')}: {listed(counts)}{where}."]

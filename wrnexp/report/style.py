@@ -40,7 +40,7 @@ def blank(width: float, height: float) -> Figure:
 def dress(axes: Axes, title: str, across: str) -> None:
     """Give the axes a title that names the vertical quantity, a label across and only the lines that help."""
     axes.set_title(title, loc="left", fontsize=10, color=INK, parse_math=False)
-    axes.set_xlabel(across, fontsize=9, color=GREY)
+    axes.set_xlabel(across, fontsize=9, color=GREY, parse_math=False)
     axes.tick_params(labelsize=8, colors=GREY, length=0)
     axes.grid(visible=True, axis="y", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)

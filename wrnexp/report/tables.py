@@ -11,8 +11,21 @@ from wrnexp.report.arms import ABSENT, Arm, differing
 from wrnexp.report.attribution import as_json as ablation_json
 from wrnexp.report.claims import Claim
 from wrnexp.report.collect import Excluded
+from wrnexp.report.crossed import Crossed
+from wrnexp.report.crossed import as_json as crossed_json
 from wrnexp.report.measures import Run, cost, metric
-from wrnexp.stats import Paired, Summary, Verdict, holm, paired, seeds_needed, summary, verdict
+from wrnexp.stats import (
+    Equivalence,
+    Paired,
+    Summary,
+    Verdict,
+    equivalence,
+    holm,
+    paired,
+    seeds_needed,
+    summary,
+    verdict,
+)
 
 # Keys of a record's provenance and what they are called in a report.
 PROVENANCE = {
@@ -42,7 +55,7 @@ class ArmRow:
 
 @dataclass(frozen=True)
 class PairRow:
-    """Arm b against arm a on test accuracy; `p_holm` is corrected within the report."""
+    """Arm b against arm a on test accuracy; `p_holm` is corrected within the report, `equivalence` is not."""
 
     a: str
     b: str
@@ -50,6 +63,7 @@ class PairRow:
     p_holm: float | None
     verdict: Verdict
     seeds_needed: int | None
+    equivalence: Equivalence
 
 
 @dataclass(frozen=True)
@@ -85,6 +99,7 @@ class Report:
     origins: list[Origin]
     folder: Path
     ablations: list[Ablation] = field(default_factory=list)
+    crossed: Crossed | None = None
 
 
 def arm_rows(arms: Sequence[Arm]) -> list[ArmRow]:
@@ -95,9 +110,11 @@ def arm_rows(arms: Sequence[Arm]) -> list[ArmRow]:
 def pair_rows(arms: Sequence[Arm], baseline: Arm) -> list[PairRow]:
     """Compare the baseline with each other arm on test accuracy, paired by seed."""
     others = [arm for arm in arms if arm is not baseline]
-    tests = [paired(baseline.by_seed(_accuracy), other.by_seed(_accuracy)) for other in others]
+    own, theirs = baseline.by_seed(_accuracy), [other.by_seed(_accuracy) for other in others]
+    tests = [paired(own, values) for values in theirs]
+    alike = [equivalence(own, values) for values in theirs]
     corrected = holm([test.p for test in tests])
-    return [_pair_row(baseline, *found) for found in zip(others, tests, corrected, strict=True)]
+    return [_pair_row(baseline, *found) for found in zip(others, tests, corrected, alike, strict=True)]
 
 
 def config_rows(arms: Sequence[Arm], baseline: Arm) -> list[ConfigRow]:
@@ -129,6 +146,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "claims": [vars(claim) for claim in report.claims],
         "excluded": [{"run_id": entry.run_id, "reason": entry.reason} for entry in report.excluded],
         "ablation": [ablation_json(study) for study in report.ablations],
+        "factorial": None if report.crossed is None else crossed_json(report.crossed),
     }
 
 
@@ -151,9 +169,9 @@ def _arm_row(arm: Arm) -> ArmRow:
     )
 
 
-def _pair_row(a: Arm, b: Arm, test: Paired, p_holm: float | None) -> PairRow:
+def _pair_row(a: Arm, b: Arm, test: Paired, p_holm: float | None, alike: Equivalence) -> PairRow:
     needed = seeds_needed(test.difference, test.sd) if test.difference is not None else None
-    return PairRow(a.label, b.label, test, p_holm, verdict(test.difference, p_holm), needed)
+    return PairRow(a.label, b.label, test, p_holm, verdict(test.difference, p_holm), needed, alike)
 
 
 def _config_rows(a: Arm, b: Arm) -> list[ConfigRow]:
@@ -188,4 +206,5 @@ def _pair_json(row: PairRow) -> dict[str, Any]:
         "p_holm": row.p_holm,
         "verdict": row.verdict,
         "seeds_needed": row.seeds_needed,
+        "equivalence": vars(row.equivalence),
     }

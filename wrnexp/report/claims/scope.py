@@ -1,0 +1,44 @@
+"""On what claims were measured."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from wrnexp.report.arms import Arm
+from wrnexp.report.measures import Run
+from wrnexp.report.wording import count, listed
+
+ELSEWHERE = "not the setting of the claims (CIFAR-100 in full on a GPU)"
+CIFAR100_SIZES = (50_000, 10_000)
+
+
+def scope(arms: Sequence[Arm], setting: Literal["cifar100"] | None) -> str:
+    """Return data, epochs and devices of the arms' runs, with a mark where that is not the setting of the claims."""
+    runs = [run for arm in arms for run in arm.runs]
+    parts = [_data(runs), _epochs(arms), listed(sorted({run.device for run in runs}))]
+    text = ", ".join(part for part in parts if part)
+    there = all(_is_full_cifar100(run) for run in runs) and not any(run.on_cpu for run in runs)
+    return text if there or setting is None else f"{ELSEWHERE}: {text}"
+
+
+def devices_problem(arms: Sequence[Arm]) -> str:
+    """Say so where the arms ran on different devices; else an empty text."""
+    devices = sorted({run.device for arm in arms for run in arm.runs})
+    return "" if len(devices) == 1 else f"the runs were made on different devices ({listed(devices)})"
+
+
+def _data(runs: Sequence[Run]) -> str:
+    found = [run.record.data for run in runs if run.record.data is not None]
+    if not found:
+        return "unknown data"
+    sizes = sorted({data.train for data in found})
+    return f"{found[0].name} ({listed([count(size) for size in sizes])} training images)"
+
+
+def _epochs(arms: Sequence[Arm]) -> str:
+    lengths = [arm.config.get("optim.epochs") for arm in arms]
+    return "" if None in lengths else f"{listed([str(length) for length in lengths])} epochs"
+
+
+def _is_full_cifar100(run: Run) -> bool:
+    data = run.record.data
+    return data is not None and (data.name, data.train, data.test) == ("cifar100", *CIFAR100_SIZES)
