@@ -287,8 +287,7 @@ def _check(configs: Sequence[dict[str, Any]], *, pruning: bool) -> None:
         )
     if pruning and any(config["trainer"]["devices"] != 1 for config in configs):
         raise UserError(
-            "hydra.sweeper.pruning.enabled=true needs trainer.devices=1: a run that is stopped is one process; search on "
-            "one device a run, or with pruning.enabled=false"
+            "hydra.sweeper.pruning.enabled=true needs trainer.devices=1; use one device a run, or pruning.enabled=false"
         )
 
 
