@@ -30,7 +30,8 @@ def study(folder: Path, **more: Any) -> Study:
 
 def value(trial: Any) -> float:
     """Return an objective with its best at lr 0.1."""
-    return float(1 / (1 + abs(float(trial.params["lr"]) - 0.1)) - 0.1 * (trial.params["dropout"] == "0"))
+    lr, dropout = float(trial.params["lr"]), str(trial.params["dropout"])
+    return 1 / (1 + abs(lr - 0.1)) - 0.1 * (dropout == "0")
 
 
 def fill(one: Study, n_trials: int) -> list[dict[str, Any]]:

@@ -112,8 +112,10 @@ class Standing:
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False)
-        for name in ("trial", *self.space.searched, "epochs", "val accuracy"):
-            table.add_column(name, justify="right", overflow="fold")  # a value cut short could not be copied
+        lasts = [key.rsplit(".", 1)[-1] for key in self.space.searched]  # short, so that values need not be cut
+        keys = lasts if len(set(lasts)) == len(lasts) else list(self.space.searched)
+        for name in ("trial", *keys, "epochs", "val accuracy"):
+            table.add_column(name, justify="right", overflow="fold")
         table.add_column("state")
         table.add_column("run or error", overflow="fold")
         for row in self.rows:
