@@ -108,6 +108,27 @@ def test_a_sweep_may_stop_at_its_first_failure(tmp_path: Path, tiny_overrides: l
     assert [state for _, state in states(tmp_path / "multirun" / "how")] == ["failed", "pending"]
 
 
+def test_a_sweep_that_is_told_to_end_closes_its_run_and_says_how_it_stands(
+    tmp_path: Path, tiny_overrides: list[str]
+) -> None:
+    arguments = [*tiny_overrides, "data.train_limit=1600", "optim.epochs=40", "seed=0,1", "name=told"]
+    driver = subprocess.Popen(
+        command(*arguments), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    sweep = tmp_path / "multirun" / "told"
+    deadline = time.monotonic() + 120
+    while not any(path.read_text() for path in sweep.glob("*/metrics.jsonl")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGTERM)
+    output, errors = driver.communicate(timeout=60)
+    assert driver.returncode == 143
+    assert "0 of 2 jobs completed, 1 interrupted, 1 pending" in output
+    assert errors.startswith("interrupted: told to end (SIGTERM)")
+    assert "Traceback" not in errors
+    assert [state for _, state in states(sweep)] == ["interrupted", "pending"]
+
+
 def test_two_drivers_at_once_run_every_job_once(tmp_path: Path, tiny_overrides: list[str]) -> None:
     count = tmp_path / "count"
     count.mkdir()

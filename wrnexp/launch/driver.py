@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,7 @@ from wrnexp.launch.watching import WatchedLauncher
 from wrnexp.launch.worker import KilledError
 from wrnexp.locks import held
 from wrnexp.records import find_record, write_record
+from wrnexp.stopping import Stop
 from wrnexp.sweeps import JobEntry, duration, jobs_table, state_of, totals, update_sweep
 
 POLL = 1.0  # seconds between looks at jobs that another driver runs
@@ -55,6 +57,7 @@ class Driver:
         self.jobs: list[Job] = []
         self.values: dict[Path, float | None] = {}
         self._entries: dict[Path, JobEntry] = {}
+        self._signals = ExitStack()
         self._begun = datetime.now(UTC).replace(microsecond=0)  # records have whole seconds
 
     def describe(self, axes: Mapping[str, Sequence[str]], jobs: Sequence[Job]) -> None:
@@ -70,7 +73,8 @@ class Driver:
         self._refresh()
 
     def __enter__(self) -> "Driver":
-        """Write sweep.json, and say what has changed since the sweep was last started."""
+        """Write sweep.json, say what has changed since the last start, and let SIGTERM end the sweep as Ctrl-C does."""
+        self._signals.enter_context(Stop().heard())
         with update_sweep(self.folder, self.sweep) as stored:
             for line in changes(stored, self.sweep, self.folder):
                 self.terminal.print(f"note: {line}", style="yellow")
@@ -85,10 +89,11 @@ class Driver:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(self.launcher, WatchedLauncher):
-            self.launcher.close()
-        self.save()
-        self.show()
+        with self._signals:
+            if isinstance(self.launcher, WatchedLauncher):
+                self.launcher.close()
+            self.save()
+            self.show()
 
     def run(self, jobs: Sequence[Job], at_once: int | None = None) -> None:
         """Run what is open of some jobs, until each is over or in other hands no more.
