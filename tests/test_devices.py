@@ -193,7 +193,8 @@ def test_a_stopped_run_on_two_devices_goes_on_bit_for_bit(tmp_path: Path, tiny_o
     assert run(tmp_path / "whole", *arguments).returncode == 0
     process = begin(tmp_path, *arguments)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143
+    process.communicate(timeout=60)
+    assert process.returncode == 143
     assert run(tmp_path, *arguments).returncode == 0
     rows, expected = (read_metrics(folder / "run") for folder in (tmp_path, tmp_path / "whole"))
     for row in (*rows, *expected):
