@@ -28,8 +28,8 @@ demo: $(READY) ## train base against light, 2 seeds each, on data drawn here, an
 	$(BIN)/python run.py --multirun experiment=demo_base,demo_light seed=0,1 name=demo
 	$(BIN)/python -m wrnexp compare demo_base demo_light --dir multirun/demo --out multirun/demo/report
 
-test: $(READY) ## run the test suite
-	$(BIN)/python -m pytest
+test: $(READY) ## run the test suite, a process a core
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: $(READY) ## lint, format, types, import contracts
 	$(BIN)/ruff check .

@@ -1,11 +1,15 @@
 """Shared by all tests: nothing leaves the temporary folder, and W&B stays offline and silent."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+
+from wrnexp.provenance import usable_cores
 
 CONF = Path(__file__).parents[1] / "conf"
 
@@ -15,6 +19,14 @@ TINY = [
     "optim.schedule.warmup_epochs=1", "loader.batch_size=16", "loader.workers=0", "trainer.precision=fp32",
     "tracking.wandb.mode=disabled", "tracking.console.progress=off",
 ]  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Share the cores between the processes of `pytest -n`."""
+    if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+        threads = max(1, usable_cores() // int(workers))
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # of the processes that tests start
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)

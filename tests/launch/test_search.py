@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import time
@@ -9,15 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import initialize_config_dir
-from hydra._internal.callbacks import Callbacks
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.plugins import Plugins
-from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig
 
-from tests.launch.sweeping import FAULTY, ROOT, command, environment, figures, run, times
-from wrnexp.errors import UserError
+from tests.launch.sweeping import FAULTY, command, environment, figures, run, times
 from wrnexp.records import read_record
 from wrnexp.sweeps import read_sweep, totals
 
@@ -62,22 +56,6 @@ def perfect(sweep: Path, count: int) -> None:
                 intermediate_values=dict.fromkeys((1, 2, 3), 1.0),
             )
         )
-
-
-def swept(*arguments: str) -> Any:
-    """Have the sweeper of a command sweep, in this process."""
-    given = [*arguments, "hydra/sweeper=search"]
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3", job_name="run"):
-        hydra = GlobalHydra.instance().hydra
-        assert hydra is not None
-        config = hydra.compose_config("config", given, run_mode=RunMode.MULTIRUN, with_log_configuration=False)
-        context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks())
-        sweeper = Plugins.instance().instantiate_sweeper(config=config, hydra_context=context, task_function=_nothing)
-        return sweeper.sweep(arguments=list(config.hydra.overrides.task))
-
-
-def _nothing(config: DictConfig) -> None:
-    raise AssertionError("a job was run")
 
 
 @pytest.fixture(autouse=True)
@@ -239,12 +217,13 @@ def times_of(sweep: Path) -> list[Path]:
     ],
 )
 def test_a_wrong_search_is_one_message_before_work(
-    tmp_path: Path, tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch, wrong: list[str], words: str
+    tmp_path: Path, tiny_overrides: list[str], wrong: list[str], words: str
 ) -> None:
     pytest.importorskip("optuna")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=words):
-        swept(*tiny_overrides, "data.val_size=48", *wrong)
+    done = run(tmp_path, *tiny_overrides, "data.val_size=48", "hydra/sweeper=search", *wrong)
+    assert done.returncode == 2
+    assert re.search(words, done.stderr.removeprefix("error: "))
+    assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -256,15 +235,12 @@ def test_an_unknown_key_is_exit_code_2(tmp_path: Path, tiny_overrides: list[str]
     assert not (tmp_path / "multirun").exists()
 
 
-def test_a_dry_run_writes_nothing(
-    tmp_path: Path, tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_writes_nothing(tmp_path: Path, tiny_overrides: list[str]) -> None:
     pytest.importorskip("optuna")
-    monkeypatch.chdir(tmp_path)
-    swept(*tiny_overrides, *SEARCH, *SPACE, "sweep.dry_run=true", "hydra.sweeper.n_trials=7")
-    told = capsys.readouterr().out
-    assert "7 more trials of 7" in told
-    assert "optim.lr=tag(log, interval(0.05, 1.6))" in told
+    done = run(tmp_path, *tiny_overrides, *SEARCH, *SPACE, "sweep.dry_run=true", "hydra.sweeper.n_trials=7")
+    assert done.returncode == 0, done.stderr
+    assert "7 more trials of 7" in done.stdout
+    assert "optim.lr=tag(log, interval(0.05, 1.6))" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
