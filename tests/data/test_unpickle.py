@@ -55,15 +55,15 @@ def test_no_code_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        Runs(eval, "1"),
-        Runs(getattr, "text", "upper"),
+        pytest.param(Runs(eval, "1"), id="eval"),
+        pytest.param(Runs(getattr, "text", "upper"), id="getattr"),
         Path("file"),
         np.arange(3.0),
         np.array([None, "object"], dtype=object),
         np.float64(1),
         {1, 2},
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_nothing_but_plain_values_and_bytes_arrays_is_let_in(value: Any) -> None:
     with pytest.raises(UserError, match="train is refused"):
