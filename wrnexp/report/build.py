@@ -7,10 +7,12 @@ from pathlib import Path
 from wrnexp.errors import UserError
 from wrnexp.records import RecordError, read_record, write_atomic, write_json
 from wrnexp.report.ablation import ablations
+from wrnexp.report.answers import predictions
 from wrnexp.report.arms import Arm, find
 from wrnexp.report.claims import claims, roles
 from wrnexp.report.collect import Collection, comparable, find_runs, reasons
 from wrnexp.report.crossed import crossed
+from wrnexp.report.images import calibrated, image_pairs
 from wrnexp.report.markdown import page
 from wrnexp.report.tables import Report, arm_rows, as_json, config_rows, origins, pair_rows
 
@@ -100,6 +102,7 @@ def _left(collection: Collection, wanted: Arm) -> Arm:
 
 def _report(collection: Collection, baseline: Arm, folder: Path) -> Report:
     arms = collection.arms
+    answers = predictions(arms, baseline)
     return Report(
         arms=arms,
         rows=arm_rows(arms),
@@ -110,6 +113,9 @@ def _report(collection: Collection, baseline: Arm, folder: Path) -> Report:
         origins=origins(arms),
         crossed=crossed(arms),
         folder=folder,
+        answers=answers,
+        image_pairs=image_pairs(answers),
+        calibration=calibrated(answers),
     )
 
 
