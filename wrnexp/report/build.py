@@ -120,8 +120,9 @@ def _report(collection: Collection, baseline: Arm, folder: Path) -> Report:
 
 
 def _written(report: Report) -> Report:
-    # The plots need matplotlib, which takes a while to import: not before the records are known to be good.
+    # matplotlib, jinja2 and vl_convert take a while to import: not before the records are known to be good.
     from wrnexp.report import effects, heat
+    from wrnexp.report.page.render import html
     from wrnexp.report.plots import draw
 
     out = report.folder
@@ -132,6 +133,7 @@ def _written(report: Report) -> Report:
         heat.draw(report.crossed, out)
         write_json(out / "report.json", as_json(report))
         write_atomic(out / "report.md", page(report, drawn, of_changes).encode())
+        write_atomic(out / "index.html", html(report).encode())
     except OSError as error:
         raise UserError(f"cannot write the report to {out}: {error}; choose another folder with --out.") from error
     return report
