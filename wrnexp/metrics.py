@@ -88,9 +88,9 @@ def reliability(logits: Logits, labels: Labels, bins: int = BINS) -> Reliability
 def fitted_temperature(logits: Logits, labels: Labels) -> float:
     """Return the number that the logits are to be divided by for the least negative log-likelihood.
 
-    Temperature scaling of Guo et al., 2017 (arXiv 1706.04599), section 4.2. It is to be fitted on images that the figures
-    after it are not taken from. The likelihood has one maximum in the inverse of the temperature, which is searched
-    for in 0.05..20.
+    Temperature scaling of Guo et al., 2017 (arXiv 1706.04599), section 4.2. It is to be fitted on images that the
+    figures after it are not taken from. The likelihood has one maximum in the inverse of the temperature, which is
+    searched for in 0.05..20.
 
     Args:
         logits: `[N, classes]`, any float type, finite.

@@ -40,8 +40,9 @@ def reliability_chart(read: Predictions, looks: Sequence[ArmMark]) -> Chart | No
     if after:
         variants.append(Variant(AFTER, _reliability(after, there)))
     text = (
-        "Accuracy of the answers against the confidence they are given with, in 15 bins; on the diagonal the two agree, below "
-        f"it the network is too sure. Confidence less accuracy, over all images: {_sureness(before)}."
+        "Accuracy of the answers against the confidence they are given with, in 15 bins; on the diagonal the two agree, "
+        f"below it the network is too sure. Confidence less accuracy, over all images: "
+        f"{_sureness(before, {mark.label: mark.short for mark in there})}."
     )
     return Chart("reliability", "Reliability diagram", text, variants, "Temperature", there)
 
@@ -65,7 +66,9 @@ def groups_chart(
         f"Change in accuracy from {baseline} to {first}, in points. The largest loss: {_told(ordered[0], names)}; the "
         f"largest gain: {_told(ordered[-1], names)}."
     )
-    notes = ["The thin line is the 95% interval over seeds, where there are two seeds at least, without any correction."]
+    notes = [
+        "The thin line is the 95% interval over seeds, where there are two seeds at least, without any correction."
+    ]
     if len(found) > MOST_GROUPS:
         notes.append(f"The {MOST_GROUPS // 2} largest losses and gains; the table has all {len(found)}.")
     return Chart(name, title, text, variants, "Arm", notes=notes)
@@ -127,14 +130,14 @@ def _bins(label: str, found: Sequence[Calibration]) -> list[Row]:
     ]
 
 
-def _sureness(found: Mapping[str, Sequence[Calibration]], most: int = 8) -> str:
+def _sureness(found: Mapping[str, Sequence[Calibration]], names: Mapping[str, str], most: int = 4) -> str:
     gaps = []
     for label, one in list(found.items())[:most]:
         images, confidence, right = (
             sum(float(getattr(each.bins, name).sum()) for each in one) for name in ("images", "confidence", "right")
         )
-        gaps.append(f"{label} {100 * (confidence - right) / images:+.2f} points")
-    return listed(gaps)
+        gaps.append(f"{names[label]} {100 * (confidence - right) / images:+.2f} points")
+    return listed([*gaps, *([f"{len(found) - most} more"] if len(found) > most else [])])
 
 
 def _groups(changes: Sequence[GroupChange], names: Sequence[str]) -> Spec:
@@ -149,7 +152,7 @@ def _groups(changes: Sequence[GroupChange], names: Sequence[str]) -> Spec:
     span = {"x": quantity("low", title, scale=reach), "x2": {"field": "high"}}
     return chart(
         rows,
-        height={"step": 17},
+        height=17 * len(rows),
         encoding={"y": up},
         layer=[
             {"mark": {"type": "bar", "clip": True}, "encoding": {"x": across, "color": colour, "tooltip": told}},

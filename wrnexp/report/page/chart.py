@@ -2,6 +2,7 @@
 
 import colorsys
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, islice
@@ -21,9 +22,10 @@ DASHES: tuple[list[int], ...] = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 LUMINANCE = 0.2
 SHOWN_AT_FIRST = 10
 DIGITS = 6
-# An interval of two or three seeds may be so wide that nothing else can be seen: axes reach no further than so many times
-# the largest difference.
+# An interval of two or three seeds may be so wide that nothing else can be seen: axes reach no further than so many
+# times the largest difference.
 REACH = 2.5
+SETTING = re.compile(r"^[\w.]*\.(?=\w+=)")  # the groups before a key that has a value
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,17 @@ def palette(count: int) -> list[str]:
     return [_hue(0.8 * index / (count - 1)) for index in range(count)]
 
 
+def shortened(labels: Sequence[str]) -> list[str]:
+    """Return labels without what all share and without groups of settings: `light model.dropout=0` is `dropout=0`."""
+    parts = [re.split(r"[ ,]+", label) for label in labels]
+    if not any("=" in part for label in parts for part in label):
+        return brief(labels)
+    shared = set(parts[0]).intersection(*parts[1:]) if len(parts) > 1 else set()
+    short = [", ".join(SETTING.sub("", part) for part in label if part not in shared) for label in parts]
+    names = [name or label for name, label in zip(short, labels, strict=True)]
+    return names if len(set(names)) == len(labels) else [*labels]
+
+
 def luminance(colour: str) -> float:
     """Return the relative luminance of `#rrggbb`, 0..1 (WCAG 2.2)."""
     parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
@@ -89,13 +102,15 @@ def luminance(colour: str) -> float:
 def marks(arms: Sequence[Arm], baseline: str) -> list[ArmMark]:
     """Give each arm its looks; of many arms only the baseline and the first ones are shown at first."""
     shown = [baseline, *(arm.label for arm in arms if arm.label != baseline)][:SHOWN_AT_FIRST]
-    looks = zip(arms, brief([arm.label for arm in arms]), palette(len(arms)), islice(cycle(DASHES), len(arms)), strict=True)
+    names, dashes = shortened([arm.label for arm in arms]), islice(cycle(DASHES), len(arms))
+    looks = zip(arms, names, palette(len(arms)), dashes, strict=True)
     return [ArmMark(arm.label, short, paint, dash, arm.label in shown) for arm, short, paint, dash in looks]
 
 
 def chart(rows: Iterable[Mapping[str, Any]], **parts: Any) -> Spec:
     """Return a specification with these rows as data; numbers are rounded to `DIGITS` significant digits."""
-    return {"width": "container", "height": 320, "data": {"values": [_rounded(row) for row in rows]}} | parts
+    size = {"width": "container", "height": 320, "autosize": {"type": "fit-x", "contains": "padding"}}
+    return size | {"data": {"values": [_rounded(row) for row in rows]}} | parts
 
 
 def parameters(arms: Sequence[ArmMark], **others: Any) -> list[Row]:
@@ -125,7 +140,7 @@ def tooltip(**fields: str) -> list[Row]:
 
 
 def extent(means: Iterable[float], edges: Iterable[float]) -> list[float]:
-    """Return how far an axis of differences reaches: to the ends of the intervals, as far as `REACH` allows, 0 within."""
+    """Return how far an axis of differences reaches: to the ends of the intervals as far as `REACH` allows, and to 0."""
     middles = list(means)
     most = REACH * max(map(abs, [*middles, 0.01]))
     ends = [*middles, *edges, 0.0]

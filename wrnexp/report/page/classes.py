@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from wrnexp.caches import cache_folder
 from wrnexp.records import DataInfo
 
-# CIFAR-100's superclasses and their classes, as https://www.cs.toronto.edu/~kriz/cifar.html lists them. A class's label is
-# its place among all 100 names in alphabetical order.
+# CIFAR-100's superclasses and their classes, as https://www.cs.toronto.edu/~kriz/cifar.html lists them. A class's label
+# is its place among all 100 names in alphabetical order.
 CIFAR100 = {
     "aquatic mammals": "beaver dolphin otter seal whale",
     "fish": "aquarium_fish flatfish ray shark trout",

@@ -1,19 +1,30 @@
 """Learning curves with the range of the seeds, and how soon each accuracy is reached."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from statistics import fmean
 
 from wrnexp.report.arms import Arm
 from wrnexp.report.measures import Run, series
-from wrnexp.report.page.chart import ArmMark, Chart, Row, Spec, Variant, chart, coloured, dashed, parameters, quantity
-from wrnexp.report.page.chart import tooltip
+from wrnexp.report.page.chart import (
+    ArmMark,
+    Chart,
+    Row,
+    Spec,
+    Variant,
+    chart,
+    coloured,
+    dashed,
+    parameters,
+    quantity,
+    tooltip,
+)
 from wrnexp.report.wording import listed, seconds, several
 
 MOST_POINTS = 12_000
 LEVELS = [level / 100 for level in range(5, 100, 5)]
 MOST_LEVELS = 10
-NAMED = 8
+NAMED = 4
 
 NO_TEST_CURVE = "The test set was read at the end only, so validation accuracy is shown."
 FEW_READS = 2
@@ -49,7 +60,7 @@ def time_to_accuracy(arms: Sequence[Arm], looks: Sequence[ArmMark]) -> Chart | s
     notes = ["A point is drawn where every seed of the arm reached the accuracy; the data name the others too."]
     notes += [NO_TEST_CURVE] if measure == "val_accuracy" else []
     spec = _time_spec(rows, looks, name)
-    text = _time_text(rows, levels, name)
+    text = _time_text(rows, levels, name, {mark.label: mark.short for mark in looks})
     return Chart("time", "Time to accuracy", text, [Variant("Time", spec)], arms=list(looks), log="x", notes=notes)
 
 
@@ -149,20 +160,24 @@ def _time_spec(rows: Sequence[Row], looks: Sequence[ArmMark], name: str) -> Spec
 
 def _text(title: str, rows: Sequence[Row], looks: Sequence[ArmMark]) -> str:
     last = {row["arm"]: row for row in rows}
-    ends = [f"{arm} at {row['mean']:.2f} after {several(row['epoch'], 'epoch')}" for arm, row in last.items()]
-    said = f"{title} against epochs, a line for the mean of each arm's seeds and a band from the lowest to the highest. "
+    names = {mark.label: mark.short for mark in looks}
+    ends = [f"{names[arm]} at {row['mean']:.2f} after {several(row['epoch'], 'epoch')}" for arm, row in last.items()]
+    said = (
+        f"{title} against epochs, a line for the mean of each arm's seeds and a band from the lowest to the highest. "
+    )
     if len(ends) <= NAMED:
         return f"{said}The lines end: {listed(ends)}."
     means = [row["mean"] for row in last.values()]
     return f"{said}The {len(looks)} lines end between {min(means):.2f} and {max(means):.2f}."
 
 
-def _time_text(rows: Sequence[Row], levels: Sequence[int], name: str) -> str:
+def _time_text(rows: Sequence[Row], levels: Sequence[int], name: str, names: Mapping[str, str]) -> str:
     said = f"Seconds of training until {name.lower()} accuracy first reached each level, the mean over the seeds. "
     for level in reversed(levels):
         whole = [row for row in rows if row["level"] == level and row["seconds"] is not None]
         if whole:
-            times = [f"{row['arm']} {seconds(row['seconds'])} s" for row in whole[:NAMED]]
+            times = [f"{names[row['arm']]} {seconds(row['seconds'])} s" for row in whole[:NAMED]]
+            times += [f"{len(whole) - NAMED} more"] if len(whole) > NAMED else []
             return f"{said}All seeds reached {level}% in {several(len(whole), 'arm')}: {listed(times)}."
     return f"{said}No level was reached by all seeds of an arm."
 

@@ -1,8 +1,7 @@
 """Differences from the baseline, what the changes of an ablation are worth, and two settings crossed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Any
 
 from wrnexp.report.ablation import Ablation, Effect
 from wrnexp.report.attribution import resolved
@@ -19,9 +18,15 @@ DARK = 0.6  # of the colour map's range, above which text on it is dark
 TITLE = "Difference in test accuracy, points"
 
 
-def pairs_chart(pairs: Sequence[PairRow]) -> Chart | None:
-    """Return the difference of each arm from the baseline with its interval; None where there is none."""
-    rows = [_row(pair.b, pair.paired) | {"verdict": pair.verdict} for pair in pairs if pair.paired.difference is not None]
+def pairs_chart(pairs: Sequence[PairRow], names: Mapping[str, str]) -> Chart | None:
+    """Return the difference of each arm from the baseline with its interval; None where there is none.
+
+    Args:
+        pairs: each arm against the baseline.
+        names: the short label of each label.
+    """
+    known = [pair for pair in pairs if pair.paired.difference is not None]
+    rows = [_row(names[pair.b], pair.paired) | {"label": pair.b, "verdict": pair.verdict} for pair in known]
     if not rows:
         return None
     colour = {
@@ -35,8 +40,8 @@ def pairs_chart(pairs: Sequence[PairRow]) -> Chart | None:
     spec = _forest(rows, "arm", colour, {"shape": shape})
     counts = [f"{sum(row['verdict'] == kind for row in rows)} {kind}" for kind in VERDICTS]
     text = (
-        f"Each arm's mean difference from {pairs[0].a} in points of test accuracy, with its 95% interval over the common "
-        f"seeds: {listed(counts)}."
+        f"Each arm's mean difference from {pairs[0].a} in points of test accuracy, with its 95% interval over the "
+        f"common seeds: {listed(counts)}."
     )
     return Chart("differences", f"Differences from {pairs[0].a}", text, [Variant("Differences", spec)])
 
@@ -57,15 +62,17 @@ def effects_chart(study: Ablation, number: int) -> Chart | None:
     colour["scale"] = {"domain": there, "range": list(COLOURS[: len(there)])}
     shape = {"field": "place", "type": "nominal", "title": None, "scale": {"domain": there}}
     more = {"yOffset": {"field": "place", "scale": {"domain": there}}, "shape": shape}
-    spec = _forest(rows, "change", colour, more, {"step": 18 * len(there) + 6, "for": "position"})
+    spec = _forest(rows, "change", colour, more, 18 * len(there) + 6)
     best = max(rows, key=lambda row: row["difference"])
     text = (
-        f"What each of {several(len(study.changes), 'change')} is worth in points of test accuracy, with 95% intervals over "
-        f"the seeds. The largest gain is {best['difference']:+.2f} ({best['change']}, {best['place']})."
+        f"What each of {several(len(study.changes), 'change')} is worth in points of test accuracy, with 95% intervals "
+        f"over the seeds. The largest gain is {best['difference']:+.2f} ({best['change']}, {best['place']})."
     )
     name = "effects" if number == 1 else f"effects-{number}"
     notes = ["Filled marks are told from chance after Holm's correction. Wide intervals are cut at the edge."]
-    return Chart(name, f"What each change is worth, {study.a} to {study.b}", text, [Variant("Effects", spec)], notes=notes)
+    return Chart(
+        name, f"What each change is worth, {study.a} to {study.b}", text, [Variant("Effects", spec)], notes=notes
+    )
 
 
 def heat_chart(study: Crossed) -> Chart:
@@ -94,7 +101,7 @@ def heat_chart(study: Crossed) -> Chart:
     told = tooltip(first=study.keys[0], second=study.keys[1], mean="Mean, %", sd="SD, points", n="Seeds")
     spec = chart(
         rows,
-        height={"step": 44},
+        height=44 * len(study.levels[0]),
         encoding={"x": across, "y": up},
         layer=[
             {"mark": "rect", "encoding": {"color": colour, "tooltip": told}},
@@ -112,18 +119,22 @@ def heat_chart(study: Crossed) -> Chart:
 def _row(name: str, test: Paired, key: str = "arm") -> Row:
     low, high = test.ci95 or (None, None)
     ends = {"low": None if low is None else 100 * low, "high": None if high is None else 100 * high}
-    return {key: name, "difference": 100 * (test.difference or 0.0)} | ends | {"n": test.n, "text": points(test.difference)}
+    return (
+        {key: name, "difference": 100 * (test.difference or 0.0)}
+        | ends
+        | {"n": test.n, "text": points(test.difference)}
+    )
 
 
 def _effect_row(change: str, place: str, effect: Effect) -> Row:
     return _row(change, effect.paired, "change") | {"place": place, "resolved": resolved(effect)}
 
 
-def _forest(rows: Sequence[Row], name: str, colour: Row, more: Row, height: Any = None) -> Spec:
+def _forest(rows: Sequence[Row], name: str, colour: Row, more: Row, step: int = ROW_HEIGHT) -> Spec:
     """Return a row a name: the mean difference as a mark, its interval as a line, 0 as a line down."""
     edges = [edge for row in rows for edge in (row["low"], row["high"]) if edge is not None]
     reach = {"domain": extent([row["difference"] for row in rows], edges), "nice": False}
-    axis = {"labelLimit": 260, "grid": False}
+    axis = {"grid": False}
     told = tooltip(**{name: name.capitalize(), "difference": "Points", "low": "95% from", "high": "to", "n": "Seeds"})
     point = {"x": quantity("difference", TITLE, scale=reach), "color": colour, "tooltip": told} | more
     if "resolved" in rows[0]:
@@ -133,10 +144,13 @@ def _forest(rows: Sequence[Row], name: str, colour: Row, more: Row, height: Any 
     zero = {"x": {"datum": 0, "type": "quantitative"}, "y": {"value": 0}, "y2": {"value": "height"}}
     return chart(
         rows,
-        height=height or {"step": ROW_HEIGHT},
+        height=step * len({row[name] for row in rows}),
         layer=[
             {"mark": {"type": "rule", "color": GREY}, "encoding": zero},
-            {"mark": {"type": "rule", "strokeWidth": 2, "clip": True}, "encoding": {"y": _names(name, axis)} | interval},
+            {
+                "mark": {"type": "rule", "strokeWidth": 2, "clip": True},
+                "encoding": {"y": _names(name, axis)} | interval,
+            },
             {
                 "mark": {"type": "point", "filled": True, "size": 80, "opacity": 1, "strokeWidth": 2},
                 "encoding": {"y": _names(name, axis)} | point,

@@ -17,7 +17,17 @@ from wrnexp.stats import ALPHA, PerImage
 
 NOTHING = "No run's answers could be read, so there is nothing to show here."
 CALIBRATION_COLUMNS = ("arm", "seeds", "NLL", "ECE", "temperature", "NLL after", "ECE after")
-IMAGE_COLUMNS = ("arm", "seed", "both right", "only {a}", "only this arm", "neither", "difference, points", "95% interval", "McNemar p")
+IMAGE_COLUMNS = (
+    "arm",
+    "seed",
+    "both right",
+    "only {a}",
+    "only this arm",
+    "neither",
+    "difference, points",
+    "95% interval",
+    "McNemar p",
+)
 GROUP_COLUMNS = ("class", "images", "{a} %", "arm %", "difference, points", "95% interval", "p", "p (Holm)")
 MOST_ARMS = 20
 MOST_LISTED = 200
@@ -32,8 +42,11 @@ def calibration(report: Report, marks: Sequence[ArmMark]) -> list[Part]:
     if read is None or chart is None:
         return [*(read.scope if read else []), NOTHING]
     rows = [
-        [row.label, str(len(row.seeds)), decimals(row.nll, 4), decimals(row.ece, 4)]
-        + [decimals(row.temperature), decimals(row.nll_after, 4), decimals(row.ece_after, 4)]
+        [
+            row.label,
+            str(len(row.seeds)),
+            *(decimals(value, 4) for value in (row.nll, row.ece, row.temperature, row.nll_after, row.ece_after)),
+        ]
         for row in report.calibration
     ]
     shown = table("Calibration on the test set, means over the seeds read", CALIBRATION_COLUMNS, rows, numbers=True)
@@ -104,7 +117,8 @@ def _groups(
         for change in found
         if change.p_holm is not None and change.p_holm < ALPHA
     ]
-    said = f"Told from chance over the seeds, corrected for the number of {title.lower()}: {listed(told) if told else 'none'}."
+    which = listed(told) if told else "none"
+    said = f"Told from chance over the seeds, corrected for the number of {title.lower()}: {which}."
     columns = [column.format(a=baseline) for column in GROUP_COLUMNS]
     tables = [
         table(f"{title}: {label} against {baseline}", columns, [_group_cells(one, names) for one in found], True, True)
@@ -134,8 +148,8 @@ def _listing(pair: ImagePair, read: Predictions, known: Classes) -> Table:
     ]
     seeds = several(len(pair.seeds), "seed")
     caption = (
-        f"{pair.b}: {count(len(pair.only_a))} images that only {pair.a} gets right and {count(len(pair.only_b))} that only "
-        f"{pair.b} does, in {'all ' if len(pair.seeds) > 1 else ''}{seeds}"
+        f"{pair.b}: {count(len(pair.only_a))} images that only {pair.a} gets right and {count(len(pair.only_b))} that "
+        f"only {pair.b} does, in {'all ' if len(pair.seeds) > 1 else ''}{seeds}"
     )
     if max(len(pair.only_a), len(pair.only_b)) > MOST_LISTED:
         caption += f" (the first {MOST_LISTED} of each; report.json has all)"
@@ -158,7 +172,8 @@ def _pictures(pair: ImagePair, read: Predictions, known: Classes) -> list[Part]:
         chosen = [int(at) for at in _spread(images)]
         addresses = thumbnails(known.stored, chosen, labels)
         told = [
-            f"image {at}: {known.names[labels[at]]}, taken for {_taken_for(pair, wrong, at, read, known)}" for at in chosen
+            f"image {at}: {known.names[labels[at]]}, taken for {_taken_for(pair, wrong, at, read, known)}"
+            for at in chosen
         ]
         if addresses:
             caption = f"Right in {right}, wrong in {wrong}, in every seed"

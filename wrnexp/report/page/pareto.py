@@ -1,6 +1,6 @@
 """Accuracy against what it costs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from statistics import fmean
 
@@ -15,7 +15,7 @@ COSTS = {
     "parameters": ("Parameters, millions", 1e6),
 }
 UP = "Test accuracy, %"
-NAMED = 8
+NAMED = 3
 
 
 def pareto(arms: Sequence[Arm], looks: Sequence[ArmMark]) -> Chart | str:
@@ -27,12 +27,12 @@ def pareto(arms: Sequence[Arm], looks: Sequence[ArmMark]) -> Chart | str:
     variants = [Variant(title, _spec(rows, looks, title)) for title, rows in found.items()]
     devices = sorted({run.device for arm in arms for run in arm.runs})
     notes = [
-        "Large marks are means of arms, small ones are seeds. The dashed line joins the arms that no other arm beats in both "
-        "accuracy and cost; it goes by the means alone, without regard to their intervals."
+        "Large marks are means of arms, small ones are seeds. The dashed line joins the arms that no other arm beats in "
+        "both accuracy and cost; it goes by the means alone, without regard to their intervals."
     ]
     if len(devices) > 1:
         notes.append(f"The runs were made on different devices ({listed(devices)}): time and memory do not compare.")
-    text = _text(*next(iter(found.items())))
+    text = _text(*next(iter(found.items())), {mark.label: mark.short for mark in looks})
     return Chart("pareto", "Accuracy against cost", text, variants, "Cost", list(looks), log="x", notes=notes)
 
 
@@ -62,7 +62,9 @@ def _rows(arms: Sequence[Arm], name: str, unit: float) -> list[Row]:
 def _points(arm: Arm, read: Callable[[Run], float | None]) -> list[tuple[int, float, float]]:
     """Return seed, cost and accuracy in percent of the runs that recorded the cost."""
     costs = arm.by_seed(read)
-    return [(run.record.seed, costs[run.record.seed], 100 * run.accuracy) for run in arm.runs if run.record.seed in costs]
+    return [
+        (run.record.seed, costs[run.record.seed], 100 * run.accuracy) for run in arm.runs if run.record.seed in costs
+    ]
 
 
 def _scaled(run: Run, read: Callable[[Run], float | None], unit: float) -> float | None:
@@ -101,8 +103,8 @@ def _spec(rows: Sequence[Row], looks: Sequence[ArmMark], title: str) -> Spec:
     )
 
 
-def _text(title: str, rows: Sequence[Row]) -> str:
+def _text(title: str, rows: Sequence[Row], names: Mapping[str, str]) -> str:
     ahead = [row for row in rows if row["front"]]
-    named = [f"{row['arm']} ({row['accuracy']:.2f}% at {row['cost']:.4g})" for row in ahead[:NAMED]]
-    more = f" and {len(ahead) - NAMED} more" if len(ahead) > NAMED else ""
-    return f"Mean test accuracy of each arm against {title.lower()}. Beaten by no other arm in both: {listed(named)}{more}."
+    named = [f"{names[row['arm']]} ({row['accuracy']:.2f}% at {row['cost']:.4g})" for row in ahead[:NAMED]]
+    named += [f"{len(ahead) - NAMED} more"] if len(ahead) > NAMED else []
+    return f"Mean test accuracy of each arm against {title.lower()}. Beaten by no other arm in both: {listed(named)}."

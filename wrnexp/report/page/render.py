@@ -21,14 +21,18 @@ def html(report: Report) -> str:
     found = sections(report, looks)
     names = [arm.label for arm in report.arms]
     title = "Report: " + (" and ".join(names) if len(names) <= 2 else f"{len(names)} arms")
-    return _environment().get_template("page.html.j2").render(
-        title=title,
-        summary=summary(report),
-        sections=found,
-        charts=any(isinstance(part, Chart) for section in found for part in section.parts),
-        style=_asset("page.css"),
-        script=_asset("page.js"),
-        vega=vega(),
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            title=title,
+            summary=summary(report),
+            sections=found,
+            charts=any(isinstance(part, Chart) for section in found for part in section.parts),
+            style=_asset("page.css"),
+            script=_asset("page.js"),
+            vega=vega(),
+        )
     )
 
 
@@ -44,17 +48,26 @@ def vega() -> Markup:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("wrnexp.report.page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=PackageLoader("wrnexp.report.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["kind"] = _kind
     environment.filters["data"] = asdict
+    environment.filters["soft"] = _soft
     return environment
 
 
 def _kind(part: Part | Section) -> str:
     kinds = {Table: "table", Chart: "chart", Pictures: "pictures"}
     return kinds.get(type(part), "text")
+
+
+def _soft(text: str) -> Markup:
+    """Return text, escaped, that may be broken after a comma."""
+    return Markup("<wbr>").join(re.split(r"(?<=,)(?=\S)", text))
 
 
 @cache

@@ -13,7 +13,7 @@ from wrnexp.report.page.differences import effects_chart, heat_chart, pairs_char
 from wrnexp.report.page.networks import calibration, class_changes, image_changes
 from wrnexp.report.page.pareto import pareto
 from wrnexp.report.page.parts import Part, Section, table
-from wrnexp.report.sentences import overview, results, claims_sentence
+from wrnexp.report.sentences import claims_sentence, overview, results
 from wrnexp.report.tables import PROVENANCE, Report, looks
 from wrnexp.report.wording import count, several
 
@@ -30,7 +30,7 @@ def sections(report: Report, marks: Sequence[ArmMark]) -> list[Section]:
     """Return the sections of the page in order, without those that have nothing to show."""
     found = [
         Section("claims", "Claims", _claims(report.claims)),
-        Section("arms", "Arms", _arms(report)),
+        Section("arms", "Arms", _arms(report, marks)),
         Section("curves", "Learning", _present(learning(report.arms, marks), time_to_accuracy(report.arms, marks))),
         Section("cost", "Accuracy and cost", _present(pareto(report.arms, marks))),
         *_ablations(report),
@@ -61,13 +61,15 @@ def _claims(claims: Sequence[Claim]) -> list[Part]:
     return [f"Measured on: {claims[0].scope}.", shown, *remarks]
 
 
-def _arms(report: Report) -> list[Part]:
+def _arms(report: Report, marks: Sequence[ArmMark]) -> list[Part]:
     arms = table("Means over the seeds of each arm", ARM_COLUMNS, map(arm_cells, report.rows), numbers=True)
     if not report.pairs:
         return [arms]
     caption = f"Each arm against {report.pairs[0].a} on test accuracy, paired by seed"
-    pairs = table(caption, PAIR_COLUMNS, map(pair_cells, report.pairs), numbers=True)
-    return [arms, pairs, *_present(pairs_chart(report.pairs))]
+    # All are against one arm, which the caption names: its column says nothing more.
+    rows = [[first, *rest] for first, _, *rest in map(pair_cells, report.pairs)]
+    pairs = table(caption, [PAIR_COLUMNS[0], *PAIR_COLUMNS[2:]], rows, numbers=True)
+    return [arms, pairs, *_present(pairs_chart(report.pairs, {mark.label: mark.short for mark in marks}))]
 
 
 def _ablations(report: Report) -> list[Section]:
@@ -131,7 +133,11 @@ def _excluded(report: Report) -> list[Part]:
 
 
 def _reading(report: Report) -> list[Part]:
-    rows = [[arm.label, f"{low:,}" if low == high else f"{low:,} to {high:,}"] for arm in report.arms for low, high in [looks(arm)]]
+    rows = [
+        [arm.label, f"{low:,}" if low == high else f"{low:,} to {high:,}"]
+        for arm in report.arms
+        for low, high in [looks(arm)]
+    ]
     reads = table("How often a run read the test set", ["arm", "times"], rows, numbers=True)
     return [reads, *notes(report)]
 

@@ -5,7 +5,6 @@
     aria: false,
     font: "system-ui, sans-serif",
     padding: 4,
-    autosize: { type: "fit-x", contains: "padding" },
     view: { stroke: null },
     axis: { labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 220, labelOverlap: true },
     legend: { labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 400 },
@@ -86,8 +85,9 @@
     async draw() {
       const turn = (this.turn = (this.turn || 0) + 1);
       const narrow = this.plot.clientWidth < NARROW;
-      const axis = { ...CONFIG.axis, labelLimit: narrow ? 110 : 220, tickCount: narrow ? 4 : undefined };
-      const options = { renderer: "svg", actions: false, config: { ...CONFIG, axis, axisX: { tickCount: narrow ? 4 : 8 } } };
+      const axis = { ...CONFIG.axis, labelLimit: narrow ? 110 : 300 };
+      const legend = { ...CONFIG.legend, columns: narrow ? 1 : undefined };
+      const options = { renderer: "svg", actions: false, config: { ...CONFIG, axis, axisX: { tickCount: narrow ? 4 : 8 }, legend } };
       const drawn = await vegaEmbed(this.plot, this.current(), { ...options, tooltip: { disableDefaultStyle: true } });
       if (turn !== this.turn) return;
       this.drawn = drawn;
