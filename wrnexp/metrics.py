@@ -81,8 +81,9 @@ def reliability(logits: Logits, labels: Labels, bins: int = BINS) -> Reliability
     confidence = np.exp(_log_softmax(logits).max(1))
     correct = logits.argmax(1) == labels
     bin_of = np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
-    sums = (np.bincount(bin_of, weights=values, minlength=bins) for values in (confidence, correct))
-    return Reliability(np.bincount(bin_of, minlength=bins), *sums)
+    images = np.bincount(bin_of, minlength=bins)
+    sure, right = (np.bincount(bin_of, weights=values, minlength=bins) for values in (confidence, correct))
+    return Reliability(images.astype(np.int64), sure.astype(np.float64), right.astype(np.float64))
 
 
 def fitted_temperature(logits: Logits, labels: Labels) -> float:
@@ -96,14 +97,23 @@ def fitted_temperature(logits: Logits, labels: Labels) -> float:
         logits: `[N, classes]`, any float type, finite.
         labels: class indices `[N]`.
     """
-    from scipy.optimize import minimize_scalar  # takes a while to import, and only reports need it
+    from scipy.optimize import brentq  # takes a while to import, and only reports need it
 
-    exact = logits.astype(np.float64)
+    _check(logits, labels)
+    exact = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    own = exact[np.arange(len(labels)), labels].mean()
+
+    def slope(inverse: float) -> float:
+        """Return the derivative of the mean of -log p(label): the expected logit less the label's."""
+        weights = np.exp(inverse * exact)
+        return float(((weights * exact).sum(1) / weights.sum(1)).mean() - own)
+
     low, high = 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]
-    found = minimize_scalar(
-        lambda inverse: negative_log_likelihood(exact * inverse, labels), bounds=(low, high), options={"xatol": 1e-6}
-    )
-    return float(1 / found.x)
+    if slope(low) >= 0:
+        return TEMPERATURES[1]
+    if slope(high) <= 0:
+        return TEMPERATURES[0]
+    return 1 / float(brentq(slope, low, high, xtol=1e-7))
 
 
 def _log_softmax(logits: Logits) -> NDArray[np.float64]:

@@ -17,8 +17,9 @@ from wrnexp.report.measures import Run
 from wrnexp.report.wording import several
 
 FILE = "predictions.npz"
-# Reading a run's answers takes about a tenth of a second for 10,000 images: a report on hundreds reads some.
-MOST_READ = 60
+# Reading a run's answers on 10,000 images takes about a tenth of a second, fitting a temperature as much again: a
+# report on hundreds of runs reads some.
+MOST_READ = 30
 # float16 logits can make equals of two classes, which turns few answers.
 TOLERANCE = 0.005
 
@@ -56,7 +57,8 @@ class Answers:
     @cached_property
     def right(self) -> NDArray[np.bool_]:
         """Whether each image is answered right, `[N]`."""
-        return self.predicted == self.labels
+        right: NDArray[np.bool_] = self.predicted == self.labels
+        return right
 
 
 @dataclass(frozen=True)

@@ -126,8 +126,8 @@ def _group_change(
 ) -> GroupChange:
     seeds = [first.seed for first, _ in common]
     own, others = (dict(zip(seeds, (float(pair[side][group]) for pair in shares), strict=True)) for side in (0, 1))
-    means = (sum(values.values()) / len(seeds) for values in (own, others))
-    return GroupChange(group, images, *means, paired(own, others))
+    mean_a, mean_b = (sum(values.values()) / len(seeds) for values in (own, others))
+    return GroupChange(group, images, mean_a, mean_b, paired(own, others))
 
 
 def _calibrated(label: str, found: Sequence[Answers]) -> Calibrated:

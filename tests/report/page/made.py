@@ -107,7 +107,7 @@ def write_grid(
         label += f",optim.turn={config['optim']['turn']}" if arms > 9 else ""
         for seed in range(seeds):
             skill = 2.6 + 0.02 * number
-            size = {"images": images, "classes": classes, "epochs": epochs, "skill": skill}
+            size: dict[str, Any] = {"images": images, "classes": classes, "epochs": epochs, "skill": skill}
             write_run(folder / f"{number}-{seed}", config, seed, label=label, val=val, **size)
     return folder
 

@@ -40,7 +40,7 @@ def reliability_chart(read: Predictions, looks: Sequence[ArmMark]) -> Chart | No
     if after:
         variants.append(Variant(AFTER, _reliability(after, there)))
     text = (
-        "Accuracy of the answers against the confidence they are given with, in 15 bins; on the diagonal the two agree, "
+        "Accuracy of the answers against the confidence they are given with, in 15 bins; on the diagonal they agree, "
         f"below it the network is too sure. Confidence less accuracy, over all images: "
         f"{_sureness(before, {mark.label: mark.short for mark in there})}."
     )
@@ -48,14 +48,18 @@ def reliability_chart(read: Predictions, looks: Sequence[ArmMark]) -> Chart | No
 
 
 def groups_chart(
-    name: str, title: str, changes: Mapping[str, Sequence[GroupChange]], names: Sequence[str], baseline: str
+    name: str,
+    title: str,
+    changes: Mapping[str, Sequence[GroupChange]],
+    names: Sequence[str],
+    baseline: str,
 ) -> Chart:
     """Return the changes from the baseline on each class or superclass, a view an arm.
 
     Args:
         name: the chart's.
         title: its heading.
-        changes: by the arm's label.
+        changes: by the arm's name.
         names: of the groups.
         baseline: label of the arm compared with.
     """
@@ -70,15 +74,8 @@ def groups_chart(
         "The thin line is the 95% interval over seeds, where there are two seeds at least, without any correction."
     ]
     if len(found) > MOST_GROUPS:
-        notes.append(f"The {MOST_GROUPS // 2} largest losses and gains; the table has all {len(found)}.")
+        notes.append(f"The {MOST_GROUPS // 2} largest losses and gains; the data below have all {len(found)}.")
     return Chart(name, title, text, variants, "Arm", notes=notes)
-
-
-def shown_groups(changes: Sequence[GroupChange]) -> list[GroupChange]:
-    """Return the changes from the largest loss to the largest gain, of many those at either end."""
-    ordered = sorted(changes, key=_difference)
-    half = MOST_GROUPS // 2
-    return ordered if len(ordered) <= MOST_GROUPS else [*ordered[:half], *ordered[-half:]]
 
 
 def _reliability(found: Mapping[str, Sequence[Calibration]], looks: Sequence[ArmMark]) -> Spec:
@@ -141,7 +138,10 @@ def _sureness(found: Mapping[str, Sequence[Calibration]], names: Mapping[str, st
 
 
 def _groups(changes: Sequence[GroupChange], names: Sequence[str]) -> Spec:
-    rows = [_group_row(change, names) for change in shown_groups(changes)]
+    rows = [_group_row(change, names) for change in sorted(changes, key=_difference)]
+    half = MOST_GROUPS // 2
+    for place, row in enumerate(rows):
+        row["shown"] = len(rows) <= MOST_GROUPS or place < half or place >= len(rows) - half
     edges = [edge for row in rows for edge in (row["low"], row["high"]) if edge is not None]
     reach = {"domain": extent([row["difference"] for row in rows], edges), "nice": False}
     title = "Change in accuracy, points"
@@ -152,7 +152,8 @@ def _groups(changes: Sequence[GroupChange], names: Sequence[str]) -> Spec:
     span = {"x": quantity("low", title, scale=reach), "x2": {"field": "high"}}
     return chart(
         rows,
-        height=17 * len(rows),
+        height=17 * min(len(rows), MOST_GROUPS),
+        transform=[{"filter": "datum.shown"}],
         encoding={"y": up},
         layer=[
             {"mark": {"type": "bar", "clip": True}, "encoding": {"x": across, "color": colour, "tooltip": told}},
@@ -171,6 +172,8 @@ def _group_row(change: GroupChange, names: Sequence[str]) -> Row:
         "difference": 100 * _difference(change),
         "low": None if low is None else 100 * low,
         "high": None if high is None else 100 * high,
+        "p": change.paired.p,
+        "p_holm": change.p_holm,
     }
 
 

@@ -140,7 +140,7 @@ def tooltip(**fields: str) -> list[Row]:
 
 
 def extent(means: Iterable[float], edges: Iterable[float]) -> list[float]:
-    """Return how far an axis of differences reaches: to the ends of the intervals as far as `REACH` allows, and to 0."""
+    """Return how far an axis of differences reaches: to the ends of intervals as far as `REACH` allows, and to 0."""
     middles = list(means)
     most = REACH * max(map(abs, [*middles, 0.01]))
     ends = [*middles, *edges, 0.0]

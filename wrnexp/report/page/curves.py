@@ -21,7 +21,7 @@ from wrnexp.report.page.chart import (
 )
 from wrnexp.report.wording import listed, seconds, several
 
-MOST_POINTS = 12_000
+MOST_POINTS = 5_000
 LEVELS = [level / 100 for level in range(5, 100, 5)]
 MOST_LEVELS = 10
 NAMED = 4

@@ -81,7 +81,7 @@ def heat_chart(study: Crossed) -> Chart:
     cells = [(study.levels[0][row], study.levels[1][column], study.cells[row][column]) for row, column in places]
     means = [100 * cell.mean for _, _, cell in cells]
     low, high = min(means), max(means)
-    rows = [
+    rows: list[Row] = [
         {
             "first": first,
             "second": second,
@@ -93,9 +93,9 @@ def heat_chart(study: Crossed) -> Chart:
         }
         for (first, second, cell), mean in zip(cells, means, strict=True)
     ]
-    across = {"field": "second", "type": "ordinal", "title": study.keys[1], "sort": study.levels[1]}
+    upright = {"labelAngle": 0}
+    across = {"field": "second", "type": "ordinal", "title": study.keys[1], "sort": study.levels[1], "axis": upright}
     up = {"field": "first", "type": "ordinal", "title": study.keys[0], "sort": study.levels[0]}
-    across["axis"], up["axis"] = {"labelAngle": 0}, {}
     colour = {"field": "mean", "type": "quantitative", "title": "Mean, %", "scale": {"scheme": VIRIDIS, "zero": False}}
     ink = {"condition": {"test": "datum.dark", "value": "#111"}, "value": "#fff"}
     told = tooltip(first=study.keys[0], second=study.keys[1], mean="Mean, %", sd="SD, points", n="Seeds")

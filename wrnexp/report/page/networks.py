@@ -12,7 +12,7 @@ from wrnexp.report.page.chart import ArmMark
 from wrnexp.report.page.classes import Classes, classes, thumbnails
 from wrnexp.report.page.parts import Part, Pictures, Table, table
 from wrnexp.report.tables import Report
-from wrnexp.report.wording import count, decimals, listed, p_value, percent, points, several, span
+from wrnexp.report.wording import count, decimals, listed, p_value, points, several, span
 from wrnexp.stats import ALPHA, PerImage
 
 NOTHING = "No run's answers could be read, so there is nothing to show here."
@@ -21,16 +21,15 @@ IMAGE_COLUMNS = (
     "arm",
     "seed",
     "both right",
-    "only {a}",
+    "only the baseline",
     "only this arm",
     "neither",
     "difference, points",
     "95% interval",
     "McNemar p",
 )
-GROUP_COLUMNS = ("class", "images", "{a} %", "arm %", "difference, points", "95% interval", "p", "p (Holm)")
 MOST_ARMS = 20
-MOST_LISTED = 200
+MOST_LISTED = 60
 MOST_PICTURES = 16
 PAIRS_WITH_PICTURES = 3
 
@@ -56,10 +55,11 @@ def calibration(report: Report, marks: Sequence[ArmMark]) -> list[Part]:
     return [*read.scope, shown, *after, *([fitted] if len(without) < len(rows) else []), chart]
 
 
-def class_changes(report: Report) -> list[Part]:
+def class_changes(report: Report, marks: Sequence[ArmMark]) -> list[Part]:
     """Return the section on classes and superclasses."""
     read = _read(report)
-    pairs = {pair.b: read.common(pair.b) for pair in report.image_pairs[:MOST_ARMS]} if read else {}
+    names = {mark.label: mark.short for mark in marks}
+    pairs = {names[pair.b]: read.common(pair.b) for pair in report.image_pairs[:MOST_ARMS]} if read else {}
     if read is None or not pairs:
         return []
     known = _classes(report, read)
@@ -79,13 +79,12 @@ def image_changes(report: Report) -> list[Part]:
         return []
     known = _classes(report, read)
     baseline = report.image_pairs[0].a
-    columns = [column.format(a=baseline) for column in IMAGE_COLUMNS]
     rows = [
         [pair.b, str(seed), *_test_cells(test)]
         for pair in report.image_pairs
         for seed, test in zip(pair.seeds, pair.found, strict=True)
     ]
-    tests = table(f"Test images that each arm and {baseline} get right, by seed", columns, rows, numbers=True)
+    tests = table(f"Test images that each arm and {baseline} get right, by seed", IMAGE_COLUMNS, rows, numbers=True)
     parts: list[Part] = [CAUTION + " p-values are not corrected for their number.", tests, *_cut(report)]
     for number, pair in enumerate(report.image_pairs[:MOST_ARMS]):
         parts.append(_listing(pair, read, known))
@@ -110,7 +109,7 @@ def _cut(report: Report) -> list[Part]:
 def _groups(
     name: str, title: str, changes: Mapping[str, Sequence[GroupChange]], names: Sequence[str], baseline: str
 ) -> list[Part]:
-    """Return the chart, a sentence on what is told from chance, and a table an arm."""
+    """Return the chart and a sentence on what is told from chance."""
     told = [
         f"{names[change.group]} in {label} ({points(change.paired.difference)})"
         for label, found in changes.items()
@@ -119,19 +118,7 @@ def _groups(
     ]
     which = listed(told) if told else "none"
     said = f"Told from chance over the seeds, corrected for the number of {title.lower()}: {which}."
-    columns = [column.format(a=baseline) for column in GROUP_COLUMNS]
-    tables = [
-        table(f"{title}: {label} against {baseline}", columns, [_group_cells(one, names) for one in found], True, True)
-        for label, found in changes.items()
-    ]
-    return [groups_chart(name, title, changes, names, baseline), said, *tables]
-
-
-def _group_cells(change: GroupChange, names: Sequence[str]) -> list[str]:
-    test = change.paired
-    means = [percent(change.mean_a), percent(change.mean_b)]
-    tested = [points(test.difference), span(test.ci95, points), p_value(test.p), p_value(change.p_holm)]
-    return [names[change.group], count(change.images), *means, *tested]
+    return [groups_chart(name, title, changes, names, baseline), said]
 
 
 def _test_cells(test: PerImage) -> list[str]:

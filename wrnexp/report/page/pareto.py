@@ -27,7 +27,7 @@ def pareto(arms: Sequence[Arm], looks: Sequence[ArmMark]) -> Chart | str:
     variants = [Variant(title, _spec(rows, looks, title)) for title, rows in found.items()]
     devices = sorted({run.device for arm in arms for run in arm.runs})
     notes = [
-        "Large marks are means of arms, small ones are seeds. The dashed line joins the arms that no other arm beats in "
+        "Large marks are means of arms, small ones are seeds. The dashed line joins the arms that no other beats in "
         "both accuracy and cost; it goes by the means alone, without regard to their intervals."
     ]
     if len(devices) > 1:
@@ -48,8 +48,8 @@ def _rows(arms: Sequence[Arm], name: str, unit: float) -> list[Row]:
     read = partial(_scaled, read=partial(cost, name=name), unit=unit)
     seeds = [(arm.label, *point) for arm in arms for point in _points(arm, read)]
     labels = list(dict.fromkeys(label for label, _, _, _ in seeds))
-    means = [tuple(fmean(row[at] for row in seeds if row[0] == label) for at in (2, 3)) for label in labels]
-    best = front([(across, up) for across, up in means])
+    means = [_middle([row for row in seeds if row[0] == label]) for label in labels]
+    best = front(means)
     rows: list[Row] = [
         {"arm": label, "seed": seed, "cost": across, "accuracy": up, "kind": "seed", "front": False}
         for label, seed, across, up in seeds
@@ -57,6 +57,11 @@ def _rows(arms: Sequence[Arm], name: str, unit: float) -> list[Row]:
     for label, (across, up), ahead in zip(labels, means, best, strict=True):
         rows.append({"arm": label, "seed": None, "cost": across, "accuracy": up, "kind": "mean", "front": ahead})
     return rows
+
+
+def _middle(seeds: Sequence[tuple[str, int, float, float]]) -> tuple[float, float]:
+    """Return the mean cost and the mean accuracy."""
+    return fmean(cost for _, _, cost, _ in seeds), fmean(score for *_, score in seeds)
 
 
 def _points(arm: Arm, read: Callable[[Run], float | None]) -> list[tuple[int, float, float]]:

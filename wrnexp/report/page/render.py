@@ -41,7 +41,7 @@ def vega() -> Markup:
     """Return Vega, Vega-Lite and vega-embed as one script, which a `script` element can hold."""
     import vl_convert
 
-    code: str = vl_convert.javascript_bundle()
+    code: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     return _within_script(code)
 
 

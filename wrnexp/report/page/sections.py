@@ -36,7 +36,7 @@ def sections(report: Report, marks: Sequence[ArmMark]) -> list[Section]:
         *_ablations(report),
         *_factorial(report),
         Section("calibration", "Calibration", calibration(report, marks)),
-        Section("classes", "Classes", class_changes(report)),
+        Section("classes", "Classes", class_changes(report, marks)),
         Section("images", "Image by image", image_changes(report)),
         Section("configs", "How the configs differ", _configs(report)),
         Section("provenance", "Where the runs come from", _origins(report)),

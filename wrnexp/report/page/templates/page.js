@@ -153,7 +153,7 @@
 
     /* Rows and columns of the view that is chosen, all arms, whole range. */
     cells() {
-      const columns = [...new Set(this.rows.flatMap((row) => Object.keys(row)))].filter((name) => !["text", "dark"].includes(name));
+      const columns = [...new Set(this.rows.flatMap((row) => Object.keys(row)))].filter((name) => !["text", "dark", "shown"].includes(name));
       return [columns, ...this.rows.map((row) => columns.map((name) => row[name] ?? ""))];
     }
 
