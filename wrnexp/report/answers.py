@@ -146,7 +146,7 @@ def _read(run: Run, labels: NDArray[np.int64] | None) -> tuple[Answers, int]:
 
 def _stored(run: Run) -> Mapping[str, NDArray[Any]]:
     try:
-        with np.load(run.folder / FILE, allow_pickle=False) as file:
+        with (run.folder / FILE).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise _UnusableError(f"there is no {FILE}") from error

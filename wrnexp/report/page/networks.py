@@ -39,7 +39,7 @@ def calibration(report: Report, marks: Sequence[ArmMark]) -> list[Part]:
     read = _read(report)
     chart = reliability_chart(read, marks) if read else None
     if read is None or chart is None:
-        return [*(read.scope if read else []), NOTHING]
+        return [NOTHING, *(report.answers.scope if report.answers else [])]
     rows = [
         [
             row.label,
