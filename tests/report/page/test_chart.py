@@ -20,7 +20,7 @@ def test_every_colour_stands_out_from_light_and_dark_ground(count: int) -> None:
     for colour in colours:
         for ground in grounds:
             high, low = sorted((luminance(colour), luminance(ground)), reverse=True)
-            assert (high + 0.05) / (low + 0.05) >= 2.75, (colour, ground)
+            assert (high + 0.05) / (low + 0.05) >= 3, (colour, ground)
 
 
 def test_luminance_is_that_of_the_guidelines() -> None:

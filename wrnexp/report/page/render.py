@@ -54,6 +54,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     environment.filters["kind"] = _kind
     environment.filters["data"] = asdict
     environment.filters["soft"] = _soft

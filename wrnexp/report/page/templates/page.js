@@ -2,14 +2,17 @@
 (() => {
   const CONFIG = {
     background: null,
+    // The drawing is hidden from screen readers: the words and the table beside it stand for it.
     aria: false,
+    mark: { aria: false },
     font: "system-ui, sans-serif",
     padding: 4,
     view: { stroke: null },
-    axis: { labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 220, labelOverlap: true },
-    legend: { labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 400 },
+    axis: { aria: false, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 220, labelOverlap: true },
+    legend: { aria: false, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 400 },
   };
   const NARROW = 560;
+  const vegaErrors = 1, vegaWarnings = 2;
 
   const status = document.getElementById("status");
   const say = (text) => { status.textContent = text; };
@@ -65,7 +68,10 @@
       for (const layer of spec.layer || []) {
         for (const [name, channel] of Object.entries(layer.encoding)) {
           const lies = log && log.checked && name === log.value && channel.type === "quantitative";
-          if (lies) channel.scale = { ...channel.scale, type: "log", zero: false };
+          if (lies) {
+            channel.scale = { ...channel.scale, type: "log" };
+            delete channel.scale.zero;
+          }
         }
       }
       for (const param of spec.params || []) {
@@ -87,8 +93,10 @@
       const narrow = this.plot.clientWidth < NARROW;
       const axis = { ...CONFIG.axis, labelLimit: narrow ? 110 : 300 };
       const legend = { ...CONFIG.legend, columns: narrow ? 1 : undefined };
-      const options = { renderer: "svg", actions: false, config: { ...CONFIG, axis, axisX: { tickCount: narrow ? 4 : 8 }, legend } };
+      const logLevel = this.spec.params && !this.shown().length ? vegaErrors : vegaWarnings;
+      const options = { logLevel, renderer: "svg", actions: false, config: { ...CONFIG, axis, axisX: { tickCount: narrow ? 4 : 8 }, legend } };
       const drawn = await vegaEmbed(this.plot, this.current(), { ...options, tooltip: { disableDefaultStyle: true } });
+      drawn.view.logLevel(vegaErrors); // with no arm shown, axes have no extent, which is no fault
       if (turn !== this.turn) return;
       this.drawn = drawn;
       this.narrow = narrow;
