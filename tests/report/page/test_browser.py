@@ -186,7 +186,9 @@ def test_axe_finds_no_serious_fault(browser: Any, grid: Report, scheme: str) -> 
     opened = Opened(browser, grid, color_scheme=scheme)
     options = {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
     if scheme == "light":
-        opened.page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        opened.page.evaluate(
+            "document.querySelectorAll('details:not(.rows), #chart-factorial details').forEach((one) => { one.open = true; })"
+        )
     found = axe.Axe().run(opened.page, options=options).response["violations"]
     opened.context.close()
     serious = [fault for fault in found if fault["impact"] in ("serious", "critical")]

@@ -1,5 +1,6 @@
 """Differences from the baseline, what the changes of an ablation are worth, and two settings crossed."""
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import product
 
@@ -26,7 +27,7 @@ def pairs_chart(pairs: Sequence[PairRow], names: Mapping[str, str]) -> Chart | N
         names: the short label of each label.
     """
     known = [pair for pair in pairs if pair.paired.difference is not None]
-    rows = [_row(names[pair.b], pair.paired) | {"label": pair.b, "verdict": pair.verdict} for pair in known]
+    rows = [_row(names[pair.b], pair.paired) | _judged(pair) for pair in known]
     if not rows:
         return None
     colour = {
@@ -126,19 +127,21 @@ def _row(name: str, test: Paired, key: str = "arm") -> Row:
     )
 
 
+def _judged(pair: PairRow) -> Row:
+    return {"label": pair.b, "verdict": pair.verdict, "resolved": pair.verdict != "unresolved"}
+
+
 def _effect_row(change: str, place: str, effect: Effect) -> Row:
     return _row(change, effect.paired, "change") | {"place": place, "resolved": resolved(effect)}
 
 
 def _forest(rows: Sequence[Row], name: str, colour: Row, more: Row, step: int = ROW_HEIGHT) -> Spec:
-    """Return a row a name: the mean difference as a mark, its interval as a line, 0 as a line down."""
+    """Return a row a name: the mean difference as a mark, filled where resolved, its interval as a line, and 0."""
     edges = [edge for row in rows for edge in (row["low"], row["high"]) if edge is not None]
     reach = {"domain": extent([row["difference"] for row in rows], edges), "nice": False}
     axis = {"grid": False}
     told = tooltip(**{name: name.capitalize(), "difference": "Points", "low": "95% from", "high": "to", "n": "Seeds"})
     point = {"x": quantity("difference", TITLE, scale=reach), "color": colour, "tooltip": told} | more
-    if "resolved" in rows[0]:
-        point["fillOpacity"] = {"condition": {"test": "datum.resolved", "value": 1}, "value": 0}
     interval = {"x": quantity("low", TITLE, scale=reach), "x2": {"field": "high"}, "color": colour}
     interval |= {key: value for key, value in more.items() if key != "shape"}
     zero = {"x": {"datum": 0, "type": "quantitative"}, "y": {"value": 0}, "y2": {"value": "height"}}
@@ -151,10 +154,15 @@ def _forest(rows: Sequence[Row], name: str, colour: Row, more: Row, step: int = 
                 "mark": {"type": "rule", "strokeWidth": 2, "clip": True},
                 "encoding": {"y": _names(name, axis)} | interval,
             },
-            {
-                "mark": {"type": "point", "filled": True, "size": 80, "opacity": 1, "strokeWidth": 2},
-                "encoding": {"y": _names(name, axis)} | point,
-            },
+            *(
+                {
+                    "transform": [{"filter": f"datum.resolved === {json.dumps(resolved)}"}],
+                    "mark": {"type": "point", "filled": resolved, "size": 80, "opacity": 1, "strokeWidth": 2},
+                    "encoding": {"y": _names(name, axis)} | point,
+                }
+                for resolved in (True, False)
+                if any(row["resolved"] is resolved for row in rows)
+            ),
         ],
     )
 

@@ -87,7 +87,7 @@ def image_changes(report: Report) -> list[Part]:
     tests = table(f"Test images that each arm and {baseline} get right, by seed", IMAGE_COLUMNS, rows, numbers=True)
     parts: list[Part] = [CAUTION + " p-values are not corrected for their number.", tests, *_cut(report)]
     for number, pair in enumerate(report.image_pairs[:MOST_ARMS]):
-        parts.append(_listing(pair, read, known))
+        parts.append(_listing(pair, read, known) if len(pair.only_a) + len(pair.only_b) else _no_image(pair))
         if number < PAIRS_WITH_PICTURES:
             parts += _pictures(pair, read, known)
     return parts
@@ -141,6 +141,10 @@ def _listing(pair: ImagePair, read: Predictions, known: Classes) -> Table:
     if max(len(pair.only_a), len(pair.only_b)) > MOST_LISTED:
         caption += f" (the first {MOST_LISTED} of each; report.json has all)"
     return table(caption, ["image", "class", "right in", "taken for by the other"], rows, folded=True)
+
+
+def _no_image(pair: ImagePair) -> str:
+    return f"{pair.b}: no image is right in one of the two and wrong in the other in every seed."
 
 
 def _taken_for(pair: ImagePair, label: str, at: int, read: Predictions, known: Classes) -> str:
