@@ -24,7 +24,7 @@ def build(folders: Sequence[Path], out: Path, baseline: str | None = None) -> Re
 
     Args:
         folders: runs' folders or folders above them.
-        out: where report.md, report.json and the plots go; made where it does not exist.
+        out: where index.html, report.md, report.json and the plots go; made where it does not exist.
         baseline: label of the arm that the others are compared with. Without it, the arm labelled `base`, else
             `demo_base`, else the first by label.
 

@@ -23,6 +23,7 @@ FLAGS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 DRAWN = "document.documentElement.dataset.charts === 'drawn'"
+FOLDED = "details:not(.rows), #chart-factorial details"
 CONTROLS = "main button, main select, main input, main summary, #theme"
 
 
@@ -187,7 +188,7 @@ def test_axe_finds_no_serious_fault(browser: Any, grid: Report, scheme: str) -> 
     options = {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
     if scheme == "light":
         opened.page.evaluate(
-            "document.querySelectorAll('details:not(.rows), #chart-factorial details').forEach((one) => { one.open = true; })"
+            "(found) => document.querySelectorAll(found).forEach((one) => { one.open = true; })", FOLDED
         )
     found = axe.Axe().run(opened.page, options=options).response["violations"]
     opened.context.close()

@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 import vl_convert
 
+from wrnexp.report.ablation import Ablation, Effect, Worth
 from wrnexp.report.build import build, compare
 from wrnexp.report.page.chart import Row
+from wrnexp.report.page.differences import effects_chart
 from wrnexp.report.tables import Report
+from wrnexp.stats import Paired
 
 WriteRun = Callable[..., Path]
 SECTIONS = [
@@ -238,3 +241,38 @@ def test_a_page_of_before_is_replaced(write_run: WriteRun, outputs: Path, tmp_pa
     write_run("light", 0, 0.7)
     build([outputs], tmp_path / "report")
     assert "Report: base and light" in (tmp_path / "report" / "index.html").read_text()
+
+
+def _effect(having: str, difference: float, p_holm: float | None) -> Effect:
+    test = Paired(3, difference, (difference - 0.01, difference + 0.01), p_holm, 0.004)
+    return Effect("without", having, test, p_holm, None, None)
+
+
+def test_the_effects_of_an_ablation_are_drawn_filled_where_told_from_chance() -> None:
+    changes = [
+        Worth("dropout", [], _effect("b", 0.02, 0.001), _effect("a + dropout", 0.01, 0.2), None),
+        Worth("jitter", [], _effect("b", -0.03, 0.04), None, _effect("b", -0.03, 0.04)),
+        Worth("erasing", [], None, None, None),
+    ]
+    chart = effects_chart(Ablation("sweep", "a", "b", None, changes, [], None, 4, []), 1)
+    assert chart is not None
+    (variant,) = chart.variants
+    rows = variant.spec["data"]["values"]
+    assert [(row["change"], row["place"], row["difference"], row["resolved"]) for row in rows] == [
+        ("dropout", "in b", 2.0, True),
+        ("dropout", "added to a", 1.0, False),
+        ("jitter", "in b", -3.0, True),
+        ("jitter", "its step of the ladder", -3.0, True),
+    ]
+    assert [(row["low"], row["high"]) for row in rows[:2]] == [(1.0, 3.0), (0.0, 2.0)]
+    picture = vl_convert.vegalite_to_svg(variant.spec | {"width": 600})
+    points = re.findall(r'<path[^>]*aria-roledescription="point"[^>]*>', picture)
+    filled = [re.findall("change: (.*?); place: (.*?);", point)[0] for point in points if " fill=" in point]
+    assert (len(points), len(filled)) == (4, 3)
+    assert ("dropout", "added to a") not in filled
+    assert "The largest is +2.00 (dropout, in b)." in chart.text
+
+
+def test_an_ablation_without_effects_has_no_chart() -> None:
+    changes = [Worth("erasing", [], None, None, None)]
+    assert effects_chart(Ablation("sweep", "a", "b", None, changes, [], None, 0, []), 1) is None

@@ -67,7 +67,7 @@ def effects_chart(study: Ablation, number: int) -> Chart | None:
     best = max(rows, key=lambda row: row["difference"])
     text = (
         f"What each of {several(len(study.changes), 'change')} is worth in points of test accuracy, with 95% intervals "
-        f"over the seeds. The largest gain is {best['difference']:+.2f} ({best['change']}, {best['place']})."
+        f"over the seeds. The largest is {best['difference']:+.2f} ({best['change']}, {best['place']})."
     )
     name = "effects" if number == 1 else f"effects-{number}"
     notes = ["Filled marks are told from chance after Holm's correction. Wide intervals are cut at the edge."]
@@ -141,8 +141,8 @@ def _forest(rows: Sequence[Row], name: str, colour: Row, more: Row, step: int = 
     reach = {"domain": extent([row["difference"] for row in rows], edges), "nice": False}
     axis = {"grid": False}
     told = tooltip(**{name: name.capitalize(), "difference": "Points", "low": "95% from", "high": "to", "n": "Seeds"})
-    point = {"x": quantity("difference", TITLE, scale=reach), "color": colour, "tooltip": told} | more
-    interval = {"x": quantity("low", TITLE, scale=reach), "x2": {"field": "high"}, "color": colour}
+    point: Row = {"x": quantity("difference", TITLE, scale=reach), "color": colour, "tooltip": told} | more
+    interval: Row = {"x": quantity("low", TITLE, scale=reach), "x2": {"field": "high"}, "color": colour}
     interval |= {key: value for key, value in more.items() if key != "shape"}
     zero = {"x": {"datum": 0, "type": "quantitative"}, "y": {"value": 0}, "y2": {"value": "height"}}
     return chart(
@@ -152,13 +152,13 @@ def _forest(rows: Sequence[Row], name: str, colour: Row, more: Row, step: int = 
             {"mark": {"type": "rule", "color": GREY}, "encoding": zero},
             {
                 "mark": {"type": "rule", "strokeWidth": 2, "clip": True},
-                "encoding": {"y": _names(name, axis)} | interval,
+                "encoding": {"y": _names(name, axis), **interval},
             },
             *(
                 {
                     "transform": [{"filter": f"datum.resolved === {json.dumps(resolved)}"}],
                     "mark": {"type": "point", "filled": resolved, "size": 80, "opacity": 1, "strokeWidth": 2},
-                    "encoding": {"y": _names(name, axis)} | point,
+                    "encoding": {"y": _names(name, axis), **point},
                 }
                 for resolved in (True, False)
                 if any(row["resolved"] is resolved for row in rows)

@@ -1,5 +1,7 @@
 "use strict";
 (() => {
+  // Charts grow with the letters around them, which large screens have larger.
+  const scale = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16, letters = 12 * scale;
   const CONFIG = {
     background: null,
     // The drawing is hidden from screen readers: the words and the table beside it stand for it.
@@ -8,8 +10,8 @@
     font: "system-ui, sans-serif",
     padding: 4,
     view: { stroke: null },
-    axis: { aria: false, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 220, labelOverlap: true },
-    legend: { aria: false, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 400 },
+    axis: { aria: false, labelFontSize: letters, titleFontSize: letters, titleFontWeight: "normal", labelLimit: 220, labelOverlap: true },
+    legend: { aria: false, labelFontSize: letters, titleFontSize: letters, titleFontWeight: "normal", labelLimit: 400 },
   };
   const NARROW = 560;
   const vegaErrors = 1, vegaWarnings = 2;
@@ -65,6 +67,7 @@
     /* The specification with what the controls say. */
     current() {
       const spec = structuredClone(this.spec), log = this.one("log");
+      spec.height *= scale;
       for (const layer of spec.layer || []) {
         for (const [name, channel] of Object.entries(layer.encoding)) {
           const lies = log && log.checked && name === log.value && channel.type === "quantitative";
@@ -91,7 +94,7 @@
     async draw() {
       const turn = (this.turn = (this.turn || 0) + 1);
       const narrow = this.plot.clientWidth < NARROW;
-      const axis = { ...CONFIG.axis, labelLimit: narrow ? 110 : 300 };
+      const axis = { ...CONFIG.axis, labelLimit: narrow ? 110 : 300 * scale };
       const legend = { ...CONFIG.legend, columns: narrow ? 1 : undefined };
       const logLevel = this.spec.params && !this.shown().length ? vegaErrors : vegaWarnings;
       const options = { logLevel, renderer: "svg", actions: false, config: { ...CONFIG, axis, axisX: { tickCount: narrow ? 4 : 8 }, legend } };
