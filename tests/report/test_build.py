@@ -246,7 +246,8 @@ def test_reports_need_no_torch_wandb_or_hydra() -> None:
         "import sys, wrnexp.stats\n"
         "from wrnexp.report import build, console, curves, plots\n"
         "print(sorted({name.split('.')[0] for name in sys.modules} & {'torch', 'wandb', 'hydra', 'omegaconf'}))\n"
-        "print('matplotlib.pyplot' in sys.modules)"
+        "print('matplotlib.pyplot' in sys.modules)\n"
+        "print(sorted({'jinja2', 'vl_convert'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split("\n")[:2] == ["[]", "False"]
+    assert done.stdout.split("\n")[:3] == ["[]", "False", "[]"]

@@ -16,6 +16,7 @@ from wrnexp.report.ablation import Ablation, Effect, Worth
 from wrnexp.report.build import build, compare
 from wrnexp.report.page.chart import Row
 from wrnexp.report.page.differences import effects_chart
+from wrnexp.report.page.render import _soft
 from wrnexp.report.tables import Report
 from wrnexp.stats import Paired
 
@@ -276,3 +277,8 @@ def test_the_effects_of_an_ablation_are_drawn_filled_where_told_from_chance() ->
 def test_an_ablation_without_effects_has_no_chart() -> None:
     changes = [Worth("erasing", [], None, None, None)]
     assert effects_chart(Ablation("sweep", "a", "b", None, changes, [], None, 0, []), 1) is None
+
+
+def test_settings_may_be_broken_and_numbers_may_not() -> None:
+    found = _soft("light model.dropout=0.25,optim.label_smoothing=0.1 of 10,000 <images>")
+    assert found == ("light model.<wbr>dropout=0.25,<wbr>optim.<wbr>label_<wbr>smoothing=0.1 of 10,000 &lt;images&gt;")

@@ -139,10 +139,10 @@ def _forest(rows: Sequence[Row], name: str, colour: Row, more: Row, step: int = 
     """Return a row a name: the mean difference as a mark, filled where resolved, its interval as a line, and 0."""
     edges = [edge for row in rows for edge in (row["low"], row["high"]) if edge is not None]
     reach = {"domain": extent([row["difference"] for row in rows], edges), "nice": False}
-    axis = {"grid": False}
     told = tooltip(**{name: name.capitalize(), "difference": "Points", "low": "95% from", "high": "to", "n": "Seeds"})
-    point: Row = {"x": quantity("difference", TITLE, scale=reach), "color": colour, "tooltip": told} | more
-    interval: Row = {"x": quantity("low", TITLE, scale=reach), "x2": {"field": "high"}, "color": colour}
+    place: Row = {"y": {"field": name, "type": "nominal", "sort": None, "title": None, "axis": {"grid": False}}}
+    point = place | {"x": quantity("difference", TITLE, scale=reach), "color": colour, "tooltip": told} | more
+    interval = place | {"x": quantity("low", TITLE, scale=reach), "x2": {"field": "high"}, "color": colour}
     interval |= {key: value for key, value in more.items() if key != "shape"}
     zero = {"x": {"datum": 0, "type": "quantitative"}, "y": {"value": 0}, "y2": {"value": "height"}}
     return chart(
@@ -150,22 +150,15 @@ def _forest(rows: Sequence[Row], name: str, colour: Row, more: Row, step: int = 
         height=step * len({row[name] for row in rows}),
         layer=[
             {"mark": {"type": "rule", "color": GREY}, "encoding": zero},
-            {
-                "mark": {"type": "rule", "strokeWidth": 2, "clip": True},
-                "encoding": {"y": _names(name, axis), **interval},
-            },
+            {"mark": {"type": "rule", "strokeWidth": 2, "clip": True}, "encoding": interval},
             *(
                 {
                     "transform": [{"filter": f"datum.resolved === {json.dumps(resolved)}"}],
                     "mark": {"type": "point", "filled": resolved, "size": 80, "opacity": 1, "strokeWidth": 2},
-                    "encoding": {"y": _names(name, axis), **point},
+                    "encoding": point,
                 }
                 for resolved in (True, False)
                 if any(row["resolved"] is resolved for row in rows)
             ),
         ],
     )
-
-
-def _names(field: str, axis: Row) -> Row:
-    return {"field": field, "type": "nominal", "sort": None, "title": None, "axis": axis}

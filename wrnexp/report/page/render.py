@@ -13,6 +13,8 @@ from wrnexp.report.page.parts import Part, Pictures, Section, Table
 from wrnexp.report.page.sections import sections, summary
 from wrnexp.report.tables import Report
 
+BREAKS = re.compile(r"(?<=[,._])(?=[^\W\d])")
+
 
 def html(report: Report) -> str:
     """Return the page of a report: one HTML document, UTF-8, that refers to nothing outside itself."""
@@ -67,8 +69,8 @@ def _kind(part: Part | Section) -> str:
 
 
 def _soft(text: str) -> Markup:
-    """Return text, escaped, that may be broken after a comma."""
-    return Markup("<wbr>").join(re.split(r"(?<=,)(?=\S)", text))
+    """Return text, escaped, that may be broken in settings, after commas, dots and underscores, never in numbers."""
+    return Markup("<wbr>").join(BREAKS.split(text))
 
 
 @cache
