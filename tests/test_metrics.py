@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
+from scipy import optimize
 from scipy.special import log_softmax, softmax
 
+from wrnexp import metrics
 from wrnexp.metrics import expected_calibration_error, negative_log_likelihood, top_k_accuracy
 
 Answers = tuple[NDArray[np.float32], NDArray[np.int64]]
@@ -109,3 +111,47 @@ def test_shapes_that_do_not_fit(logits: tuple[int, ...], labels: int) -> None:
     for metric in (top_k_accuracy, negative_log_likelihood, expected_calibration_error):
         with pytest.raises(ValueError, match=r"want \[N, classes\] and \[N\]"):
             metric(np.zeros(logits), np.zeros(labels, np.int64))
+
+
+def test_reliability_counts_every_image_in_the_bin_of_its_confidence() -> None:
+    logits, labels = _made(400, 5)
+    found = metrics.reliability(logits, labels, bins=10)
+    images, sure, right = [0] * 10, [0.0] * 10, [0] * 10
+    for row, label in zip(logits.tolist(), labels.tolist(), strict=True):
+        powers = [math.exp(value) for value in row]
+        confidence = max(powers) / sum(powers)
+        place = math.ceil(10 * confidence) - 1
+        images[place] += 1
+        sure[place] += confidence
+        right[place] += row.index(max(row)) == label
+    assert found.images.tolist() == images
+    assert found.confidence == pytest.approx(sure, abs=1e-9)
+    assert found.right.tolist() == right
+    gaps = [abs(hit - trust) for hit, trust in zip(right, sure, strict=True)]
+    assert found.error == pytest.approx(sum(gaps) / 400, abs=1e-12)
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 4.0])
+def test_the_fitted_temperature_has_the_least_loss(scale: float) -> None:
+    logits, labels = _made(2000, 8)
+    temperature = metrics.fitted_temperature(scale * logits, labels)
+    best = optimize.minimize_scalar(
+        lambda log: metrics.negative_log_likelihood(scale * logits / math.exp(log), labels), bounds=(-3, 3)
+    )
+    assert temperature == pytest.approx(math.exp(best.x), rel=1e-4)
+    # Logits that are so many times as large need a temperature so many times as high.
+    assert temperature == pytest.approx(scale * metrics.fitted_temperature(logits, labels), rel=1e-5)
+
+
+def test_temperatures_stay_within_bounds() -> None:
+    logits = np.eye(3)
+    assert metrics.fitted_temperature(logits, np.arange(3)) == 0.05  # always right: the surer the better
+    assert metrics.fitted_temperature(logits, np.array([1, 2, 0])) == 20.0  # always wrong: the less sure the better
+
+
+def _made(count: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    chance = np.random.default_rng(4)
+    labels = chance.integers(0, classes, count)
+    logits = chance.standard_normal((count, classes))
+    logits[np.arange(count), labels] += 1.5
+    return logits, labels

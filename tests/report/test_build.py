@@ -121,7 +121,7 @@ def test_an_arm_against_itself_is_unresolved(write_run: WriteRun, outputs: Path,
 def test_report_json_has_the_keys_of_the_interface_and_no_other(five_arms: Path, tmp_path: Path) -> None:
     build([five_arms], tmp_path / "report")
     found = _json(tmp_path / "report")
-    assert [*found] == ["arms", "pairs", "claims", "excluded", "ablation", "factorial"]
+    assert [*found] == ["arms", "pairs", "claims", "excluded", "ablation", "factorial", "per_image", "calibration"]
     keys = {"a", "b", "n", "difference", "ci95", "p", "p_holm", "verdict", "seeds_needed", "equivalence"}
     assert all(pair.keys() == keys for pair in found["pairs"])
     assert {"claim", "measured", "threshold", "verdict"} < found["claims"][0].keys()
@@ -246,7 +246,8 @@ def test_reports_need_no_torch_wandb_or_hydra() -> None:
         "import sys, wrnexp.stats\n"
         "from wrnexp.report import build, console, curves, plots\n"
         "print(sorted({name.split('.')[0] for name in sys.modules} & {'torch', 'wandb', 'hydra', 'omegaconf'}))\n"
-        "print('matplotlib.pyplot' in sys.modules)"
+        "print('matplotlib.pyplot' in sys.modules)\n"
+        "print(sorted({'jinja2', 'vl_convert'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split("\n")[:2] == ["[]", "False"]
+    assert done.stdout.split("\n")[:3] == ["[]", "False", "[]"]

@@ -44,7 +44,7 @@ def test_plots_without_data_are_not_drawn_and_old_ones_go(write_run: WriteRun, o
     write_run("base", 0, 0.6, cost={"train_seconds": 0.0})
     (folder / "metrics.jsonl").unlink()
     build([outputs], out)
-    assert sorted(path.name for path in out.iterdir()) == ["accuracy.png", "report.json", "report.md"]
+    assert sorted(path.name for path in out.iterdir()) == ["accuracy.png", "index.html", "report.json", "report.md"]
     assert "learning_curves.png" not in (out / "report.md").read_text()
 
 

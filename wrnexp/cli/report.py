@@ -42,7 +42,7 @@ def _add_report(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     parser = subparsers.add_parser(
         "report",
         help="compare all runs in some folders",
-        description="Compare all runs in and below some folders: writes report.md, report.json and plots.",
+        description="Compare all runs in and below some folders: writes index.html, report.md, report.json and plots.",
     )
     parser.add_argument(
         "folders", nargs="+", type=Path, metavar="DIR", help="a run's folder, or one above such folders"

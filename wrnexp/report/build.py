@@ -7,10 +7,12 @@ from pathlib import Path
 from wrnexp.errors import UserError
 from wrnexp.records import RecordError, read_record, write_atomic, write_json
 from wrnexp.report.ablation import ablations
+from wrnexp.report.answers import predictions
 from wrnexp.report.arms import Arm, find
 from wrnexp.report.claims import all_claims, pair_claims, read_ledgers
 from wrnexp.report.collect import Collection, comparable, find_runs, reasons
 from wrnexp.report.crossed import crossed
+from wrnexp.report.images import calibrated, image_pairs
 from wrnexp.report.markdown import page
 from wrnexp.report.tables import Report, arm_rows, as_json, config_rows, origins, pair_rows
 
@@ -22,7 +24,7 @@ def build(folders: Sequence[Path], out: Path, baseline: str | None = None) -> Re
 
     Args:
         folders: runs' folders or folders above them.
-        out: where report.md, report.json and the plots go; made where it does not exist.
+        out: where index.html, report.md, report.json and the plots go; made where it does not exist.
         baseline: label of the arm that the others are compared with. Without it, the arm labelled `base`, else
             `demo_base`, else the first by label.
 
@@ -99,6 +101,7 @@ def _left(collection: Collection, wanted: Arm) -> Arm:
 
 def _report(collection: Collection, baseline: Arm, folder: Path) -> Report:
     arms = collection.arms
+    answers = predictions(arms, baseline)
     return Report(
         arms=arms,
         rows=arm_rows(arms),
@@ -109,12 +112,16 @@ def _report(collection: Collection, baseline: Arm, folder: Path) -> Report:
         origins=origins(arms),
         crossed=crossed(arms),
         folder=folder,
+        answers=answers,
+        image_pairs=image_pairs(answers),
+        calibration=calibrated(answers),
     )
 
 
 def _written(report: Report) -> Report:
-    # The plots need matplotlib, which takes a while to import: not before the records are known to be good.
+    # matplotlib, jinja2 and vl_convert take a while to import: not before the records are known to be good.
     from wrnexp.report import effects, heat
+    from wrnexp.report.page.render import html
     from wrnexp.report.plots import draw
 
     out = report.folder
@@ -125,6 +132,7 @@ def _written(report: Report) -> Report:
         heat.draw(report.crossed, out)
         write_json(out / "report.json", as_json(report))
         write_atomic(out / "report.md", page(report, drawn, of_changes).encode())
+        write_atomic(out / "index.html", html(report).encode())
     except OSError as error:
         raise UserError(f"cannot write the report to {out}: {error}; choose another folder with --out.") from error
     return report

@@ -10,9 +10,12 @@ PAIRS_IN_FULL = 3
 
 def sentences(report: Report) -> list[str]:
     """Say what was run, what the pairs show and, where there are claims, what became of them."""
-    pairs = report.pairs
-    results = [pair_sentence(pair) for pair in pairs] if len(pairs) <= PAIRS_IN_FULL else [_tally(pairs)]
-    return [_overview(report), *results, *_claims_sentence(report.claims)]
+    return [overview(report), *results(report.pairs), *claims_sentence(report.claims)]
+
+
+def results(pairs: list[PairRow], in_full: int = PAIRS_IN_FULL) -> list[str]:
+    """Say what the pairs show: a sentence each, or one on all of more than `in_full` pairs."""
+    return [pair_sentence(pair) for pair in pairs] if len(pairs) <= in_full else [_tally(pairs)]
 
 
 def pair_sentence(pair: PairRow) -> str:
@@ -60,7 +63,8 @@ def _interval(interval: Interval | None, difference: float) -> str:
     return f"95% interval {100 * low:.2f} to {100 * high:.2f}"
 
 
-def _overview(report: Report) -> str:
+def overview(report: Report) -> str:
+    """Say what was run, on which data, and the mean accuracies."""
     runs = sum(row.accuracy.n for row in report.rows)
     where = {run.record.data.name for arm in report.arms for run in arm.runs if run.record.data}
     counted = (
@@ -86,7 +90,8 @@ def _named(labels: list[str], kind: str) -> str:
     return f"{len(labels)} {kind}" + (f" ({', '.join(labels)})" if labels else "")
 
 
-def _claims_sentence(claims: list[Claim]) -> list[str]:
+def claims_sentence(claims: list[Claim]) -> list[str]:
+    """Count the verdicts on the claims; nothing where there are none."""
     if not claims:
         return []
     verdicts = [claim.verdict for claim in claims]

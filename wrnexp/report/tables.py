@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from wrnexp.report.ablation import Ablation
+from wrnexp.report.answers import Predictions
 from wrnexp.report.arms import ABSENT, Arm, differing
 from wrnexp.report.attribution import as_json as ablation_json
 from wrnexp.report.claims import Claim
 from wrnexp.report.collect import Excluded
 from wrnexp.report.crossed import Crossed
 from wrnexp.report.crossed import as_json as crossed_json
+from wrnexp.report.images import Calibrated, ImagePair, pair_json
 from wrnexp.report.measures import Run, cost, metric
 from wrnexp.stats import (
     Equivalence,
@@ -100,6 +102,9 @@ class Report:
     folder: Path
     ablations: list[Ablation] = field(default_factory=list)
     crossed: Crossed | None = None
+    answers: Predictions | None = None
+    image_pairs: list[ImagePair] = field(default_factory=list)
+    calibration: list[Calibrated] = field(default_factory=list)
 
 
 def arm_rows(arms: Sequence[Arm]) -> list[ArmRow]:
@@ -147,6 +152,8 @@ def as_json(report: Report) -> dict[str, Any]:
         "excluded": [{"run_id": entry.run_id, "reason": entry.reason} for entry in report.excluded],
         "ablation": [ablation_json(study) for study in report.ablations],
         "factorial": None if report.crossed is None else crossed_json(report.crossed),
+        "per_image": [pair_json(pair) for pair in report.image_pairs],
+        "calibration": [vars(row) for row in report.calibration],
     }
 
 

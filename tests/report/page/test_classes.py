@@ -1,0 +1,75 @@
+"""Names of classes and pictures, from what is published and from the cache."""
+
+import base64
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wrnexp.records import DataInfo
+from wrnexp.report.page.classes import classes, thumbnails
+
+# The coarse label of each fine label in CIFAR-100's archive, as it is widely reprinted.
+COARSE = [
+    4, 1, 14, 8, 0, 6, 7, 7, 18, 3, 3, 14, 9, 18, 7, 11, 3, 9, 7, 11, 6, 11, 5, 10, 7, 6, 13, 15, 3, 15, 0, 11, 1, 10,
+    12, 14, 16, 9, 11, 5, 5, 19, 8, 8, 15, 13, 14, 17, 18, 10, 16, 4, 17, 4, 2, 0, 17, 4, 18, 17, 10, 3, 2, 12, 12, 16,
+    12, 1, 9, 19, 2, 10, 0, 1, 16, 12, 9, 13, 15, 13, 16, 19, 2, 4, 6, 19, 5, 5, 8, 19, 18, 1, 2, 15, 6, 0, 17, 8, 14,
+    13,
+]  # fmt: skip
+DIGEST = {"train": "aa", "test": "bb"}
+
+
+def _data(name: str, digest: dict[str, str]) -> DataInfo:
+    return DataInfo(name=name, digest=digest, train=100, val=0, test=4)
+
+
+@pytest.fixture
+def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("WRNEXP_CACHE", str(tmp_path))
+    folder = tmp_path / "store" / "folder-1234"
+    folder.mkdir(parents=True)
+    (folder / "meta.json").write_text(json.dumps({"classes": ["red_cat", "dog"], "digest": DIGEST}))
+    np.save(folder / "test.npy", np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8))
+    np.save(folder / "test_labels.npy", np.array([0, 0, 1, 1]))
+    return folder
+
+
+def test_cifar100_has_its_superclasses(stored: Path) -> None:
+    found = classes(_data("cifar100", {"test": "other"}), 100)
+    assert found.groups.tolist() == COARSE
+    assert (found.names[0], found.names[1], found.names[99]) == ("apple", "aquarium fish", "worm")
+    assert (found.superclasses[0], found.superclasses[19]) == ("aquatic mammals", "vehicles 2")
+    assert found.stored is None
+
+
+def test_names_come_from_the_cache_where_the_digests_are_the_same(stored: Path) -> None:
+    found = classes(_data("folder", DIGEST), 2)
+    assert (found.names, found.superclasses, found.stored) == (["red cat", "dog"], [], stored)
+    assert classes(_data("folder", {"train": "aa", "test": "cc"}), 2).names == ["class 0", "class 1"]
+    assert classes(None, 2).names == ["class 0", "class 1"]
+
+
+@pytest.mark.parametrize("meta", ["", "[]", '{"digest": 3}', '{"classes": 3, "digest": {"train": "aa", "test": "bb"}}'])
+def test_a_damaged_cache_gives_no_names(stored: Path, meta: str) -> None:
+    (stored / "meta.json").write_text(meta)
+    assert classes(_data("folder", DIGEST), 2).names == ["class 0", "class 1"]
+
+
+def test_pictures_are_the_stored_pixels(stored: Path) -> None:
+    pixels = np.load(stored / "test.npy")
+    found = thumbnails(stored, [3, 1], np.array([0, 0, 1, 1]))
+    assert len(found) == 2
+    for address, at in zip(found, (3, 1), strict=True):
+        head, packed = address.split(",")
+        assert head == "data:image/png;base64"
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(packed)))), pixels[at])
+
+
+def test_there_are_no_pictures_of_other_images(stored: Path) -> None:
+    assert thumbnails(stored, [0], np.array([0, 1, 1, 1])) == []  # a part of the test set, or another order
+    assert thumbnails(stored, [9], np.array([0, 0, 1, 1])) == []
+    (stored / "test.npy").unlink()
+    assert thumbnails(stored, [0], np.array([0, 0, 1, 1])) == []

@@ -1,0 +1,121 @@
+"""Names of classes, and images, where the data set is known or lies in the cache."""
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wrnexp.caches import cache_folder
+from wrnexp.records import DataInfo
+
+# CIFAR-100's superclasses and their classes, as https://www.cs.toronto.edu/~kriz/cifar.html lists them. A class's label
+# is its place among all 100 names in alphabetical order.
+CIFAR100 = {
+    "aquatic mammals": "beaver dolphin otter seal whale",
+    "fish": "aquarium_fish flatfish ray shark trout",
+    "flowers": "orchid poppy rose sunflower tulip",
+    "food containers": "bottle bowl can cup plate",
+    "fruit and vegetables": "apple mushroom orange pear sweet_pepper",
+    "household electrical devices": "clock keyboard lamp telephone television",
+    "household furniture": "bed chair couch table wardrobe",
+    "insects": "bee beetle butterfly caterpillar cockroach",
+    "large carnivores": "bear leopard lion tiger wolf",
+    "large man-made outdoor things": "bridge castle house road skyscraper",
+    "large natural outdoor scenes": "cloud forest mountain plain sea",
+    "large omnivores and herbivores": "camel cattle chimpanzee elephant kangaroo",
+    "medium-sized mammals": "fox porcupine possum raccoon skunk",
+    "non-insect invertebrates": "crab lobster snail spider worm",
+    "people": "baby boy girl man woman",
+    "reptiles": "crocodile dinosaur lizard snake turtle",
+    "small mammals": "hamster mouse rabbit shrew squirrel",
+    "trees": "maple_tree oak_tree palm_tree pine_tree willow_tree",
+    "vehicles 1": "bicycle bus motorcycle pickup_truck train",
+    "vehicles 2": "lawn_mower rocket streetcar tank tractor",
+}
+CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck"
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What is known of the classes.
+
+    Attributes:
+        names: in the order of the labels; `class 7` where the name is not known.
+        superclasses: their names; none where there are none.
+        groups: the superclass of each class, `[classes]`; empty where there are none.
+        stored: the folder of the data set in the cache, None where it is not there.
+    """
+
+    names: list[str]
+    superclasses: list[str]
+    groups: NDArray[np.int64]
+    stored: Path | None
+
+
+def classes(data: DataInfo | None, count: int) -> Classes:
+    """Return the classes of a data set, whose names are the first known of those published and those in the cache."""
+    none = np.empty(0, np.int64)
+    stored = _stored(data) if data else None
+    if data and data.name == "cifar100" and count == 100:
+        of_class = {name: group for group, names in enumerate(CIFAR100.values()) for name in names.split()}
+        names = sorted(of_class)
+        return Classes(_spaced(names), [*CIFAR100], np.array([of_class[name] for name in names]), stored)
+    if data and data.name == "cifar10" and count == 10:
+        return Classes(CIFAR10.split(), [], none, stored)
+    names = _names(stored) if stored else []
+    return Classes(_spaced(names) if len(names) == count else [f"class {at}" for at in range(count)], [], none, stored)
+
+
+def thumbnails(stored: Path, images: Sequence[int], labels: NDArray[np.int64]) -> list[str]:
+    """Return test images as `data:` addresses of PNGs; none where the stored ones are not those that the labels say.
+
+    Args:
+        stored: the data set's folder in the cache.
+        images: which, by their place in canonical order.
+        labels: of all test images, as the runs have them.
+    """
+    try:
+        if not np.array_equal(np.load(stored / "test_labels.npy"), labels):
+            return []
+        pixels = np.load(stored / "test.npy", mmap_mode="r")
+        return [_address(np.asarray(pixels[at])) for at in images]
+    except (OSError, ValueError, IndexError, TypeError):
+        return []
+
+
+def _stored(data: DataInfo) -> Path | None:
+    """Return the folder in the cache that holds the data of these digests."""
+    for meta in sorted((cache_folder() / "store").glob(f"{data.name}-*/meta.json")):
+        try:
+            found = json.loads(meta.read_text())["digest"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if data.digest and found == data.digest:
+            return meta.parent
+    return None
+
+
+def _names(stored: Path) -> list[str]:
+    try:
+        return [str(name) for name in json.loads((stored / "meta.json").read_text())["classes"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _spaced(names: Sequence[str]) -> list[str]:
+    return [name.replace("_", " ") for name in names]
+
+
+def _address(pixels: NDArray[np.uint8]) -> str:
+    """Return an image uint8 `[height, width, 3]` or `[3, height, width]` as a PNG in a `data:` address."""
+    from PIL import Image
+
+    upright = pixels.transpose(1, 2, 0) if pixels.shape[0] == 3 else pixels
+    packed = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(upright)).save(packed, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(packed.getvalue()).decode()}"

@@ -1,0 +1,146 @@
+"""The sections of the page, from the figures of the report."""
+
+from collections.abc import Sequence
+
+from wrnexp.report import attribution, crossed
+from wrnexp.report.cells import ARM_COLUMNS, CLAIM_COLUMNS, PAIR_COLUMNS, arm_cells, claim_cells, pair_cells
+from wrnexp.report.claims import Claim
+from wrnexp.report.findings import findings
+from wrnexp.report.notes import notes
+from wrnexp.report.page.chart import ArmMark, Chart
+from wrnexp.report.page.curves import learning, time_to_accuracy
+from wrnexp.report.page.differences import effects_chart, heat_chart, pairs_chart
+from wrnexp.report.page.networks import calibration, class_changes, image_changes
+from wrnexp.report.page.pareto import pareto
+from wrnexp.report.page.parts import Part, Section, table
+from wrnexp.report.sentences import claims_sentence, overview, results
+from wrnexp.report.tables import PROVENANCE, Report, looks
+from wrnexp.report.wording import count, several
+
+MOST_CONFIG_ROWS = 400
+
+
+def summary(report: Report) -> list[str]:
+    """Return the report in three sentences: what was run, what the comparison shows, and the claims or the test set."""
+    compared = results(report.pairs, in_full=1) or ["There is one arm, and nothing to compare it with."]
+    return [overview(report), *compared, *(claims_sentence(report.claims) or [_discipline(report)])]
+
+
+def sections(report: Report, marks: Sequence[ArmMark]) -> list[Section]:
+    """Return the sections of the page in order, without those that have nothing to show."""
+    found = [
+        Section("claims", "Claims", _claims(report.claims)),
+        Section("arms", "Arms", _arms(report, marks)),
+        Section("curves", "Learning", _present(learning(report.arms, marks), time_to_accuracy(report.arms, marks))),
+        Section("cost", "Accuracy and cost", _present(pareto(report.arms, marks))),
+        *_ablations(report),
+        *_factorial(report),
+        Section("calibration", "Calibration", calibration(report, marks)),
+        Section("classes", "Classes", class_changes(report, marks)),
+        Section("images", "Image by image", image_changes(report)),
+        Section("configs", "How the configs differ", _configs(report)),
+        Section("provenance", "Where the runs come from", _origins(report)),
+        Section("left-out", "Left out", _excluded(report)),
+        Section("reading", "Test set, and how to read this", _reading(report)),
+    ]
+    return [section for section in found if section.parts]
+
+
+def _discipline(report: Report) -> str:
+    counts = [looks(arm) for arm in report.arms]
+    low, high = min(low for low, _ in counts), max(high for _, high in counts)
+    times = several(low, "time") if low == high else f"{low:,} to {high:,} times"
+    return f"A run read the test set {times}, and nothing was chosen on it."
+
+
+def _claims(claims: Sequence[Claim]) -> list[Part]:
+    if not claims:
+        return []
+    shown = table("Each claim, what was measured of it and the verdict", CLAIM_COLUMNS, map(claim_cells, claims))
+    remarks = [f"{claim.claim}: {claim.note}." for claim in claims if claim.note and claim.measured is not None]
+    return [f"Measured on: {claims[0].scope}.", shown, *remarks]
+
+
+def _arms(report: Report, marks: Sequence[ArmMark]) -> list[Part]:
+    arms = table("Means over the seeds of each arm", ARM_COLUMNS, map(arm_cells, report.rows), numbers=True)
+    if not report.pairs:
+        return [arms]
+    caption = f"Each arm against {report.pairs[0].a} on test accuracy, paired by seed"
+    # All are against one arm, which the caption names: its column says nothing more.
+    rows = [[first, *rest] for first, _, *rest in map(pair_cells, report.pairs)]
+    pairs = table(caption, [PAIR_COLUMNS[0], *PAIR_COLUMNS[2:]], rows, numbers=True)
+    return [arms, pairs, *_present(pairs_chart(report.pairs, {mark.label: mark.short for mark in marks}))]
+
+
+def _ablations(report: Report) -> list[Section]:
+    found = []
+    for number, study in enumerate(report.ablations, start=1):
+        worth = map(attribution.worth_cells, study.changes)
+        tests = [attribution.test_cells(change, effect) for change, effect in attribution.tests(study)]
+        parts: list[Part] = [
+            *findings(study),
+            *_present(effects_chart(study, number)),
+            table("What each change is worth, in points", attribution.worth_columns(study), worth),
+            *attribution.notes(study),
+            table("Every test of this section", attribution.TEST_COLUMNS, tests, folded=True),
+        ]
+        title = "What each change is worth" + (f": {study.sweep}" if len(report.ablations) > 1 else "")
+        found.append(Section(f"ablation-{number}", title, parts))
+    return found
+
+
+def _factorial(report: Report) -> list[Section]:
+    study = report.crossed
+    if study is None:
+        return []
+    caption = f"Mean test accuracy, %, by {study.keys[0]} and {study.keys[1]}"
+    parts: list[Part] = [
+        *crossed.findings(study),
+        heat_chart(study),
+        table(caption, crossed.columns(study), crossed.rows(study), numbers=True),
+    ]
+    if study.found:
+        analysis, effects = crossed.test_rows(study), crossed.effect_rows(study)
+        parts.append(table("Analysis of variance, repeated measures", crossed.TEST_COLUMNS, analysis, numbers=True))
+        parts.append(table("Effect of each level", crossed.EFFECT_COLUMNS, effects, numbers=True))
+    return [Section("factorial", f"{study.keys[0]} and {study.keys[1]} crossed", parts)]
+
+
+def _configs(report: Report) -> list[Part]:
+    rows = report.configs
+    if not rows:
+        return ["There is one arm, so that there is nothing to compare."] if len(report.arms) < 2 else []
+    caption = f"Settings that differ from those of {rows[0].a}"
+    if len({row.b for row in rows}) == 1:
+        columns = ["key", rows[0].a, rows[0].b]
+        return [table(caption, columns, [[row.key, row.value_a, row.value_b] for row in rows])]
+    cells = [[row.b, row.key, row.value_b, row.value_a] for row in rows[:MOST_CONFIG_ROWS]]
+    shown = table(caption, ["arm", "key", "value", f"value of {rows[0].a}"], cells)
+    left = len(rows) - len(cells)
+    return [shown, *([f"{count(left)} more rows are in report.md."] if left else [])]
+
+
+def _origins(report: Report) -> list[Part]:
+    rows = [[", ".join(origin.arms), str(origin.runs), *origin.values.values()] for origin in report.origins]
+    return [table("Commit, device and versions of the runs", ["arms", "runs", *PROVENANCE.values()], rows)]
+
+
+def _excluded(report: Report) -> list[Part]:
+    if not report.excluded:
+        return ["No run was left out."]
+    rows = [[entry.run_id, entry.reason] for entry in report.excluded]
+    return [table("Runs that are in no figure, and why", ["run", "reason"], rows)]
+
+
+def _reading(report: Report) -> list[Part]:
+    rows = [
+        [arm.label, f"{low:,}" if low == high else f"{low:,} to {high:,}"]
+        for arm in report.arms
+        for low, high in [looks(arm)]
+    ]
+    reads = table("How often a run read the test set", ["arm", "times"], rows, numbers=True)
+    return [reads, *notes(report)]
+
+
+def _present(*parts: Chart | str | None) -> list[Part]:
+    return [part for part in parts if part]
