@@ -1,12 +1,10 @@
-"""The wall between config and objects: reads as a parts list. The only user of Hydra's `instantiate`."""
+"""The wall between config and objects: reads as a parts list."""
 
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console as Terminal
 
@@ -20,8 +18,9 @@ from wrnexp.errors import UserError
 from wrnexp.launch.naming import Job, app_config
 from wrnexp.locks import alone
 from wrnexp.models import multiply_adds
+from wrnexp.objects import make as _make
 from wrnexp.optim import averaged
-from wrnexp.records import DataInfo, Record, find_record, read_metrics
+from wrnexp.records import DataInfo, Record, Signature, find_record, read_metrics
 from wrnexp.report.curves import plot_run
 from wrnexp.schema import check
 from wrnexp.seeding import derive
@@ -97,17 +96,6 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path, stop: Stop) -> None:
     _finish(journal, outcome, trainer)
 
 
-def _make(node: DictConfig) -> Any:
-    """Instantiate a node of the config as plain objects."""
-    try:
-        return instantiate(node, _convert_="all")
-    except InstantiationException as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, UserError) or str(node.get("_target_", "")).startswith("wrnexp."):
-            raise cause from None
-        raise UserError(f"{node._target_} cannot be made: {cause}") from error
-
-
 def _open(node: DictConfig, **what: Any) -> Sink:
     """Open a sink: it begins to watch."""
     sink: Sink = _make(node)(**what)
@@ -138,6 +126,7 @@ def _describe(record: Record, data: Dataset, model: torch.nn.Module, trainer: Tr
     record.data = DataInfo(
         name=data.name,
         digest=dict(data.digest),
+        signature=Signature(classes=list(data.classes), mean=data.mean, std=data.std, image_size=data.image_size),
         train=len(data.train),
         val=0 if data.val is None else len(data.val),
         test=len(data.test),
