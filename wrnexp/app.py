@@ -10,7 +10,7 @@ from rich.console import Console as Terminal
 
 from wrnexp import identity, provenance
 from wrnexp.allocation import keep_freed_memory
-from wrnexp.data import Dataset
+from wrnexp.data import Dataset, signature
 from wrnexp.engine import Checkpoints, Hardware, Outcome, Trainer
 from wrnexp.engine.results import final_metrics, save_results
 from wrnexp.engine.trainer import Splits
@@ -20,7 +20,7 @@ from wrnexp.locks import alone
 from wrnexp.models import multiply_adds
 from wrnexp.objects import make as _make
 from wrnexp.optim import averaged
-from wrnexp.records import DataInfo, Record, Signature, find_record, read_metrics
+from wrnexp.records import DataInfo, Record, find_record, read_metrics
 from wrnexp.report.curves import plot_run
 from wrnexp.schema import check
 from wrnexp.seeding import derive
@@ -126,7 +126,7 @@ def _describe(record: Record, data: Dataset, model: torch.nn.Module, trainer: Tr
     record.data = DataInfo(
         name=data.name,
         digest=dict(data.digest),
-        signature=Signature(classes=list(data.classes), mean=data.mean, std=data.std, image_size=data.image_size),
+        signature=signature(data),
         train=len(data.train),
         val=0 if data.val is None else len(data.val),
         test=len(data.test),

@@ -122,9 +122,9 @@ class LaterEvaluation(_Part):
     """
 
     test_looks: int = 1
-    metrics: dict[str, float]
+    metrics: dict[str, float | None]
     equal_to_record: bool
-    mirrored: dict[str, float] | None = None
+    mirrored: dict[str, float | None] | None = None
     corruptions: CorruptionFigures | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
 

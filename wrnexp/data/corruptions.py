@@ -94,7 +94,9 @@ def _labels(path: Path, classes: int) -> NDArray[np.int64]:
     """Return the labels of one severity."""
     found = _mapped(path)
     if found.ndim != 1 or not len(found) or len(found) % SEVERITIES:
-        raise UserError(f"{path} has the shape {list(found.shape)}; right is [5 N], N images at {SEVERITIES} severities")
+        raise UserError(
+            f"{path} has the shape {list(found.shape)}; right is [5 N], N images at {SEVERITIES} severities"
+        )
     by_severity = found.reshape(SEVERITIES, -1)
     if (by_severity != by_severity[0]).any() or by_severity.min() < 0 or by_severity.max() >= classes:
         raise UserError(f"{path}: the labels are not 0 to {classes - 1}, the same for every severity")
