@@ -14,7 +14,6 @@ from wrnexp.data import Dataset, signature
 from wrnexp.engine import Checkpoints, Hardware, Outcome, Trainer
 from wrnexp.engine.results import final_metrics, save_results
 from wrnexp.engine.trainer import Splits
-from wrnexp.errors import UserError
 from wrnexp.launch.naming import Job, app_config
 from wrnexp.locks import alone
 from wrnexp.models import multiply_adds

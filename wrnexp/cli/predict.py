@@ -22,7 +22,7 @@ BATCH_SIZE = 500
 DESCRIPTION = """\
 Print the five most probable classes of image files (PNG, JPEG and what else Pillow reads). Images of another size are
 brought to the network's as data.resize=true does, bilinear, whatever their aspect; grey is spread over the channels,
-alpha is left out. A file that cannot be read is named on stderr and makes the exit code 2; the others are still shown."""
+alpha is left out. A file that cannot be read is named on stderr and the exit code is 2; the others are still shown."""
 
 
 class Picture(NamedTuple):
