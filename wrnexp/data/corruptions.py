@@ -8,6 +8,7 @@ labels.npy [5 N]; N is 10,000 as published. Nothing is downloaded.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,12 +101,13 @@ def _labels(path: Path, classes: int) -> NDArray[np.int64]:
     by_severity = found.reshape(SEVERITIES, -1)
     if (by_severity != by_severity[0]).any() or by_severity.min() < 0 or by_severity.max() >= classes:
         raise UserError(f"{path}: the labels are not 0 to {classes - 1}, the same for every severity")
-    return by_severity[0].astype(np.int64)
+    labels: NDArray[np.int64] = by_severity[0].astype(np.int64)
+    return labels
 
 
-def _mapped(path: Path) -> NDArray[np.generic]:
+def _mapped(path: Path) -> NDArray[Any]:
     try:
-        found: NDArray[np.generic] = np.load(path, mmap_mode="r")
+        found: NDArray[Any] = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path} cannot be read ({reason(error)})") from error
     return found

@@ -15,6 +15,9 @@ class Classifier(nn.Module):
         std: likewise, the standard deviations.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.model = model

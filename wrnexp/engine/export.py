@@ -55,7 +55,8 @@ def export(
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as beside:
         written = Path(beside) / f"written{file.suffix}"
         try:
-            form.write(classifier, images[: batch or 2], written, metadata, open_batch=batch is None)
+            example = images[: batch or 2].clone()  # formats keep it, and with a view all that it is of
+            form.write(classifier, example, written, metadata, open_batch=batch is None)
             answer, kept = form.read(written)
             found = _compare(classifier, answer, list(_batches(images, batch)), form.tolerance)
         except Exception as error:  # of any kind: the exporters' own are many
@@ -67,6 +68,7 @@ def export(
             )
         if kept != dict(metadata):
             raise ExportError("the file does not hold the metadata that were written into it")
+        written.chmod(0o644)  # safetensors lets nobody else read
         written.replace(file)
     return found
 
@@ -83,10 +85,5 @@ def _compare(classifier: Classifier, answer: Answer, batches: list[Tensor], tole
 
 def _batches(images: Tensor, batch: int | None) -> Iterator[Tensor]:
     """Yield all images in batches as the file takes them."""
-    if batch is not None:
-        yield from images.split(batch)
-        return
-    start = 0
-    for size in (*TRIED, len(images) - sum(TRIED)):
-        yield images[start : start + size]
-        start += size
+    sizes = [*TRIED, len(images) - sum(TRIED)] if batch is None else [batch] * (len(images) // batch)
+    yield from torch.split(images, sizes)

@@ -13,7 +13,6 @@ from wrnexp.engine.export import Compared, export
 from wrnexp.engine.formats import Format, Onnx, Pt2, SafeTensors
 from wrnexp.trained.opening import Trained, network
 
-FORMATS = ("safetensors", "onnx", "pt2")
 COMPARED = 64  # images
 
 
@@ -25,7 +24,7 @@ def export_run(run: Trained, kind: str, file: Path, batch: int | None = None) ->
 
     Args:
         run: whose network is written.
-        kind: one of `FORMATS`.
+        kind: `safetensors`, `onnx` or `pt2`.
         file: where to; what is there is replaced.
         batch: images that the file takes at a time; None is any number.
 
