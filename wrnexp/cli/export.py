@@ -11,9 +11,9 @@ FORMATS = ("safetensors", "onnx", "pt2")
 
 DESCRIPTION = """\
 Write a completed run's network to a file, read the file again and compare its answers with the network's on images that
-are drawn here: a file that answers otherwise is not kept (exit code 1). onnx and pt2 take float32 images [N, 3, H, W], RGB
-in 0..1, have the normalisation in the graph, and give logits [N, classes]. safetensors holds weights for the class that
-they belong to, which takes normalised images. Each holds config, classes, mean, std and figures as metadata."""
+are drawn here: a file that answers otherwise is not kept (exit code 1). onnx and pt2 take float32 images [N, 3, H, W],
+RGB in 0..1, have the normalisation in the graph, and give logits [N, classes]. safetensors holds weights for the class
+that they belong to, which takes normalised images. Each holds config, classes, mean, std and figures as metadata."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
