@@ -24,4 +24,4 @@ def make(node: Mapping[str, Any]) -> Any:
         cause, target = error.__cause__ or error, str(node.get("_target_", ""))
         if isinstance(cause, UserError) or target.startswith("wrnexp."):
             raise cause from None
-        raise UserError(f"{target} cannot be made: {cause}") from error
+        raise UserError(f"{target} cannot be made: {' '.join(str(cause).split())}") from error

@@ -49,7 +49,7 @@ def test_figures(trained_run: Path) -> None:
 def test_differences_are_told_with_what_may_be_the_reason(trained_run: Path) -> None:
     run = open_run(trained_run)
     run.record.metrics["test_nll"] = 3.0
-    run.record.provenance |= {"device": "NVIDIA H200", "precision": "bf16"}
+    run.record.provenance |= {"device": "NVIDIA H200", "torch": "1.0"}
     found = evaluate_run(run, device="cpu")
     assert not found.equal_to_record
     nll = found.metrics["test_nll"]
@@ -57,7 +57,7 @@ def test_differences_are_told_with_what_may_be_the_reason(trained_run: Path) -> 
     assert differences(run.record, found.metrics) == {"test_nll": pytest.approx(nll - 3.0)}
     assert reasons(run.record, found.provenance) == [
         f"device {found.provenance['device']} instead of NVIDIA H200",
-        f"precision {found.provenance['precision']} instead of bf16",
+        f"torch {found.provenance['torch']} instead of 1.0",
     ]
 
 
