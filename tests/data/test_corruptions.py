@@ -72,7 +72,7 @@ def test_a_folder_of_labels_alone(folder: Path) -> None:
         (np.arange(20), "the same for every severity"),
     ],
 )
-def test_wrong_labels(folder: Path, labels: np.ndarray, words: str) -> None:  # type: ignore[type-arg]
+def test_wrong_labels(folder: Path, labels: np.ndarray, words: str) -> None:
     np.save(folder / "labels.npy", labels)
     with pytest.raises(UserError, match=words):
         find_corrupted("cifar100", folder, NOWHERE, 100)

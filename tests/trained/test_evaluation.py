@@ -18,12 +18,12 @@ DATA = load("shapes", None, 0, 96, 48, False)
 
 
 @torch.no_grad()
-def by_hand(folder: Path, pixels: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def by_hand(folder: Path, pixels: np.ndarray) -> np.ndarray:
     """Return the logits of uint8 images [N, H, W, 3], float64."""
     model = WideResNet(10, 1, 0.3, 0.0, num_classes=24)
     model.load_state_dict(load_file(folder / "model.safetensors"))
     normal = (pixels / 255 - DATA.mean) / DATA.std
-    found: np.ndarray = model.eval().double()(torch.from_numpy(normal.transpose(0, 3, 1, 2).copy())).numpy()  # type: ignore[type-arg]
+    found: np.ndarray = model.eval().double()(torch.from_numpy(normal.transpose(0, 3, 1, 2).copy())).numpy()
     return found
 
 
