@@ -43,7 +43,7 @@ def test_severities_stand_one_after_another(folder: Path) -> None:
 def test_where_it_is_looked_for(folder: Path) -> None:
     archive = folder.parent / "cifar-100-python.tar.gz"
     archive.touch()
-    for root, cache in ((folder, NOWHERE), (archive, NOWHERE), (None, folder.parent), (NOWHERE, folder.parent)):
+    for root, cache in ((folder.parent, NOWHERE), (archive, NOWHERE), (None, folder.parent), (NOWHERE, folder.parent)):
         assert find_corrupted("cifar100", root, cache, 100).folder == folder
 
 
@@ -60,7 +60,7 @@ def test_a_folder_of_labels_alone(folder: Path) -> None:
         path.unlink()
     (folder / "saturate.npy").unlink()
     with pytest.raises(UserError, match=r"none of the corruptions' arrays, such as gaussian_noise\.npy"):
-        find_corrupted("cifar100", folder, NOWHERE, 100)
+        find_corrupted("cifar100", folder.parent, NOWHERE, 100)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_folder_of_labels_alone(folder: Path) -> None:
 def test_wrong_labels(folder: Path, labels: np.ndarray, words: str) -> None:
     np.save(folder / "labels.npy", labels)
     with pytest.raises(UserError, match=words):
-        find_corrupted("cifar100", folder, NOWHERE, 100)
+        find_corrupted("cifar100", folder.parent, NOWHERE, 100)
 
 
 def test_wrong_arrays(folder: Path) -> None:
@@ -83,7 +83,7 @@ def test_wrong_arrays(folder: Path) -> None:
     np.save(folder / "saturate.npy", np.zeros((20, 32, 32, 3), dtype=np.float32))
     cut = (folder / "gaussian_noise.npy").read_bytes()[:-5]
     (folder / "gaussian_noise.npy").write_bytes(cut)
-    found = find_corrupted("cifar100", folder, NOWHERE, 100)
+    found = find_corrupted("cifar100", folder.parent, NOWHERE, 100)
     with pytest.raises(UserError, match=r"fog\.npy is uint8 \[10, 32, 32, 3\]; right is uint8 \[20, 32, 32, 3\]"):
         found.images("fog", 1)
     with pytest.raises(UserError, match="is float32"):

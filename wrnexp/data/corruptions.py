@@ -64,7 +64,7 @@ def find_corrupted(name: str, root: Path | None, cache: Path, classes: int) -> C
 
     Args:
         name: of the data set.
-        root: where its files are: the folder may lie in it, beside it where it is a file, or be it; None is nowhere.
+        root: where its files are: the folder lies in it, or beside it where it is a file; None is nowhere.
         cache: wrnexp's cache folder, which is looked into afterwards.
         classes: labels are below this.
 
@@ -87,8 +87,7 @@ def find_corrupted(name: str, root: Path | None, cache: Path, classes: int) -> C
 def _places(name: str, root: Path | None, cache: Path) -> Sequence[Path]:
     if root is None:
         return [cache / name]
-    inside = root.parent if root.is_file() else root
-    return [*([inside] if inside.name == name else []), inside / name, cache / name]
+    return [(root.parent if root.is_file() else root) / name, cache / name]
 
 
 def _labels(path: Path, classes: int) -> NDArray[np.int64]:
