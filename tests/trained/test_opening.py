@@ -1,6 +1,7 @@
 """Opening a completed run again: what is loaded, and one line for what cannot be."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from wrnexp import app
 from wrnexp.data import load
 from wrnexp.errors import UserError
 from wrnexp.records import read_record
-from wrnexp.trained import dataset, hardware, network, open_run
+from wrnexp.trained import dataset, hardware, network, open_run, opening
 
 FOREIGN = """
 import torch
@@ -106,10 +107,16 @@ def test_a_network_of_the_users_own(
     tiny: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "foreign_net.py").write_text(FOREIGN)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "run.py").touch()
+    monkeypatch.setattr(sys, "path", list(sys.path))
     cfg = tiny("optim.epochs=1", "optim.schedule.warmup_epochs=0")
     cfg.model = OmegaConf.create({"_target_": "foreign_net.Net", "_partial_": True, "hidden": 4})
-    app.run(cfg, tmp_path / "run")
+    with monkeypatch.context() as training:
+        training.syspath_prepend(str(tmp_path))
+        app.run(cfg, tmp_path / "run")
+    del sys.modules["foreign_net"]
+    refused(tmp_path / "run", r"foreign_net\.Net cannot be made: .*No module named 'foreign_net'")
+    monkeypatch.setattr(opening, "ROOT", tmp_path)  # the folder of run.py, which python puts on its path for it
     run = open_run(tmp_path / "run")
     assert type(run.model).__module__ == "foreign_net"
     change(tmp_path / "run", lambda raw: raw["config"]["model"].update(_target_="nowhere_net.Net"))

@@ -57,7 +57,7 @@ def evaluate(args: argparse.Namespace) -> int:
 
     run = open_run(find_run(args.run_folder), args.root)
     found = evaluate_run(run, device=args.device, root=args.root, mirrored=args.tta, corruptions=args.corruptions)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     _show(run, found, console)
     looks = _keep(run, found)
     console.print(f"The test set was read {looks} times for this run; kept in {run.folder / 'evaluations.json'}.")
@@ -102,7 +102,7 @@ def _show(run: "Trained", found: "LaterEvaluation", console: "Console") -> None:
     if found.mirrored is not None:
         rows.append(("now, mean with the mirror image", found.mirrored))
     console.print(_table(["", *(heading for _, heading, _, _ in SHOWN)], ([name, *_cells(row)] for name, row in rows)))
-    console.print(_verdict(record, found), markup=False)
+    console.print(_verdict(record, found))
     if found.corruptions is not None:
         _show_corruptions(found.corruptions, console)
 

@@ -123,7 +123,7 @@ def hardware(record: Record, device: str) -> Hardware:
     """
     trainer, past = record.config["trainer"], record.provenance
     try:
-        found = Hardware.settle(device, trainer["precision"], trainer["channels_last"], compile=False)
+        found = Hardware.settle(device, trainer.get("precision", "auto"), trainer.get("channels_last"), compile=False)
         if found.device.type == past.get("device_type"):
             return Hardware.settle(device, past["precision"], past["channels_last"], compile=False)
         return found
