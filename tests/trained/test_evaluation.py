@@ -34,6 +34,7 @@ def test_figures(trained_run: Path) -> None:
     assert found.metrics == {name: run.record.metrics[name] for name in found.metrics}
     assert set(found.metrics) == {"test_accuracy", "test_top5_accuracy", "test_nll", "test_ece"}
     assert found.test_looks == 1
+    assert not run.model.training
     assert found.corruptions is None
     pixels, labels = DATA.test.gather(np.arange(48)), DATA.test.labels
     logits, turned = by_hand(trained_run, pixels), by_hand(trained_run, pixels[:, :, ::-1])

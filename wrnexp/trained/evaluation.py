@@ -60,7 +60,7 @@ def evaluate_run(
         found = LaterEvaluation(
             metrics=metrics,
             equal_to_record=not differences(run.record, metrics),
-            mirrored=_figures(answers(Mirrored(model), data.test)) if mirrored else None,
+            mirrored=_figures(answers(Mirrored(model).eval(), data.test)) if mirrored else None,
             corruptions=None if corrupted is None else _under_corruptions(corrupted, answers, model),
         )
     found.provenance = told | {"finished": provenance.now()}
