@@ -82,3 +82,9 @@ def test_figures_that_cannot_be_kept_are_shown(copied_run: Path, capsys: pytest.
     assert "evaluations.json cannot be used (not valid JSON" in shown.err
     assert "the figures above are not kept" in shown.err
     assert (copied_run / "evaluations.json").read_text() == "{"
+
+
+def test_a_place_that_cannot_be_written(copied_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (copied_run / "evaluations.json").mkdir()
+    assert call(copied_run) == 2
+    assert "evaluations.json cannot be written (" in capsys.readouterr().err
