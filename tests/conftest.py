@@ -1,6 +1,7 @@
 """Shared by all tests: nothing leaves the temporary folder, and W&B stays offline and silent."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,3 +55,20 @@ def tiny() -> Callable[..., DictConfig]:
 def tiny_overrides() -> list[str]:
     """Return the overrides of a tiny run, for a command line."""
     return list(TINY)
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of one tiny completed run that many tests read; copy it to change anything in it."""
+    from wrnexp import app
+
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        app.run(compose("config", overrides=TINY), folder)
+    return folder
+
+
+@pytest.fixture
+def copied_run(trained_run: Path, tmp_path: Path) -> Path:
+    """Return a copy of the tiny run's folder."""
+    return Path(shutil.copytree(trained_run, tmp_path / "copied"))

@@ -15,10 +15,14 @@ from pydantic import ValidationError
 
 from wrnexp.records import (
     SCHEMA_VERSION,
+    CorruptionFigures,
     Cost,
     DataInfo,
+    LaterEvaluation,
     Record,
     RecordError,
+    add_evaluation,
+    read_evaluations,
     read_metrics,
     read_record,
     write_atomic,
@@ -202,3 +206,39 @@ def test_a_killed_writer_leaves_whole_files(tmp_path: Path, delay: float) -> Non
     lines = read_metrics(tmp_path)
     assert [row["epoch"] for row in lines] == list(range(1, len(lines) + 1))
     assert found.seed - 1 <= len(lines) <= found.seed
+
+
+def looked(**changes: Any) -> LaterEvaluation:
+    return LaterEvaluation(**{"metrics": {"test_accuracy": 0.5, "test_nll": None}, "equal_to_record": True} | changes)
+
+
+def test_later_evaluations_are_added(tmp_path: Path) -> None:
+    assert read_evaluations(tmp_path) == []
+    figures = CorruptionFigures(
+        name="CIFAR-100-C",
+        images=10_000,
+        accuracy={"fog": [0.5, 0.4, 0.3, 0.2, 0.1]},
+        mean_error=None,
+        mean_error_all=0.7,
+    )
+    written = [looked(provenance={"device": "cpu"}), looked(mirrored={"test_accuracy": 0.6}, corruptions=figures)]
+    for one in written:
+        add_evaluation(tmp_path, "0123456789", one)
+    assert read_evaluations(tmp_path) == written
+    raw = json.loads((tmp_path / "evaluations.json").read_text())
+    assert (raw["schema_version"], raw["run_id"]) == (SCHEMA_VERSION, "0123456789")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not valid JSON"),
+        ('{"schema_version": 99, "run_id": "a"}', "schema version 99 is newer"),
+        ('{"run_id": "a", "evaluations": [{}]}', "evaluations.0.metrics: Field required"),
+    ],
+)
+def test_evaluations_that_cannot_be_used_are_left_as_they_are(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "evaluations.json").write_text(text)
+    with pytest.raises(RecordError, match=words):
+        add_evaluation(tmp_path, "0123456789", looked())
+    assert (tmp_path / "evaluations.json").read_text() == text

@@ -1,4 +1,4 @@
-"""The wall between config and objects: reads as a parts list. The only user of Hydra's `instantiate`."""
+"""The wall between config and objects: reads as a parts list."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console as Terminal
 
 from wrnexp import identity, provenance, torchrun
 from wrnexp.allocation import keep_freed_memory
-from wrnexp.data import Dataset
+from wrnexp.data import Dataset, signature
 from wrnexp.engine import Checkpoints, Hardware, Outcome, Trainer
 from wrnexp.engine.member import hold_off
 from wrnexp.engine.processes import launch, processes
@@ -25,6 +23,7 @@ from wrnexp.errors import Pruned, UserError
 from wrnexp.launch.naming import Job, app_config
 from wrnexp.locks import alone
 from wrnexp.models import multiply_adds
+from wrnexp.objects import make as _make
 from wrnexp.optim import averaged
 from wrnexp.records import DataInfo, Record, find_record, read_metrics, read_record
 from wrnexp.report.curves import plot_run
@@ -185,17 +184,6 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path, stop: Stop, ranks: R
         _finish(journal, outcome, trainer)
 
 
-def _make(node: DictConfig) -> Any:
-    """Instantiate a node of the config as plain objects."""
-    try:
-        return instantiate(node, _convert_="all")
-    except InstantiationException as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, UserError) or str(node.get("_target_", "")).startswith("wrnexp."):
-            raise cause from None
-        raise UserError(f"{node._target_} cannot be made: {cause}") from error
-
-
 def _open(node: DictConfig, **what: Any) -> Sink:
     """Open a sink: it begins to watch."""
     sink: Sink = _make(node)(**what)
@@ -226,6 +214,7 @@ def _describe(record: Record, data: Dataset, model: torch.nn.Module, trainer: Tr
     record.data = DataInfo(
         name=data.name,
         digest=dict(data.digest),
+        signature=signature(data),
         train=len(data.train),
         val=0 if data.val is None else len(data.val),
         test=len(data.test),

@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -26,6 +26,9 @@ class RecordError(ValueError):
 class _Part(BaseModel):
     # Fields added by later versions of the same schema are kept, not refused.
     model_config = ConfigDict(extra="allow", validate_assignment=True, allow_inf_nan=False)
+
+
+P = TypeVar("P", bound=_Part)
 
 
 class Cost(_Part):
@@ -49,11 +52,28 @@ class Cost(_Part):
     verdict: str | None = None
 
 
+class Signature(_Part):
+    """What the network takes and gives, so that it can be used where the data set is not.
+
+    `classes` are the names, in the order of the logits; `mean` and `std` of R, G, B, in 0..1, normalise the images;
+    `image_size` is pixels a side.
+    """
+
+    classes: list[str]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    image_size: int
+
+
 class DataInfo(_Part):
-    """The data set: its name, the content digest of each whole split, and how many images of each were used."""
+    """The data set: its name, the content digest of each whole split, and how many images of each were used.
+
+    Records of early versions have no `signature`.
+    """
 
     name: str
     digest: dict[str, str]
+    signature: Signature | None = None
     train: int
     val: int
     test: int
@@ -78,6 +98,43 @@ class Record(_Part):
     test_looks: int = 0
     data: DataInfo | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+class CorruptionFigures(_Part):
+    """Accuracies on corrupted copies of the test images, in 0..1: a list a corruption, severity 1 first.
+
+    `mean_error` is the unweighted mean of 1 - accuracy over the 15 corruptions of the benchmark and all severities,
+    `mean_error_all` the same over all 19; null where one of them is absent. `images` is of each severity.
+    """
+
+    name: str
+    images: int
+    accuracy: dict[str, list[float]]
+    mean_error: float | None
+    mean_error_all: float | None
+
+
+class LaterEvaluation(_Part):
+    """An evaluation of a completed run, made after it: an entry of evaluations.json; accuracies are in 0..1.
+
+    `test_looks` is how often it read the test set, beyond the record's `test_looks`. `metrics` are of the weights as
+    they are, `mirrored` of the mean over each image and its mirror image.
+    """
+
+    test_looks: int = 1
+    metrics: dict[str, float | None]
+    equal_to_record: bool
+    mirrored: dict[str, float | None] | None = None
+    corruptions: CorruptionFigures | None = None
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+class Evaluations(_Part):
+    """The contents of evaluations.json, oldest first."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    evaluations: list[LaterEvaluation] = Field(default_factory=list)
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -113,7 +170,32 @@ def read_record(folder: Path) -> Record:
         FileNotFoundError: there is none.
         RecordError: it cannot be used; the message says why, in one line.
     """
-    path = folder / "record.json"
+    return _read(folder / "record.json", Record)
+
+
+def read_evaluations(folder: Path) -> list[LaterEvaluation]:
+    """Read `folder/evaluations.json`, oldest first; an absent file is an empty list.
+
+    Raises:
+        RecordError: it cannot be used; the message says why, in one line.
+    """
+    try:
+        return _read(folder / "evaluations.json", Evaluations).evaluations
+    except FileNotFoundError:
+        return []
+
+
+def add_evaluation(folder: Path, run_id: str, one: LaterEvaluation) -> None:
+    """Append to `folder/evaluations.json`, atomically; whoever calls holds the folder against other processes.
+
+    Raises:
+        RecordError: the file that is there cannot be used; it is left as it is.
+    """
+    kept = Evaluations(run_id=run_id, evaluations=[*read_evaluations(folder), one])
+    write_json(folder / "evaluations.json", kept.model_dump(mode="json"))
+
+
+def _read(path: Path, kind: type[P]) -> P:
     try:
         raw = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -123,7 +205,7 @@ def read_record(folder: Path) -> Record:
     if isinstance(version := raw.get("schema_version"), int) and version > SCHEMA_VERSION:
         raise RecordError(f"schema version {version} is newer than this program's {SCHEMA_VERSION}")
     try:
-        return Record.model_validate(raw)
+        return kind.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

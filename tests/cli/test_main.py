@@ -9,7 +9,7 @@ import pytest
 from wrnexp import cli
 from wrnexp.cli.bench import alternate
 
-COMMANDS = ["report", "compare", "ablate", "data", "bench", "doctor"]
+COMMANDS = ["report", "compare", "ablate", "evaluate", "predict", "export", "data", "bench", "doctor"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -6,14 +6,14 @@ The names that need torch are imported when they are first asked for, so that `w
 from typing import TYPE_CHECKING, Any
 
 from wrnexp.data.datasets import load
-from wrnexp.data.images import Dataset, ImageSet
+from wrnexp.data.images import Dataset, ImageSet, signature
 
 if TYPE_CHECKING:
     from wrnexp.data.evaluation import EvalBatches
     from wrnexp.data.resident import ResidentLoader
     from wrnexp.data.workers import TrainLoader
 
-__all__ = ["Dataset", "EvalBatches", "ImageSet", "ResidentLoader", "TrainLoader", "load"]
+__all__ = ["Dataset", "EvalBatches", "ImageSet", "ResidentLoader", "TrainLoader", "load", "signature"]
 
 
 def __getattr__(name: str) -> Any:

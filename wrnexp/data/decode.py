@@ -14,22 +14,34 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def decode(file: Path | IO[bytes], where: str, *, resize: bool = False) -> NDArray[np.uint8]:
-    """Read one image as RGB, uint8 [32, 32, 3]; grey is spread over the channels, alpha is left out.
+def decode(file: Path | IO[bytes], where: str, *, resize: bool = False, side: int = SIDE) -> NDArray[np.uint8]:
+    """Read one image as RGB, uint8 [side, side, 3]; grey is spread over the channels, alpha is left out.
 
     Args:
         file: a path or an open file.
         where: what it is, for messages.
-        resize: bring another size to 32x32, bilinear; without it another size is an error.
+        resize: bring another size to that of the data set, bilinear; without it another size is an error.
+        side: pixels a side.
 
     Raises:
         UserError: the file cannot be read as an image, or has another size.
+    """
+    return decode_sized(file, where, resize=resize, side=side)[0]
+
+
+def decode_sized(
+    file: Path | IO[bytes], where: str, *, resize: bool, side: int
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Read one image as `decode` does; also return its own width and height.
+
+    Raises:
+        UserError: as for `decode`.
     """
     from PIL import Image
 
     try:
         with Image.open(file) as image:
-            return np.asarray(_fit(_rgb(image, where), where, resize=resize))
+            return np.asarray(_fit(_rgb(image, where), where, side, resize=resize)), image.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{where} cannot be read as an image ({reason(error)})") from error
 
@@ -42,12 +54,12 @@ def _rgb(image: "Image", where: str) -> "Image":
     return image.convert("RGB")
 
 
-def _fit(image: "Image", where: str, *, resize: bool) -> "Image":
+def _fit(image: "Image", where: str, side: int, *, resize: bool) -> "Image":
     from PIL.Image import Resampling
 
-    if image.size == (SIDE, SIDE):
+    if image.size == (side, side):
         return image
     if not resize:
         width, height = image.size
-        raise UserError(f"{where} is {width}x{height}, not {SIDE}x{SIDE}; data.resize=true brings images to that size")
-    return image.resize((SIDE, SIDE), Resampling.BILINEAR)
+        raise UserError(f"{where} is {width}x{height}, not {side}x{side}; data.resize=true brings images to that size")
+    return image.resize((side, side), Resampling.BILINEAR)

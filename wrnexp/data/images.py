@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from wrnexp.records import Signature
+
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
@@ -86,3 +88,15 @@ class Dataset:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     image_size: int
+
+
+def signature(data: Dataset) -> Signature:
+    """Return what a network for this data set takes and gives."""
+    red, green, blue = (float(value) for value in data.mean)
+    spread_red, spread_green, spread_blue = (float(value) for value in data.std)
+    return Signature(
+        classes=[str(name) for name in data.classes],
+        mean=(red, green, blue),
+        std=(spread_red, spread_green, spread_blue),
+        image_size=data.image_size,
+    )

@@ -1,0 +1,134 @@
+"""Opening a completed run again: what is loaded, and one line for what cannot be."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import load_file, save_file
+
+from wrnexp import app
+from wrnexp.data import load
+from wrnexp.errors import UserError
+from wrnexp.records import read_record
+from wrnexp.trained import dataset, hardware, network, open_run, opening
+
+FOREIGN = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, hidden, num_classes):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(3072, hidden), nn.ReLU(), nn.Linear(hidden, num_classes))
+
+    def forward(self, images):
+        return self.layers(images)
+"""
+
+
+def change(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    raw = json.loads((folder / "record.json").read_text())
+    edit(raw)
+    (folder / "record.json").write_text(json.dumps(raw))
+
+
+def refused(folder: Path, words: str) -> None:
+    with pytest.raises(UserError, match=words) as told:
+        open_run(folder)
+    assert "\n" not in str(told.value)
+
+
+def test_the_network_has_the_runs_weights(trained_run: Path) -> None:
+    run = open_run(trained_run)
+    kept = load_file(trained_run / "model.safetensors")
+    assert run.model.state_dict().keys() == kept.keys()
+    assert all(torch.equal(value, kept[name]) for name, value in run.model.state_dict().items())
+    assert not run.model.training
+    other = network(run.record, run.signature).state_dict()
+    assert not torch.equal(other["stem.weight"], kept["stem.weight"])
+
+
+def test_the_record_tells_the_signature(trained_run: Path) -> None:
+    data = load("shapes", None, 0, 96, 48, False)
+    told = open_run(trained_run).signature
+    assert (tuple(told.classes), told.mean, told.std) == (data.classes, data.mean, data.std)
+    assert told.image_size == 32
+
+
+def test_a_record_without_a_signature_takes_it_from_the_data_set(trained_run: Path, copied_run: Path) -> None:
+    change(copied_run, lambda raw: raw["data"].pop("signature"))
+    assert read_record(copied_run).data.signature is None  # type: ignore[union-attr]
+    assert open_run(copied_run).signature == open_run(trained_run).signature
+
+
+def test_runs_that_cannot_be_opened(copied_run: Path, tmp_path: Path) -> None:
+    refused(tmp_path, r"has no record\.json: give the folder of a run")
+    (copied_run / "model.safetensors").unlink()
+    refused(copied_run, r"model\.safetensors is not there")
+    (copied_run / "model.safetensors").write_bytes(b"no weights")
+    refused(copied_run, r"model\.safetensors cannot be read")
+    change(copied_run, lambda raw: raw["config"].pop("model"))
+    refused(copied_run, "its config has no group model")
+    change(copied_run, lambda raw: raw.update(status="interrupted"))
+    refused(copied_run, "is interrupted, not completed, .* the command that started it, given again")
+    change(copied_run, lambda raw: raw.update(schema_version=99))
+    refused(copied_run, r"record\.json cannot be used: schema version 99 is newer")
+    (copied_run / "record.json").write_text("{")
+    refused(copied_run, "not valid JSON")
+
+
+def test_weights_that_do_not_fit(copied_run: Path) -> None:
+    path = copied_run / "model.safetensors"
+    weights = load_file(path)
+    save_file({name: value for name, value in weights.items() if name != "classifier.bias"}, path)
+    refused(copied_run, r'does not fit the network that the record describes: Missing key.* "classifier\.bias"')
+    save_file(weights | {"classifier.bias": torch.zeros(5)}, path)
+    refused(copied_run, r"size mismatch for classifier\.bias")
+
+
+def test_a_config_of_another_version(copied_run: Path) -> None:
+    change(copied_run, lambda raw: raw["config"]["model"].update(cardinality=8))
+    refused(copied_run, r"WideResNet cannot be made from the config in the run's record: .*cardinality")
+
+
+def test_other_images_than_the_runs(copied_run: Path) -> None:
+    change(copied_run, lambda raw: raw["data"]["digest"].update(test="0123456789abcdef"))
+    with pytest.raises(UserError, match=r"are not those of the run: .* the record has test 01234567"):
+        dataset(open_run(copied_run).record)
+
+
+def test_a_network_of_the_users_own(
+    tiny: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "foreign_net.py").write_text(FOREIGN)
+    (tmp_path / "run.py").touch()
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    cfg = tiny("optim.epochs=1", "optim.schedule.warmup_epochs=0")
+    cfg.model = OmegaConf.create({"_target_": "foreign_net.Net", "_partial_": True, "hidden": 4})
+    with monkeypatch.context() as training:
+        training.syspath_prepend(str(tmp_path))
+        app.run(cfg, tmp_path / "run")
+    del sys.modules["foreign_net"]
+    refused(tmp_path / "run", r"foreign_net\.Net cannot be made: .*No module named 'foreign_net'")
+    monkeypatch.setattr(opening, "ROOT", tmp_path)  # the folder of run.py, which python puts on its path for it
+    run = open_run(tmp_path / "run")
+    assert type(run.model).__module__ == "foreign_net"
+    change(tmp_path / "run", lambda raw: raw["config"]["model"].update(_target_="nowhere_net.Net"))
+    refused(tmp_path / "run", r"nowhere_net\.Net cannot be made")
+
+
+def test_the_arithmetic_of_the_run(trained_run: Path) -> None:
+    record = read_record(trained_run)
+    record.config["trainer"]["precision"], record.provenance["precision"] = "auto", "bf16"
+    assert hardware(record, "cpu").precision == "bf16"
+    record.provenance["device_type"] = "cuda"
+    record.config["trainer"]["precision"] = "fp32"
+    assert hardware(record, "cpu").precision == "fp32"
+    with pytest.raises(UserError, match=r"--device=tpu9? is not a device"):
+        hardware(record, "tpu9")

@@ -1,0 +1,177 @@
+"""A completed run opened again: its network with its weights, what the network takes and gives, and its data set."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from wrnexp.data import Dataset
+from wrnexp.data import signature as signature_of
+from wrnexp.engine import Hardware
+from wrnexp.engine.classifier import Classifier
+from wrnexp.errors import UserError, one_line
+from wrnexp.objects import make
+from wrnexp.records import Record, RecordError, Signature, read_record
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A completed run with its network.
+
+    Attributes:
+        folder: of the run.
+        record: its record.
+        model: the network, float32, on the CPU, in evaluation mode; takes normalised images.
+        signature: what it takes and gives.
+    """
+
+    folder: Path
+    record: Record
+    model: nn.Module
+    signature: Signature
+
+    @property
+    def classifier(self) -> Classifier:
+        """The network with the normalisation in front, in evaluation mode; it shares the weights."""
+        return Classifier(self.model, self.signature.mean, self.signature.std).eval()
+
+
+def open_run(folder: Path, root: str | None = None) -> Trained:
+    """Open a completed run.
+
+    Args:
+        folder: of the run.
+        root: in place of the record's `data.root`; used for records that do not hold the network's signature.
+
+    Raises:
+        UserError: there is no record, or none that can be used, the run is not completed, its network cannot be made
+            from the record's config, or the weights are not there or do not fit it.
+    """
+    record = _completed(folder)
+    _see_what_run_py_sees()
+    signature = (record.data and record.data.signature) or signature_of(dataset(record, root))
+    model = network(record, signature)
+    return Trained(folder, record, load_weights(model, folder / "model.safetensors").eval(), signature)
+
+
+def network(record: Record, signature: Signature) -> nn.Module:
+    """Make a run's network with new weights.
+
+    Raises:
+        UserError: the config in the record does not make one, for another version of the program may have written it.
+    """
+    with _of_the_record(record.config["model"]):
+        model: nn.Module = make(record.config["model"])(num_classes=len(signature.classes))
+    return model
+
+
+def load_weights(model: nn.Module, path: Path) -> nn.Module:
+    """Load a safetensors file into a network; every weight must have its place.
+
+    Raises:
+        UserError: the file cannot be read, or the weights do not fit.
+    """
+    try:
+        model.load_state_dict(load_file(path))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is not there: the run's weights are needed") from error
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} cannot be read ({one_line(error)})") from error
+    except RuntimeError as error:
+        raise UserError(f"{path} does not fit the network that the record describes: {_first_misfit(error)}") from error
+    return model
+
+
+def dataset(record: Record, root: str | None = None) -> Dataset:
+    """Make a run's data set again.
+
+    Args:
+        record: of the run.
+        root: in place of the record's `data.root`.
+
+    Raises:
+        UserError: it is not there, or its images are not those of the run.
+    """
+    node = record.config["data"] | ({} if root is None else {"root": root})
+    with _of_the_record(node):
+        data: Dataset = make(node)
+    if record.data is not None and dict(data.digest) != record.data.digest:
+        raise UserError(
+            f"the images of {data.name} at data.root={node.get('root')} are not those of the run: their digests are "
+            f"{_short(data.digest)}, the record has {_short(record.data.digest)}"
+        )
+    return data
+
+
+def hardware(record: Record, device: str) -> Hardware:
+    """Return where and how to compute: on the run's kind of device as the run did, on another by its config.
+
+    Args:
+        record: of the run.
+        device: `auto`, `cpu`, `cuda`, `cuda:<index>` or `mps`.
+
+    Raises:
+        UserError: the device is not there.
+    """
+    trainer, past = record.config["trainer"], record.provenance
+    try:
+        found = Hardware.settle(device, trainer.get("precision", "auto"), trainer.get("channels_last"), compile=False)
+        if found.device.type == past.get("device_type"):
+            return Hardware.settle(device, past["precision"], past["channels_last"], compile=False)
+        return found
+    except UserError as error:
+        raise UserError(str(error).replace("trainer.device", "--device")) from error
+
+
+@contextmanager
+def _of_the_record(node: Mapping[str, Any]) -> Iterator[None]:
+    """Turn what goes wrong in making a part of a record's config into the user's affair: another version wrote it."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{node.get('_target_')} cannot be made from the config in the run's record: {one_line(error)}"
+        ) from error
+
+
+def _completed(folder: Path) -> Record:
+    try:
+        record = read_record(folder)
+    except FileNotFoundError as error:
+        raise UserError(f"{folder} has no record.json: give the folder of a run") from error
+    except (RecordError, OSError) as error:
+        raise UserError(f"{folder / 'record.json'} cannot be used: {error}") from error
+    if record.status != "completed":
+        raise UserError(
+            f"the run in {folder} is {record.status}, not completed, and has no final weights: the command that "
+            "started it, given again, goes on with it"
+        )
+    if missing := [group for group in ("model", "data", "trainer") if not isinstance(record.config.get(group), dict)]:
+        raise UserError(f"{folder / 'record.json'} cannot be used: its config has no group {missing[0]}")
+    return record
+
+
+def _see_what_run_py_sees() -> None:
+    """Let modules beside run.py be found, as they are in training; `wrnexp` as a console script starts elsewhere."""
+    if (ROOT / "run.py").is_file() and str(ROOT) not in sys.path:
+        sys.path.append(str(ROOT))
+
+
+def _first_misfit(error: RuntimeError) -> str:
+    """Return the first complaint of `load_state_dict`, which has a line of its own below the heading."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[1] if len(lines) > 1 else one_line(error)
+
+
+def _short(digests: Mapping[str, str]) -> str:
+    return ", ".join(f"{split} {digest[:8]}" for split, digest in sorted(digests.items()))
