@@ -280,5 +280,7 @@ def test_an_ablation_without_effects_has_no_chart() -> None:
 
 
 def test_settings_may_be_broken_and_numbers_may_not() -> None:
-    found = _soft("light model.dropout=0.25,optim.label_smoothing=0.1 of 10,000 <images>")
-    assert found == ("light model.<wbr>dropout=0.25,<wbr>optim.<wbr>label_<wbr>smoothing=0.1 of 10,000 &lt;images&gt;")
+    found = _soft("light model.dropout=0.25,optim.label_smoothing=0.1 of 10,000 <images>, a.png")
+    assert found == (
+        "light model.<wbr>dropout=0.25,<wbr>optim.<wbr>label_<wbr>smoothing=0.1 of 10,000 &lt;images&gt;, a.png"
+    )

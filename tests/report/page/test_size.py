@@ -32,6 +32,7 @@ def test_five_hundred_runs_take_less_than_20_seconds_and_a_gigabyte(tmp_path: Pa
     assert len(page) < 8e6
 
 
+@pytest.mark.slow
 def test_twenty_seven_runs_on_all_of_cifar_100_make_less_than_three_megabytes(tmp_path: Path) -> None:
     from wrnexp.report.build import build
 

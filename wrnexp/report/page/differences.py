@@ -13,10 +13,10 @@ from wrnexp.report.wording import listed, points, several
 from wrnexp.stats import Paired
 
 VERDICTS = {"better": COLOURS[0], "worse": COLOURS[1], "unresolved": GREY}
-ROW_HEIGHT = 22
+ROW_HEIGHT = 24
 VIRIDIS = "viridis"
 DARK = 0.6  # of the colour map's range, above which text on it is dark
-TITLE = "Difference in test accuracy, points"
+TITLE = "Difference in accuracy, points"
 
 
 def pairs_chart(pairs: Sequence[PairRow], names: Mapping[str, str]) -> Chart | None:

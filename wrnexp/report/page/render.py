@@ -13,7 +13,7 @@ from wrnexp.report.page.parts import Part, Pictures, Section, Table
 from wrnexp.report.page.sections import sections, summary
 from wrnexp.report.tables import Report
 
-BREAKS = re.compile(r"(?<=[,._])(?=[^\W\d])")
+BREAKS = re.compile(r"(?<=[,._])(?=[^\W\d][\w.]*=)")
 
 
 def html(report: Report) -> str:
@@ -69,7 +69,7 @@ def _kind(part: Part | Section) -> str:
 
 
 def _soft(text: str) -> Markup:
-    """Return text, escaped, that may be broken in settings, after commas, dots and underscores, never in numbers."""
+    """Return text, escaped, that may be broken after commas, dots and underscores before the `=` of a setting."""
     return Markup("<wbr>").join(BREAKS.split(text))
 
 

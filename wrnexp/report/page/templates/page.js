@@ -65,10 +65,14 @@
     }
 
     /* The specification with what the controls say. */
-    current() {
+    current(narrow) {
       const spec = structuredClone(this.spec), log = this.one("log");
       spec.height *= scale;
+      // On a narrow screen a name has a line for each of its settings, so that none is cut off.
+      const lines = { labelExpr: "split(datum.label, ', ')", labelFontSize: 10, labelLineHeight: 11 };
       for (const layer of spec.layer || []) {
+        const up = layer.encoding.y;
+        if (narrow && up && up.type === "nominal") up.axis = { ...up.axis, ...lines };
         for (const [name, channel] of Object.entries(layer.encoding)) {
           const lies = log && log.checked && name === log.value && channel.type === "quantitative";
           if (lies) {
@@ -98,7 +102,7 @@
       const legend = { ...CONFIG.legend, columns: narrow ? 1 : undefined };
       const logLevel = this.spec.params && !this.shown().length ? vegaErrors : vegaWarnings;
       const options = { logLevel, renderer: "svg", actions: false, config: { ...CONFIG, axis, axisX: { tickCount: narrow ? 4 : 8 }, legend } };
-      const drawn = await vegaEmbed(this.plot, this.current(), { ...options, tooltip: { disableDefaultStyle: true } });
+      const drawn = await vegaEmbed(this.plot, this.current(narrow), { ...options, tooltip: { disableDefaultStyle: true } });
       drawn.view.logLevel(vegaErrors); // with no arm shown, axes have no extent, which is no fault
       if (turn !== this.turn) return;
       this.drawn = drawn;
