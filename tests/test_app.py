@@ -69,7 +69,13 @@ def test_the_figures_agree_with_each_other(tiny: Tiny, finished: Path) -> None:
         == rows[-1]["test_accuracy"]
         == pytest.approx(float((logits.argmax(1) == labels).mean()), abs=1.01 / 48)
     )
-    assert record.metrics["val_accuracy"] == rows[-1]["val_accuracy"]
+    held_out, answers = saved["val_labels"], saved["val_logits"]
+    assert (answers.dtype, answers.shape) == (np.float16, (24, 24))
+    assert (
+        record.metrics["val_accuracy"]
+        == rows[-1]["val_accuracy"]
+        == pytest.approx(float((answers.argmax(1) == held_out).mean()), abs=1.01 / 24)
+    )
     assert record.cost.train_seconds == pytest.approx(sum(row["seconds"] for row in rows))
     text = (finished / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in text] == [1, 2]

@@ -2,8 +2,10 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.torch import save
 
 from wrnexp import metrics
@@ -24,11 +26,19 @@ def final_metrics(test: Evaluation) -> dict[str, float]:
 
 
 def save_results(outcome: Outcome, folder: Path) -> None:
-    """Write `predictions.npz` (float16 logits, int64 labels) and `model.safetensors`, each atomically."""
+    """Write `predictions.npz` and `model.safetensors`, each atomically.
+
+    The former has float16 `logits` and int64 `labels` of the test set and, where images were held out, `val_logits` and
+    `val_labels` of those: a temperature can be fitted without the test set.
+    """
+    answers = _arrays(outcome.test) | ({} if outcome.val is None else _arrays(outcome.val, "val_"))
     packed = io.BytesIO()
-    np.savez_compressed(
-        packed, logits=outcome.test.logits.numpy().astype(np.float16), labels=outcome.test.labels.numpy()
-    )
+    np.savez_compressed(packed, **answers)  # type: ignore[arg-type]
     write_atomic(folder / "predictions.npz", packed.getvalue())
     weights = {name: value.detach().cpu().contiguous() for name, value in outcome.model.state_dict().items()}
     write_atomic(folder / "model.safetensors", save(weights))
+
+
+def _arrays(found: Evaluation, prefix: str = "") -> dict[str, NDArray[Any]]:
+    logits, labels = found.logits.numpy().astype(np.float16), found.labels.numpy()
+    return {f"{prefix}logits": logits, f"{prefix}labels": labels}

@@ -62,13 +62,14 @@ class Splits:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What training leaves: a row an epoch, the final weights' answers on the test set, and that model.
+    """What training leaves: a row an epoch, the final weights' answers on the test and validation sets, and that model.
 
-    `test_looks` counts the readings of the test set, the final one included.
+    `val` is None without a validation set; `test_looks` counts the readings of the test set, the final one included.
     """
 
     rows: list[Row]
     test: Evaluation
+    val: Evaluation | None
     model: nn.Module
     test_looks: int
 
@@ -153,13 +154,15 @@ class Trainer:
     def _fit(self) -> Outcome:
         self._resume()
         self.hardware.reset_peak_memory()
-        test = None
+        test = val = None
         for epoch in range(len(self.rows), self.recipe.epochs):
-            row = self.train_epoch(epoch) | self._validate()
+            row = self.train_epoch(epoch)
+            val = self._validate()
             test = self._test() if self._looks(epoch) else None
             with self.stop.held():
-                self._close(row, test)
-        return Outcome(self.rows, test or self._test(), self.step.average.model, self.test_looks)
+                self._close(row, val, test)
+        test, val = test or self._test(), val or self._validate()
+        return Outcome(self.rows, test, val, self.step.average.model, self.test_looks)
 
     def train_epoch(self, epoch: int) -> Row:
         """Train one epoch, or what is left of it, and return its row of the log, without evaluations."""
@@ -205,11 +208,8 @@ class Trainer:
             "clipped": means["clipped"],
         }
 
-    def _validate(self) -> Row:
-        if self.splits.val is None:
-            return {}
-        found = self._evaluate(self.splits.val)
-        return {"val_loss": found.loss, "val_accuracy": found.accuracy}
+    def _validate(self) -> Evaluation | None:
+        return None if self.splits.val is None else self._evaluate(self.splits.val)
 
     def _looks(self, epoch: int) -> bool:
         """Say whether this epoch reads the test set; the last one always does."""
@@ -225,8 +225,10 @@ class Trainer:
         self.ranks.like_first(model.buffers())  # where each has batch statistics of its own, one must be evaluated
         return evaluate(model, batches, self.hardware, self.ranks)
 
-    def _close(self, row: Row, test: Evaluation | None) -> None:
+    def _close(self, row: Row, val: Evaluation | None, test: Evaluation | None) -> None:
         """Close the epoch: its row, the checkpoint, then the watcher; a kill in between loses nothing."""
+        if val is not None:
+            row |= {"val_loss": val.loss, "val_accuracy": val.accuracy}
         if test is not None:
             row |= {"test_loss": test.loss, "test_accuracy": test.accuracy}
         value = row["val_accuracy"]
