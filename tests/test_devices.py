@@ -99,8 +99,8 @@ def test_two_devices_train_as_one(tmp_path: Path, tiny: Callable[..., DictConfig
     np.testing.assert_allclose(logits["logits"], expected["logits"], atol=2e-3)
     names = {path.name for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert names == {
-        ".lock", "record.json", "metrics.jsonl", "predictions.npz", "model.safetensors", "curves.png", "last.pt",
-        "config.yaml", "hydra.yaml", "overrides.yaml", "run.log",
+        ".lock", ".writer.lock", "record.json", "metrics.jsonl", "predictions.npz", "model.safetensors", "curves.png",
+        "last.pt", "config.yaml", "hydra.yaml", "overrides.yaml", "run.log",
     }  # fmt: skip
 
 
@@ -236,6 +236,7 @@ def test_torchrun(tmp_path: Path, tiny: Callable[..., DictConfig], tiny_override
         (["trainer.devices=3"], "trainer.devices=3 under torchrun, which has started 2 processes: use 2"),
         (["trainer.sync_batchnorm=false"], "trainer.devices=1 under torchrun"),
         (["-m", "seed=0,1"], "a sweep under torchrun"),
+        (["-m", "hydra/sweeper=search", "optim.lr=0.1,0.2", "data.val_size=24"], "a sweep under torchrun"),
         (["loader.batch_size=200"], "loader.batch_size=200 is more than the 96 training images"),
     ],
 )

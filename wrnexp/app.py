@@ -1,7 +1,7 @@
 """The wall between config and objects: reads as a parts list."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from wrnexp.engine.results import final_metrics, save_results
 from wrnexp.engine.trainer import Splits
 from wrnexp.errors import Pruned, UserError
 from wrnexp.launch.naming import Job, app_config
-from wrnexp.locks import alone
+from wrnexp.locks import alone, writing
 from wrnexp.models import multiply_adds
 from wrnexp.objects import make as _make
 from wrnexp.optim import averaged
@@ -90,7 +90,7 @@ def _take_part(config: dict[str, Any], out_dir: Path, job: Job) -> None:
     """Be one of the processes that `_spread` starts."""
     place = torchrun.place()
     assert place is not None
-    with joined(place) as ranks:
+    with joined(place) as ranks, writing(out_dir) if ranks.first else nullcontext():
         _run(OmegaConf.create(config), out_dir, job, ranks)
 
 

@@ -9,6 +9,7 @@ from filelock import FileLock, Timeout
 from wrnexp.errors import BusyError
 
 NAME = ".lock"
+WRITER = ".writer.lock"  # of the process that writes for a run which another process has started and holds
 PATIENCE = 1.0  # seconds; `held` takes the lock for an instant, which must not turn a run away
 
 
@@ -20,7 +21,32 @@ def alone(folder: Path) -> Iterator[None]:
         BusyError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / NAME, timeout=PATIENCE)
+    with _taken(folder, NAME):
+        if (folder / WRITER).exists():
+            with _taken(folder, WRITER):  # one that has lost who started it may still be writing
+                pass
+        yield
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Hold a folder as the process that writes for a run, beside the one that started it and is `alone` there.
+
+    Raises:
+        BusyError: another process does.
+    """
+    with _taken(folder, WRITER):
+        yield
+
+
+def held(folder: Path) -> bool:
+    """Say whether a living process holds a run's folder."""
+    return any(_is_held(folder / name) for name in (NAME, WRITER))
+
+
+@contextmanager
+def _taken(folder: Path, name: str) -> Iterator[None]:
+    lock = FileLock(folder / name, timeout=PATIENCE)
     try:
         lock.acquire()
     except Timeout as error:
@@ -31,12 +57,11 @@ def alone(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def held(folder: Path) -> bool:
-    """Say whether a living process holds a run's folder."""
-    if not (folder / NAME).exists():
+def _is_held(path: Path) -> bool:
+    if not path.exists():
         return False
     try:
-        with FileLock(folder / NAME, timeout=0):
+        with FileLock(path, timeout=0):
             return False
     except Timeout:
         return True

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from wrnexp.errors import Stopped
 
@@ -35,11 +36,11 @@ class Stop:
         self._asked: Stopped | None = None
         self._held = False
         self._told = self._overdue = False
+        self._children: Any = None  # the handler of SIGCHLD that a signal put aside
 
     @contextmanager
     def heard(self) -> Iterator[None]:
         """Take the signals; after one was raised, further ones are let pass: the run is being closed."""
-        children = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
         try:
             before = {number: signal.signal(number, self._hear) for number in STOPPING}
         except ValueError:  # not in the main thread: whoever owns that decides
@@ -50,8 +51,8 @@ class Stop:
         finally:
             for number, handler in before.items():
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
-            if children is not None and children is not signal.getsignal(signal.SIGCHLD):
-                signal.signal(signal.SIGCHLD, children)
+            if self._children is not None:
+                signal.signal(signal.SIGCHLD, self._children)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -78,7 +79,7 @@ class Stop:
         if self._asked is None:
             self._asked = Stopped(number)
             # The loader's processes may have been told to end too; torch would raise that in the middle of the closing.
-            signal.signal(signal.SIGCHLD, lambda number, frame: None)
+            self._children = signal.signal(signal.SIGCHLD, lambda number, frame: None)
             if self._held:
                 self._break_off_later(number)
         if not self._held or self._overdue:  # one signal often comes twice, to the process and to its group

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from wrnexp.errors import TrainingError, UserError
+from wrnexp.errors import DivergedError, TrainingError, UserError
 
 
 def end(how: str, folder: str) -> None:
@@ -21,6 +21,8 @@ def end(how: str, folder: str) -> None:
         raise UserError("a wrong value that only this process sees")
     if second and how == "failed":
         raise TrainingError("the loss is nan")
+    if second and how == "diverged":
+        raise DivergedError("the training loss is nan in epoch 2")
     if second and how == "crashed":
         raise ZeroDivisionError("a mistake in the program")
     time.sleep(60)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from wrnexp.engine.processes import CrashedError, launch, processes
-from wrnexp.errors import Stopped, TrainingError, UserError
+from wrnexp.errors import DivergedError, Stopped, TrainingError, UserError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 
@@ -74,6 +74,7 @@ def test_all_end_well_and_share_the_cores(start: object, tmp_path: Path) -> None
         ("killed", TrainingError, "process 2 of the 2 that share this run was killed by SIGKILL"),
         pytest.param("mistaken", UserError, "^a wrong value that only this process sees$", marks=pytest.mark.slow),
         pytest.param("failed", TrainingError, "^the loss is nan$", marks=pytest.mark.slow),
+        ("diverged", DivergedError, "^the training loss is nan in epoch 2$"),
         pytest.param("crashed", CrashedError, "(?s)process 2 of 2 failed.*ZeroDivisionError", marks=pytest.mark.slow),
     ],
 )

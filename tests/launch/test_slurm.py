@@ -62,6 +62,14 @@ def test_without_slurm_it_is_said_in_one_line(tmp_path: Path, tiny_overrides: li
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(find_spec("submitit") is None, reason="needs the extra slurm")
+@pytest.mark.parametrize("key", ["nodes", "tasks_per_node"])
+def test_more_than_one_task_is_refused(tmp_path: Path, tiny_overrides: list[str], key: str) -> None:
+    done = run(tmp_path, *tiny_overrides, "seed=0,1", *SLURM, f"hydra.launcher.{key}=2")
+    assert done.returncode == 2
+    assert f"hydra.launcher.{key}=2 would start each run 2 times" in done.stderr
+
+
 @cluster
 def test_jobs_that_fail_or_are_killed_leave_the_others(tmp_path: Path, tiny_overrides: list[str]) -> None:
     arguments = [

@@ -66,6 +66,10 @@ def test_the_corners_have_both_ends_of_each_range_and_every_choice() -> None:
         ("model=glob(*)", "name the options of a glob"),
         ("data.val_size=1000,5000", "objective is measured on; give it one value"),
         ("loader.workers=0,1", "changes no result; give it one value"),
+        ("tracking.wandb.mode=offline,disabled", "changes no result; give it one value"),
+        ("trainer.devices=1,2", "changes no result; give it one value"),
+        ("+trainer.test_every=0,1", "is of no use to a search"),
+        ("++seed=interval(0,4)", "a seed is not searched"),
         ("seed=interval(0,4)", "a seed is not searched"),
     ],
 )
@@ -75,13 +79,22 @@ def test_what_cannot_be_searched_is_said_with_the_override(override: str, words:
     assert str(told.value).startswith(f"{override}: ")
 
 
-@given(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3), st.floats(0, 1))
+ENDS = st.tuples(st.integers(1, 99_999), st.integers(-10, 3)).map(lambda parts: float(f"{parts[0]}e{parts[1]}"))
+
+
+@given(ENDS, ENDS, st.floats(0, 1))
 def test_a_written_number_is_short_and_stays_between_the_ends(one: float, two: float, share: float) -> None:
     low, high = sorted((one, two))
     value = min(high, max(low, low + share * (high - low)))
     text = written(FloatDistribution(low, high), value)
     assert low <= float(text) <= high
     assert float(text) == pytest.approx(value, rel=1e-4)
+
+
+@given(st.floats(0.05, 1.6), ENDS)
+def test_a_trial_is_written_in_one_way_wherever_the_ends_are_moved(value: float, end: float) -> None:
+    moved = FloatDistribution(min(end, 0.05), max(end, 0.06))
+    assert written(moved, value) == written(FloatDistribution(0.05, 1.6), value)
 
 
 @given(st.integers(0, 50))

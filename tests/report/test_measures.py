@@ -83,3 +83,8 @@ def test_processors_are_told_from_gpus(write_run: WriteRun, device: str | None, 
 
 def test_a_device_asked_for_is_believed(write_run: WriteRun) -> None:
     assert _run(write_run("x", 0, 0.6, config={"trainer": {"device": "cpu"}})).on_cpu
+
+
+def test_several_devices_are_another_device_than_one(write_run: WriteRun) -> None:
+    one, four = (_run(write_run("base", seed, 0.6, provenance={"devices": n})) for seed, n in ((0, 1), (1, 4)))
+    assert (one.device, four.device) == ("NVIDIA H200", "4 x NVIDIA H200")

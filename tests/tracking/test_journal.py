@@ -140,3 +140,11 @@ def test_a_record_is_closed_for_a_process_that_could_not(tmp_path: Path) -> None
     assert found.cost.steps == 5  # the rest is what the process wrote
     close_after(KeyboardInterrupt(), tmp_path / "new", record())
     assert read_record(tmp_path / "new").status == "interrupted"
+
+
+def test_closing_after_an_error_takes_nothing_from_a_completed_record(tmp_path: Path) -> None:
+    with Journal(record(), tmp_path) as journal:
+        journal.complete({"test_accuracy": 0.4}, 123, 1)
+    written = (tmp_path / "record.json").read_bytes()
+    close_after(TrainingError("a process ended with exit code 1"), tmp_path, record())
+    assert (tmp_path / "record.json").read_bytes() == written

@@ -18,11 +18,12 @@ from typing import Any
 
 import torch
 
-from wrnexp.errors import Stopped, TrainingError, UserError
+from wrnexp.errors import DivergedError, Stopped, TrainingError, UserError
 from wrnexp.stopping import GRACE
 from wrnexp.torchrun import place
 
 PATIENCE = 2.0  # seconds that a process with an error waits, for the one at fault or the first one to end before it
+KINDS = (UserError, DivergedError, TrainingError)  # errors that are told as they were, the narrower first
 DEADLINE = GRACE + 15  # seconds that processes have to end once told: their last step, and closing the run's files
 
 
@@ -50,7 +51,7 @@ def enter(folder: Path, threads: int, function: Callable[..., None], *arguments:
         if stopped.kept is None:  # not at a step that all had agreed on: torch would wait for the others here
             leave()
     except BaseException as error:
-        kind = next((one.__name__ for one in (UserError, TrainingError) if isinstance(error, one)), "")
+        kind = next((one.__name__ for one in KINDS if isinstance(error, one)), "")
         _note(folder, here.rank, kind, str(error) if kind else traceback.format_exc())
         hold_off(here.rank, error)
         leave()

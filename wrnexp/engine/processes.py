@@ -18,12 +18,12 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from wrnexp.engine.member import DEADLINE, enter, notes
+from wrnexp.engine.member import DEADLINE, KINDS, enter, notes
 from wrnexp.errors import Stopped, TrainingError, UserError
 from wrnexp.stopping import STOPPING
 
 LOOK = 0.1  # seconds between looks at processes
-REST = 10.0  # seconds between the end of the first process and that of the last
+REST = DEADLINE  # seconds between the end of the first process and that of the last, which may close the run's files
 LOGGERS = ("torch.distributed.elastic", "torch.multiprocessing")
 
 
@@ -195,9 +195,10 @@ def _raise(left: dict[int, dict[str, Any]], agent: _Agent, told: list[int], coun
         return
     if told:
         raise KeyboardInterrupt if told[0] == signal.SIGINT else _stopped(told[0], stopped)
+    kinds = {one.__name__: one for one in KINDS}
     for note in left.values():
-        if note["kind"] in ("UserError", "TrainingError"):
-            raise {"UserError": UserError, "TrainingError": TrainingError}[note["kind"]](note["text"])
+        if note["kind"] in kinds:
+            raise kinds[note["kind"]](note["text"])
     if agent.failure is None:
         assert stopped is not None
         raise _stopped(stopped["number"], stopped)

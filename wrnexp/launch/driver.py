@@ -237,6 +237,8 @@ class _Watch:
         """Hear that a job has ended."""
         job = self.jobs[index]
         self.driver._take(job, result)
+        if isinstance(result._return_value, BusyError):  # another driver runs it
+            return
         state, error = state_of(job.folder)
         if state != "pending":
             self.driver.note(job, state, error)

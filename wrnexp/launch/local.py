@@ -22,7 +22,7 @@ from wrnexp.launch.watching import WatchedLauncher, fill
 from wrnexp.launch.worker import Assignment, KilledError, Outcome, serve
 from wrnexp.provenance import usable_cores
 
-GRACE = 30.0  # seconds that a worker has to close its run's files when the sweep ends early
+GRACE = 45.0  # seconds that a worker has to close its run's files when the sweep ends early
 
 
 class LocalLauncher(WatchedLauncher):

@@ -1,6 +1,7 @@
 """Hydra's launcher on Ray: on this machine, or on the machines of a cluster."""
 
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from wrnexp.locks import held
 
 ROOT = Path(__file__).parents[2]
 LOOK = 1.0  # seconds between looks at which jobs have begun
-GRACE = 30.0  # seconds that running jobs have to close their files when the sweep ends early
+GRACE = 45.0  # seconds that running jobs have to close their files when the sweep ends early
 
 
 def work(assignment: Assignment, task: TaskFunction, folder: str) -> Outcome:
@@ -85,10 +86,13 @@ class RayLauncher(WatchedLauncher):
         if "address" in options:  # another machine has not this one's files
             options["runtime_env"] = _with_code(options.get("runtime_env") or {})
             options.pop("include_dashboard", None)  # whoever started the cluster has decided
+        before = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(**options)
         except (ConnectionError, ValueError, TypeError, RuntimeError) as error:
             raise UserError(f"hydra/launcher=ray: {error} (hydra.launcher.ray.init.*)") from error
+        finally:
+            signal.signal(signal.SIGTERM, before)  # Ray puts its own there, which would end a sweep without its table
 
     def _task(self) -> Any:
         """Return the remote function, once it is known that some machine can run it."""

@@ -84,6 +84,12 @@ class SlurmLauncher(WatchedLauncher):
 
     def __init__(self, submitit_folder: str, max_num_timeout: int = 3, **parameters: Any) -> None:
         need("submitit", "hydra/launcher=submitit_slurm", "slurm")
+        for key in ("nodes", "tasks_per_node"):
+            if (count := parameters.get(key)) not in (None, 1):
+                raise UserError(
+                    f"hydra.launcher.{key}={count} would start each run {count} times: use 1; for several GPUs "
+                    "trainer.devices=N with gpus_per_node=N"
+                )
         self.folder, self.max_num_timeout = submitit_folder, max_num_timeout
         self.parameters: dict[str, Any] = {
             key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
@@ -135,7 +141,8 @@ class SlurmLauncher(WatchedLauncher):
                     fill(results[index], outcome)
                     self.watcher.ended(index, results[index])
             if left and self.watcher.stopped():
-                left -= array.call_off() - begun
+                array.call_off(left - begun)
+                left -= array.gone()
             time.sleep(1 if left else 0)
 
 
@@ -148,6 +155,7 @@ class _Array:
         self.logs = Path(jobs[0].paths.folder).parent
         self._states: Mapping[str, str] = {}
         self._looked = -LOOK
+        self._called_off: set[int] = set()
         self._over: dict[int, float] = {}  # since when Slurm says that a job is over
 
     def look(self) -> None:
@@ -182,15 +190,21 @@ class _Array:
         state = self._state(job) or "not in the queue any more"
         return Outcome(error=KilledError(f"Slurm job {job.job_id} is {state} and left no result; {job.paths.stderr}"))
 
-    def call_off(self) -> set[int]:
-        """Take those that wait out of the queue; return which have left it without a result."""
-        subprocess.run(["scancel", "--state=PENDING", self.number], check=False)
-        self._looked = -LOOK
-        self.look()
+    def call_off(self, indices: set[int]) -> None:
+        """Take jobs that wait for their first turn out of the queue; once."""
+        if self._called_off or not indices:
+            return
+        self._called_off = set(indices)
+        subprocess.run(
+            ["scancel", "--state=PENDING", *(self._jobs[index].job_id for index in sorted(indices))], check=False
+        )
+
+    def gone(self) -> set[int]:
+        """Return which of those called off have left the queue without a result."""
         return {
             index
-            for index, job in enumerate(self._jobs)
-            if self._state(job) == "CANCELLED" and not job.paths.result_pickle.exists()
+            for index in self._called_off
+            if self._state(self._jobs[index]) == "CANCELLED" and not self._jobs[index].paths.result_pickle.exists()
         }
 
     def _state(self, job: Any) -> str | None:

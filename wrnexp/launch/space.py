@@ -6,6 +6,7 @@ Hydra's override grammar says it: `interval`, `choice` (or values with commas) a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_DOWN, Context
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -19,8 +20,9 @@ DIGITS = 5  # significant ones of a searched real number: a run's label and comm
 LOG = "log"  # the tag of what is searched on a logarithmic scale
 NOT_SEARCHED = {
     "data": "is what the objective is measured on",
-    "data.val_size": "is what the objective is measured on",
-}
+    "trainer.test_every": "is of no use to a search, which never looks at the test set",
+    "trainer.devices": "changes no result",
+} | dict.fromkeys(identity.WITHOUT_EFFECT, "changes no result")
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Space:
             params: a value of each searched key.
             seed: of the run.
         """
-        kept = [text for text in self.arguments if _key(text) not in ("seed", *self.searched)]
+        kept = [text for text in self.arguments if _key(text).lstrip("+") != "seed" and _key(text) not in self.searched]
         return [*kept, *self.chosen(params), f"seed={seed}"]
 
     def chosen(self, params: Mapping[str, Any]) -> list[str]:
@@ -79,10 +81,10 @@ def space(arguments: Sequence[str]) -> Space:
     seeds: tuple[str, ...] = ()
     for override in parser.parse_overrides(list(arguments)):
         key = str(override.get_key_element())
-        if key == "seed":
+        if key.lstrip("+") == "seed":
             seeds = _seeds(override)
         elif override.is_sweep_override():
-            if reason := NOT_SEARCHED.get(key) or ("changes no result" if key in identity.WITHOUT_EFFECT else None):
+            if reason := _refusal(key.lstrip("+")):
                 raise UserError(f"{override.input_line}: {key} {reason}; give it one value")
             searched[key] = distribution(override)
     return Space(tuple(arguments), searched, seeds)
@@ -113,8 +115,8 @@ def written(distribution: BaseDistribution, value: Any) -> str:
         return str(value)
     if distribution.step is not None:
         return repr(float(f"{value:.12g}"))  # without what adding up steps has left: 0.3, not 0.30000000000000004
-    rounded = float(f"{value:.{DIGITS}g}")
-    return repr(rounded if distribution.low <= rounded <= distribution.high else float(value))
+    # Towards zero, which no end of a range has a part in: the same trial is the same run after an end was moved.
+    return repr(float(Context(prec=DIGITS, rounding=ROUND_DOWN).create_decimal(repr(float(value)))))
 
 
 def _interval(value: IntervalSweep) -> BaseDistribution:
@@ -155,6 +157,11 @@ def _seeds(override: Override) -> tuple[str, ...]:
 
 def _ends(one: Any) -> Sequence[Any]:
     return one.choices if isinstance(one, CategoricalDistribution) else (one.low, one.high)
+
+
+def _refusal(key: str) -> str | None:
+    """Say why a key is not searched; None where it may be."""
+    return next((why for name, why in NOT_SEARCHED.items() if key == name or key.startswith(f"{name}.")), None)
 
 
 def _key(text: str) -> str:

@@ -16,10 +16,11 @@ from omegaconf.errors import OmegaConfBaseException
 from wrnexp import torchrun
 from wrnexp.errors import Stopped, TrainingError, UserError
 from wrnexp.launch.naming import Job, app_config
+from wrnexp.stopping import STOPPING
 
 WANTS_TRACEBACK = "WRNEXP_FULL_ERROR"
 LOOKING = {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion"}
-SIGNALS = (130, 140, 143)  # exit codes after Ctrl-C, SIGUSR2 and SIGTERM
+SIGNALS = (130, *(128 + number for number in STOPPING))  # exit codes after Ctrl-C, SIGTERM and SIGUSR2
 
 
 def start(main: Callable[[], object], root: Path, follow: Callable[[], object] | None = None) -> None:

@@ -32,7 +32,13 @@ class LabelledSweeper(BasicSweeper):
         self.arms = arms
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Take what Hydra knows of the command."""
+        """Take what Hydra knows of the command.
+
+        Raises:
+            UserError: torchrun has started it.
+        """
+        if torchrun.place() is not None:
+            raise UserError("a sweep under torchrun would run in each of its processes; use trainer.devices=N instead")
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
         self.task = task_function
 
@@ -47,8 +53,6 @@ class LabelledSweeper(BasicSweeper):
         assert self.config is not None
         assert self.hydra_context is not None
         assert self.launcher is not None
-        if torchrun.place() is not None:
-            raise UserError("a sweep under torchrun would run in each of its processes; use trainer.devices=N instead")
         arguments = seeded(together(self._parse_config(), arguments), self.config.seed)
         driver = Driver(self.config, self.hydra_context, self.launcher, self.task)
         arms = read_arms(self.arms)
@@ -80,4 +84,4 @@ def together(kept: Sequence[str], given: Sequence[str]) -> list[str]:
 
 def seeded(arguments: list[str], seed: int) -> list[str]:
     """Return the overrides with one for the seed: every sweep has the seed among its axes."""
-    return arguments if any(one.startswith("seed=") for one in arguments) else [*arguments, f"seed={seed}"]
+    return arguments if any(one.lstrip("+").startswith("seed=") for one in arguments) else [*arguments, f"seed={seed}"]

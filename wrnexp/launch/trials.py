@@ -114,7 +114,7 @@ class Searcher(Driver):
             self._study = Study(
                 self.folder,
                 self.space.searched,
-                _fixed(self._corners[0].values, self.space),
+                _fixed([job.values for job in self._corners], self.space),
                 startup_trials=sampler.startup_trials,
                 seed=sampler.seed,
             )
@@ -291,9 +291,10 @@ def _check(configs: Sequence[dict[str, Any]], *, pruning: bool) -> None:
         )
 
 
-def _fixed(config: dict[str, Any], space: Space) -> dict[str, Any]:
-    """Return what all trials have in common, by the config of one of them, and the seeds."""
-    settings = identity.flat(identity.effective(config))
+def _fixed(configs: Sequence[dict[str, Any]], space: Space) -> dict[str, Any]:
+    """Return what all trials have in common, by the configs of the corners, and the seeds."""
+    first, *others = [identity.flat(identity.effective(config)) for config in configs]
+    settings = {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
     searched = {key.lstrip("+") for key in space.searched}
     groups = tuple(f"{key}." for key in searched)
     kept = {key: value for key, value in settings.items() if key not in searched and not key.startswith(groups)}

@@ -54,6 +54,8 @@ def serve(connection: Connection, module: str, task: str, environment: dict[str,
         name: of the application, as Hydra calls it.
     """
     os.environ.update(environment)
+    # Ctrl-C reaches the driver too, and its SIGTERM ends a job after a step.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()
     function = _function(module, task)
     setup_globals()

@@ -56,7 +56,7 @@ def crossed(arms: Sequence[Arm]) -> Crossed | None:
 
 def columns(study: Crossed) -> list[str]:
     """Return the heads of the two-way table."""
-    return [f"{study.keys[0]} \\ {study.keys[1]}", *study.levels[1], "mean"]
+    return [f"{study.keys[0]}; across: {study.keys[1]}", *study.levels[1], "mean"]
 
 
 def rows(study: Crossed) -> list[list[str]]:

@@ -40,8 +40,10 @@ class Run:
 
     @property
     def device(self) -> str:
-        """The device's name as the record gives it."""
-        return str(self.record.provenance.get("device") or "unknown device")
+        """The device's name as the record gives it, with their number where there were several."""
+        name = str(self.record.provenance.get("device") or "unknown device")
+        count = self.record.provenance.get("devices")
+        return f"{count} x {name}" if isinstance(count, int) and count > 1 else name
 
     @property
     def on_cpu(self) -> bool:

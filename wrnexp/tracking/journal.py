@@ -145,12 +145,16 @@ class Journal:
 def close_after(error: BaseException, folder: Path, record: Record) -> None:
     """Close the record of a run whose own process could not, or that ended for a reason that it did not know.
 
+    A completed one is left as it is: what went wrong after that takes nothing from it.
+
     Args:
         error: what ended the run.
         folder: of the run.
         record: to write where the run left none.
     """
     found = find_record(folder) or record
+    if found.status == "completed":
+        return
     _end(found, error, complete=False)
     write_record(folder, found)
 
