@@ -121,7 +121,17 @@ def test_an_arm_against_itself_is_unresolved(write_run: WriteRun, outputs: Path,
 def test_report_json_has_the_keys_of_the_interface_and_no_other(five_arms: Path, tmp_path: Path) -> None:
     build([five_arms], tmp_path / "report")
     found = _json(tmp_path / "report")
-    assert [*found] == ["arms", "pairs", "claims", "excluded", "ablation", "factorial", "per_image", "calibration"]
+    assert [*found] == [
+        "arms",
+        "pairs",
+        "claims",
+        "excluded",
+        "ablation",
+        "literature",
+        "factorial",
+        "per_image",
+        "calibration",
+    ]
     keys = {"a", "b", "n", "difference", "ci95", "p", "p_holm", "verdict", "seeds_needed", "equivalence"}
     assert all(pair.keys() == keys for pair in found["pairs"])
     assert {"claim", "measured", "threshold", "verdict"} < found["claims"][0].keys()

@@ -4,7 +4,7 @@ from statistics import stdev
 
 import pytest
 
-from wrnexp.records import read_record
+from wrnexp.records import LaterEvaluation, add_evaluation, read_record
 from wrnexp.report.measures import Run, epoch_seconds, late_oscillation, series, step_images
 
 WriteRun = Callable[..., Path]
@@ -88,3 +88,14 @@ def test_a_device_asked_for_is_believed(write_run: WriteRun) -> None:
 def test_several_devices_are_another_device_than_one(write_run: WriteRun) -> None:
     one, four = (_run(write_run("base", seed, 0.6, provenance={"devices": n})) for seed, n in ((0, 1), (1, 4)))
     assert (one.device, four.device) == ("NVIDIA H200", "4 x NVIDIA H200")
+
+
+def test_later_looks_at_the_test_set_are_counted(write_run: WriteRun) -> None:
+    folder = write_run("base", 0, 0.6, test_looks=3)
+    assert _run(folder).later_looks == 0
+    for looks in (1, 2):
+        one = LaterEvaluation(test_looks=looks, metrics={"test_accuracy": 0.6}, equal_to_record=True)
+        add_evaluation(folder, "run-base-0", one)
+    assert _run(folder).later_looks == 3
+    (folder / "evaluations.json").write_text("{")
+    assert _run(folder).later_looks == 0

@@ -13,6 +13,7 @@ from wrnexp.report.claims import all_claims, pair_claims, read_ledgers
 from wrnexp.report.collect import Collection, comparable, find_runs, reasons
 from wrnexp.report.crossed import crossed
 from wrnexp.report.images import calibrated, image_pairs
+from wrnexp.report.literature import beside
 from wrnexp.report.markdown import page
 from wrnexp.report.tables import Report, arm_rows, as_json, config_rows, origins, pair_rows
 
@@ -111,6 +112,7 @@ def _report(collection: Collection, baseline: Arm, folder: Path) -> Report:
         configs=config_rows(arms, baseline),
         origins=origins(arms),
         crossed=crossed(arms),
+        literature=beside(arms),
         folder=folder,
         answers=answers,
         image_pairs=image_pairs(answers),

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
-from wrnexp.report import attribution, crossed
+from wrnexp.report import attribution, crossed, literature
 from wrnexp.report.ablation import Ablation
 from wrnexp.report.cells import (
     ARM_COLUMNS,
@@ -48,6 +48,7 @@ def page(report: Report, plots: Sequence[str], plots_of_changes: Mapping[str, Se
         ("Arms", table(ARM_COLUMNS, map(arm_cells, report.rows), numbers=True)),
         ("Pairs", _pairs(report.pairs)),
         ("Claims", _claims(report.claims)),
+        ("Beside what is published", _literature(report)),
         ("Plots", "\n\n".join(f"![{PLOT_TITLES[name]}]({name})" for name in plots)),
         ("How the configs differ", _configs(report.configs)),
         ("Left out", _excluded(report)),
@@ -102,6 +103,13 @@ def _ablation(study: Ablation, plots: Sequence[str]) -> str:
             table(attribution.TEST_COLUMNS, rows),
         ]
     )
+
+
+def _literature(report: Report) -> str:
+    parts = [_paragraphs(literature.notes(report.arms, report.literature))]
+    if report.literature:
+        parts.append(table(literature.COLUMNS, map(literature.cells, report.literature)))
+    return "\n\n".join(part for part in parts if part)
 
 
 def _crossed_title(study: Crossed) -> str:

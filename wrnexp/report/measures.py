@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from wrnexp.records import Record, read_metrics
+from wrnexp.records import Record, RecordError, read_evaluations, read_metrics
 
 LATE_CHANGES = 3
 # A record names a processor with its threads, as in `AMD EPYC 9V74, 2 threads`; GPUs have none.
@@ -31,6 +31,14 @@ class Run:
             return [row for row in read_metrics(self.folder) if isinstance(row, dict)]
         except (OSError, ValueError):
             return []
+
+    @cached_property
+    def later_looks(self) -> int:
+        """How often `wrnexp evaluate` read the test set after training; 0 where its file cannot be read."""
+        try:
+            return sum(one.test_looks for one in read_evaluations(self.folder))
+        except (OSError, RecordError):
+            return 0
 
     @property
     def accuracy(self) -> float:

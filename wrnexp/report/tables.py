@@ -15,6 +15,8 @@ from wrnexp.report.collect import Excluded
 from wrnexp.report.crossed import Crossed
 from wrnexp.report.crossed import as_json as crossed_json
 from wrnexp.report.images import Calibrated, ImagePair, pair_json
+from wrnexp.report.literature import Beside
+from wrnexp.report.literature import as_json as literature_json
 from wrnexp.report.measures import Run, cost, metric
 from wrnexp.stats import (
     Equivalence,
@@ -102,6 +104,7 @@ class Report:
     folder: Path
     ablations: list[Ablation] = field(default_factory=list)
     crossed: Crossed | None = None
+    literature: list[Beside] = field(default_factory=list)
     answers: Predictions | None = None
     image_pairs: list[ImagePair] = field(default_factory=list)
     calibration: list[Calibrated] = field(default_factory=list)
@@ -138,8 +141,8 @@ def origins(arms: Sequence[Arm]) -> list[Origin]:
 
 
 def looks(arm: Arm) -> tuple[int, int]:
-    """Return how often the arm's runs read the test set: the fewest and the most."""
-    counts = [run.record.test_looks for run in arm.runs]
+    """Return how often the arm's runs read the test set, `wrnexp evaluate` included: the fewest and the most."""
+    counts = [run.record.test_looks + run.later_looks for run in arm.runs]
     return min(counts), max(counts)
 
 
@@ -151,6 +154,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "claims": [vars(claim) for claim in report.claims],
         "excluded": [{"run_id": entry.run_id, "reason": entry.reason} for entry in report.excluded],
         "ablation": [ablation_json(study) for study in report.ablations],
+        "literature": literature_json(report.literature),
         "factorial": None if report.crossed is None else crossed_json(report.crossed),
         "per_image": [pair_json(pair) for pair in report.image_pairs],
         "calibration": [vars(row) for row in report.calibration],

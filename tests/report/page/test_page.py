@@ -22,7 +22,7 @@ from wrnexp.stats import Paired
 
 WriteRun = Callable[..., Path]
 SECTIONS = [
-    "summary", "arms", "curves", "cost", "factorial", "calibration", "classes", "images", "configs", "provenance",
+    "summary", "arms", "curves", "cost", "factorial", "calibration", "classes", "images", "literature", "configs", "provenance",
     "left-out", "reading",
 ]  # fmt: skip
 VOID = {"meta", "link", "input", "img", "br", "wbr", "line"}

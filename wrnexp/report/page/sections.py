@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from wrnexp.report import attribution, crossed
+from wrnexp.report import attribution, crossed, literature
 from wrnexp.report.cells import ARM_COLUMNS, CLAIM_COLUMNS, PAIR_COLUMNS, arm_cells, claim_cells, pair_cells
 from wrnexp.report.claims import Claim
 from wrnexp.report.findings import findings
@@ -38,6 +38,7 @@ def sections(report: Report, marks: Sequence[ArmMark]) -> list[Section]:
         Section("calibration", "Calibration", calibration(report, marks)),
         Section("classes", "Classes", class_changes(report, marks)),
         Section("images", "Image by image", image_changes(report)),
+        Section("literature", "Beside what is published", _literature(report)),
         Section("configs", "How the configs differ", _configs(report)),
         Section("provenance", "Where the runs come from", _origins(report)),
         Section("left-out", "Left out", _excluded(report)),
@@ -54,11 +55,23 @@ def _discipline(report: Report) -> str:
 
 
 def _claims(claims: Sequence[Claim]) -> list[Part]:
-    if not claims:
-        return []
-    shown = table("Each claim, what was measured of it and the verdict", CLAIM_COLUMNS, map(claim_cells, claims))
-    remarks = [f"{claim.claim}: {claim.note}." for claim in claims if claim.note and claim.measured is not None]
-    return [f"Measured on: {claims[0].scope}.", shown, *remarks]
+    """Return a table for each ledger, on what its claims were measured, and what must be known beside them."""
+    found: list[Part] = []
+    for source in dict.fromkeys(claim.source for claim in claims):
+        own = [claim for claim in claims if claim.source == source]
+        found.append(table(f"Claims of: {source}", CLAIM_COLUMNS, map(claim_cells, own)))
+        found += [f"Measured on: {scope}." for scope in dict.fromkeys(claim.scope for claim in own if claim.scope)]
+        found += [f"{claim.claim}: {claim.note}." for claim in own if claim.note and claim.measured is not None]
+    return found
+
+
+def _literature(report: Report) -> list[Part]:
+    rows = [
+        table(
+            "Arms beside published rows of the same net", literature.COLUMNS, map(literature.cells, report.literature)
+        )
+    ]
+    return [*literature.notes(report.arms, report.literature), *(rows if report.literature else [])]
 
 
 def _arms(report: Report, marks: Sequence[ArmMark]) -> list[Part]:
