@@ -22,8 +22,8 @@ from wrnexp.stats import Paired
 
 WriteRun = Callable[..., Path]
 SECTIONS = [
-    "summary", "arms", "curves", "cost", "factorial", "calibration", "classes", "images", "literature", "configs", "provenance",
-    "left-out", "reading",
+    "summary", "arms", "curves", "cost", "factorial", "calibration", "classes", "images", "literature", "configs",
+    "provenance", "left-out", "reading",
 ]  # fmt: skip
 VOID = {"meta", "link", "input", "img", "br", "wbr", "line"}
 HOSTILE = '</script><img src=x onerror="alert(1)">'
