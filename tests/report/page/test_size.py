@@ -14,7 +14,10 @@ from pathlib import Path
 from wrnexp.report.build import build
 build([Path(sys.argv[1])], Path(sys.argv[2]))
 used = resource.getrusage(resource.RUSAGE_SELF)
-print(used.ru_utime + used.ru_stime, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+if (status := Path("/proc/self/status")).exists():  # ru_maxrss begins with what the process had that started this one
+    peak = next(1024 * int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+print(used.ru_utime + used.ru_stime, peak)
 """
 
 
