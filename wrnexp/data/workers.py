@@ -2,12 +2,9 @@
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import parent_process
-from multiprocessing.connection import wait
 from typing import Any, Literal
 
 import torch
@@ -23,6 +20,7 @@ from wrnexp.data.epochs import Epochs, Key
 from wrnexp.data.evaluation import EvalBatches
 from wrnexp.data.images import Dataset, ImageSet
 from wrnexp.data.tensors import labelled
+from wrnexp.parents import when_parent_is_gone
 from wrnexp.seeding import derive
 from wrnexp.transfer import on
 
@@ -216,24 +214,9 @@ def _start_worker(worker: int) -> None:
     """Ignore Ctrl-C: a terminal sends it to every process, and workers that die of it take the clean ending along."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_freed_memory()
-    _end_with_parent()
-
-
-def _end_with_parent() -> None:
-    """Let a worker end at once when its parent is killed.
-
-    torch's own watch leaves it waiting for a reader of its last batches, and with it the sockets that it inherited: the
-    other processes of a run would not see that the parent is gone.
-    """
-    parent = parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="end with parent").start()
+    # torch's own watch leaves a worker waiting for a reader of its last batches, and with it the sockets that it
+    # inherited: the other processes of a run would not see that the parent is gone.
+    when_parent_is_gone(lambda: os._exit(1))
 
 
 def _unchanged(batch: Any) -> Any:

@@ -5,13 +5,11 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable
 from multiprocessing import parent_process
-from multiprocessing.connection import wait
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,6 +17,7 @@ from typing import Any
 import torch
 
 from wrnexp.errors import DivergedError, Stopped, TrainingError, UserError
+from wrnexp.parents import when_parent_is_gone
 from wrnexp.stopping import GRACE
 from wrnexp.torchrun import place
 
@@ -38,7 +37,7 @@ def enter(folder: Path, threads: int, function: Callable[..., None], *arguments:
     """
     here = place()
     assert here is not None
-    _end_with_parent()
+    when_parent_is_gone(_end)
     signal.signal(signal.SIGINT, _terminate)
     _write(folder / f"{os.getpid()}.pid", "")
     torch.set_num_threads(threads)
@@ -98,15 +97,8 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _end_with_parent() -> None:
-    """Let this process end when its parent is gone, even killed: at its next step, or by force after a while."""
-    parent = parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(DEADLINE)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="end with parent").start()
+def _end() -> None:
+    """End this process at its next step, or by force after a while."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(DEADLINE)
+    os._exit(1)

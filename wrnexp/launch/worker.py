@@ -7,11 +7,9 @@ import os
 import pickle
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing import parent_process
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,8 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+from wrnexp.parents import when_parent_is_gone
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def serve(connection: Connection, module: str, task: str, environment: dict[str,
     os.environ.update(environment)
     # Ctrl-C reaches the driver too, and its SIGTERM ends a job after a step.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _end_with_parent()
+    when_parent_is_gone(lambda: os.kill(os.getpid(), signal.SIGTERM))  # which closes a run's files
     function = _function(module, task)
     setup_globals()
     JobRuntime.instance().set("name", name)
@@ -134,18 +134,6 @@ def _output(assignment: Assignment) -> Iterator[None]:
             for number, old in enumerate(kept, 1):
                 os.dup2(old, number)
                 os.close(old)
-
-
-def _end_with_parent() -> None:
-    """Let this process be told to end (SIGTERM, which closes a run's files) when its parent is gone, even killed."""
-    parent = parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True, name="end with parent").start()
 
 
 def _function(module: str, name: str) -> TaskFunction:
