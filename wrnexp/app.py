@@ -175,7 +175,8 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path, stop: Stop, ranks: R
     )
     plan = Plan(recipe.epochs, len(loader.plan), sum(map(sum, loader.plan)))
     _describe(record, data, model, trainer)
-    journal.attach(partial(_open, sink, record=record, plan=plan, shared=shared) for sink in cfg.tracking.values())
+    given = {"record": record, "plan": plan, "shared": shared, "folder": journal.folder}
+    journal.attach(partial(_open, sink, **given) for sink in cfg.tracking.values())
     try:
         outcome = trainer.fit()
     finally:
@@ -200,7 +201,7 @@ def _new_record(config: dict[str, Any], job: Job, folder: Path) -> Record:
         seed=seed if isinstance(seed, int) else -1,  # a wrong config has a record too: a failed one
         overrides=job.overrides,
         config=config,
-        provenance=provenance.collect(Path(__file__).parent) | _begun(folder),
+        provenance={"recipe": job.recipe} | provenance.collect(Path(__file__).parent) | _begun(folder),
     )
 
 

@@ -37,7 +37,12 @@ def console(progress: str, *, terminal: bool) -> tuple[Console, io.StringIO]:
     file = io.StringIO()
     screen = Terminal(file=file, force_terminal=terminal, width=100, highlight=False)
     made = Console(
-        progress=progress, record=record(), plan=Plan(epochs=10, steps=10, images=1000), shared=Path(), terminal=screen
+        progress=progress,
+        record=record(),
+        plan=Plan(epochs=10, steps=10, images=1000),
+        shared=Path(),
+        folder=Path(),
+        terminal=screen,
     )
     return made, file
 
@@ -61,7 +66,7 @@ def test_a_pipe_gets_plain_lines(progress: str) -> None:
     made, file = console(progress, terminal=False)
     for step in range(1, 11):
         made.step(0, step)
-    made.log(record(), ROW)
+    made.log(record(), [ROW])
     made.finish(record(status="completed", metrics={"test_accuracy": 0.7123}))
     text = file.getvalue()
     assert "\x1b" not in text
@@ -75,7 +80,7 @@ def test_a_terminal_gets_bars_with_speed_and_time_left() -> None:
     for step in range(1, 6):
         made.step(2, step)
     made._bars.refresh()
-    made.log(record(), ROW)
+    made.log(record(), [ROW])
     made.finish(record(status="interrupted"))
     text = file.getvalue()
     assert "images/s" in text

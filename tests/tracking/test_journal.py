@@ -1,5 +1,6 @@
 """The journal: what the record says at every moment, whatever happens."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from wrnexp.errors import Pruned, TrainingError
 from wrnexp.records import Record, read_metrics, read_record
-from wrnexp.tracking import Journal, close_after
+from wrnexp.tracking import Journal, Sink, close_after
 from wrnexp.tracking.journal import time_to
 
 
@@ -23,7 +24,7 @@ def row(epoch: int, test: float | None, seconds: float = 10.0) -> dict[str, Any]
     }  # fmt: skip
 
 
-class Listener:
+class Listener(Sink):
     """A sink that keeps what it hears."""
 
     def __init__(self) -> None:
@@ -32,8 +33,14 @@ class Listener:
     def step(self, epoch: int, step: int) -> None:
         self.heard.append((epoch, step))
 
-    def log(self, record: Record, row: dict[str, Any]) -> None:
-        self.heard.append(row["epoch"])
+    def log(self, record: Record, rows: Sequence[dict[str, Any]]) -> None:
+        self.heard.append(rows[-1]["epoch"])
+
+    def resume(self, record: Record, rows: Sequence[dict[str, Any]]) -> None:
+        self.heard.append(("resumed", len(rows)))
+
+    def show(self, record: Record, folder: Path) -> None:
+        self.heard.append(folder)
 
     def finish(self, record: Record) -> None:
         self.heard.append(record.status)
@@ -84,15 +91,17 @@ def test_sinks_hear_in_order(tmp_path: Path) -> None:
     listener = Listener()
     with Journal(record(), tmp_path) as journal:
         journal.attach([lambda: listener])
-        journal.on_step(0, 1)
-        journal.on_epoch([row(1, None)])
+        journal.on_resume([row(1, None)])
+        journal.on_pictures()
+        journal.on_step(1, 1)
+        journal.on_epoch([row(1, None), row(2, None)])
         journal.complete({}, None, 0)
-    assert listener.heard == [(0, 1), 1, "completed"]
+    assert listener.heard == [("resumed", 1), tmp_path, (1, 1), 2, "completed"]
 
 
 def test_a_sink_that_fails_is_dropped_and_the_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     class Broken(Listener):
-        def log(self, record: Record, row: dict[str, Any]) -> None:
+        def log(self, record: Record, rows: Sequence[dict[str, Any]]) -> None:
             raise OSError("no space left")
 
     def cannot_start() -> Listener:

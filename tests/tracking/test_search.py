@@ -46,11 +46,12 @@ def told(
         record=RECORD,
         plan=Plan(4, 1, 1),
         shared=folder,
+        folder=folder,
     )
     for epoch, value in enumerate(values, first):
         sink.step(epoch - 1, 1)
         try:
-            sink.log(RECORD, {"epoch": epoch, "val_accuracy": value})
+            sink.log(RECORD, [{"epoch": epoch, "val_accuracy": value}])
         except Pruned as pruned:
             return one_line(pruned)
     sink.finish(RECORD)

@@ -5,7 +5,7 @@ plain lines only.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from wrnexp.records import Record
-from wrnexp.tracking.journal import Plan, Row
+from wrnexp.tracking.journal import Plan, Row, Sink
 
 # Where each figure of the summary stands in the record, with how it is written.
 SUMMARY = (
@@ -34,7 +34,7 @@ SUMMARY = (
 )
 
 
-class Console:
+class Console(Sink):
     """The console of one run, a sink.
 
     Args:
@@ -42,11 +42,12 @@ class Console:
         record: the run's record.
         plan: how long the run is.
         shared: not used; every sink is given it.
+        folder: not used.
         terminal: where to print; None is the standard output.
     """
 
     def __init__(
-        self, *, progress: str, record: Record, plan: Plan, shared: Path, terminal: Terminal | None = None
+        self, *, progress: str, record: Record, plan: Plan, shared: Path, folder: Path, terminal: Terminal | None = None
     ) -> None:
         self._plan = plan
         self._terminal = terminal or Terminal(highlight=False, quiet=progress == "off")
@@ -68,8 +69,9 @@ class Console:
         self._bars.update(self._steps, completed=step, note=speed)
         self._bars.update(self._epochs, completed=epoch + step / self._plan.steps)
 
-    def log(self, record: Record, row: Row) -> None:
-        """Print an epoch's line."""
+    def log(self, record: Record, rows: Sequence[Row]) -> None:
+        """Print the newest epoch's line."""
+        row = rows[-1]
         self._bars.update(self._epochs, completed=row["epoch"], note=f"test {_percent(row['test_accuracy'])}")
         self._terminal.print(epoch_line(row, self._plan.epochs))
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from wrnexp import provenance
 from wrnexp.errors import Pruned, UserError, one_line
@@ -30,14 +30,20 @@ class Plan:
     images: int
 
 
-class Sink(Protocol):
-    """One who watches: told of each step, of each epoch, and of the end."""
+class Sink:
+    """One who watches: told of each step, of each epoch, and of the end. What it does not override, it passes over."""
 
     def step(self, epoch: int, step: int) -> None:
         """Take note that `step` steps of epoch `epoch` (from 0) are done; called often, must cost next to nothing."""
 
-    def log(self, record: Record, row: Row) -> None:
-        """Take note of an epoch's row."""
+    def resume(self, record: Record, rows: Sequence[Row]) -> None:
+        """Take note of the epochs that an earlier process has trained, before the first step of this one."""
+
+    def log(self, record: Record, rows: Sequence[Row]) -> None:
+        """Take note of an epoch; `rows` are all so far, its own the last."""
+
+    def show(self, record: Record, folder: Path) -> None:
+        """Take note that pictures were drawn; `folder` is the run's."""
 
     def finish(self, record: Record) -> None:
         """Take note of the end; `record.status` says which."""
@@ -71,11 +77,19 @@ class Journal:
 
     def on_epoch(self, rows: list[Row]) -> None:
         """Write the epochs so far, then pass the newest on."""
-        self.on_resume(rows)
-        self._tell(lambda sink: sink.log(self.record, rows[-1]))
+        self._keep(rows)
+        self._tell(lambda sink: sink.log(self.record, rows))
 
     def on_resume(self, rows: list[Row]) -> None:
-        """Write the epochs so far; whoever watches heard of them from the process that trained them."""
+        """Write the epochs of earlier processes, then pass them on: those may have ended before all were told."""
+        self._keep(rows)
+        self._tell(lambda sink: sink.resume(self.record, rows))
+
+    def on_pictures(self) -> None:
+        """Pass on that pictures were drawn in the run's folder."""
+        self._tell(lambda sink: sink.show(self.record, self.folder))
+
+    def _keep(self, rows: list[Row]) -> None:
         last = rows[-1]
         seconds = sum(row["seconds"] for row in rows)
         cost = self.record.cost

@@ -1,5 +1,6 @@
 """The channel from a run to the search that started it: tells the study of every epoch, and ends a hopeless run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from optuna.pruners import MedianPruner
@@ -7,10 +8,10 @@ from optuna.pruners import MedianPruner
 from wrnexp.errors import Pruned
 from wrnexp.records import Record
 from wrnexp.study import followed, open_study
-from wrnexp.tracking.journal import Plan, Row
+from wrnexp.tracking.journal import Plan, Row, Sink
 
 
-class Search:
+class Search(Sink):
     """A trial's line to its study, a sink.
 
     Args:
@@ -21,6 +22,7 @@ class Search:
         record: not used; every sink is given it.
         plan: how long the run is.
         shared: not used.
+        folder: not used.
     """
 
     def __init__(
@@ -33,21 +35,19 @@ class Search:
         record: Record,
         plan: Plan,
         shared: Path,
+        folder: Path,
     ) -> None:
         pruner = MedianPruner(n_startup_trials=startup_trials, n_warmup_steps=warmup_epochs + 1)
         self._trial, self._told = followed(open_study(Path(study), pruner), trial)
         self._epochs = plan.epochs
 
-    def step(self, epoch: int, step: int) -> None:
-        """Nothing: a study is told once an epoch."""
-
-    def log(self, record: Record, row: Row) -> None:
+    def log(self, record: Record, rows: Sequence[Row]) -> None:
         """Tell the study of an epoch.
 
         Raises:
             Pruned: the best validation accuracy so far is below the median of the complete trials at this epoch.
         """
-        epoch, value = row["epoch"], row["val_accuracy"]
+        epoch, value = rows[-1]["epoch"], rows[-1]["val_accuracy"]
         if value is None or epoch in self._told:
             return
         self._trial.report(value, epoch)
@@ -56,6 +56,3 @@ class Search:
             raise Pruned(
                 f"after epoch {epoch} of {self._epochs}: val {value:.2%}, best so far below the search's median"
             )
-
-    def finish(self, record: Record) -> None:
-        """Nothing: what came of the run is read from its record."""

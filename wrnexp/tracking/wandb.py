@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import wandb
 
 from wrnexp.records import Record
-from wrnexp.tracking.journal import Plan, Row
+from wrnexp.tracking.journal import Plan, Row, Sink
 
 
-class Wandb:
+class Wandb(Sink):
     """The W&B run of one job, a sink.
 
     Args:
@@ -25,6 +25,7 @@ class Wandb:
         record: the run's record.
         plan: not used; every sink is given it.
         shared: the folder beside the runs' folders; W&B's files lie in `wandb/` there.
+        folder: of the run.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Wandb:
         record: Record,
         plan: Plan,
         shared: Path,
+        folder: Path,
     ) -> None:
         shared.mkdir(parents=True, exist_ok=True)
         self._run = wandb.init(
@@ -59,12 +61,9 @@ class Wandb:
         self._run.define_metric("epoch")
         self._run.define_metric("*", step_metric="epoch")
 
-    def step(self, epoch: int, step: int) -> None:
-        """Nothing: W&B is told once an epoch."""
-
-    def log(self, record: Record, row: Row) -> None:
+    def log(self, record: Record, rows: Sequence[Row]) -> None:
         """Log an epoch's row; what was not measured is left out."""
-        self._run.log({key: value for key, value in row.items() if value is not None})
+        self._run.log({key: value for key, value in rows[-1].items() if value is not None})
 
     def finish(self, record: Record) -> None:
         """Write the summary and end the run: exit code 0 where it completed, 1 where it did not."""
