@@ -1,5 +1,6 @@
 """The wall between config and objects: reads as a parts list."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
@@ -55,6 +56,7 @@ def run(cfg: DictConfig, out_dir: Path, job: Job | None = None) -> Record:
         return _lead(place, cfg, out_dir, job)
     with alone(out_dir):
         if (done := _completed(out_dir)) is not None:
+            _retell(cfg, done, out_dir, job)
             return done
         if OmegaConf.select(cfg, "trainer.devices", default=1) == 1:
             return _run(cfg, out_dir, job, Ranks())
@@ -206,9 +208,10 @@ def _new_record(config: dict[str, Any], job: Job, folder: Path) -> Record:
 
 
 def _begun(folder: Path) -> dict[str, Any]:
-    """Return when a run that goes on was first started; nothing for a new one."""
+    """Return when a run that goes on was first started, and which W&B run is its own; nothing for a new one."""
     earlier = find_record(folder)
-    return {"started": earlier.provenance["started"]} if earlier and "started" in earlier.provenance else {}
+    kept = {} if earlier is None else earlier.provenance
+    return {name: kept[name] for name in ("started", "wandb") if name in kept}
 
 
 def _describe(record: Record, data: Dataset, model: torch.nn.Module, trainer: Trainer) -> None:
@@ -242,3 +245,15 @@ def _completed(folder: Path) -> Record | None:
     terminal.print(f"complete already, {len(read_metrics(folder))} epochs: {folder} (rerun=true runs it anew)")
     print_summary(terminal, record)
     return record
+
+
+def _retell(cfg: DictConfig, record: Record, folder: Path, job: Job) -> None:
+    """Tell a W&B sweep's agent, who has given the run a W&B run of its own, what is complete already."""
+    if "WANDB_SWEEP_ID" not in os.environ or (node := OmegaConf.select(cfg, "tracking.wandb")) is None:
+        return
+    rows = read_metrics(folder)
+    plan = Plan(len(rows), 0, 0)
+    sink = _open(node, record=record, plan=plan, shared=job.shared or folder.parent, folder=folder)
+    sink.resume(record, rows)
+    sink.show(record, folder)
+    sink.finish(record)

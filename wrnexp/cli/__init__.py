@@ -14,6 +14,7 @@ from wrnexp.cli.evaluate import add_parser as add_evaluate
 from wrnexp.cli.export import add_parser as add_export
 from wrnexp.cli.plan import add_parser as add_plan
 from wrnexp.cli.predict import add_parser as add_predict
+from wrnexp.cli.publish import add_parser as add_publish
 from wrnexp.cli.report import add_parser as add_report
 from wrnexp.cli.sweeps import add_parser as add_sweeps
 from wrnexp.errors import UserError
@@ -49,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="wrnexp", description="Everything around runs; runs themselves: run.py.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    around = (add_report, add_sweeps, add_plan, add_ablate, add_evaluate, add_predict, add_export)
+    around = (add_report, add_sweeps, add_plan, add_ablate, add_evaluate, add_predict, add_export, add_publish)
     for add in (*around, add_data, add_bench, add_doctor):
         add(commands)
     return parser

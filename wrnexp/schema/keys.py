@@ -216,6 +216,9 @@ class Wandb(Keys):
     project: str = Field(pattern=r"^[^/\\#?%:]{1,128}$", description="up to 128 characters, none of / \\ # ? % :")
     entity: Name
     tags: list[str] = Field(description="a list of words")
+    patience: float = Field(gt=0, le=3600, description="a number of seconds above 0, 3600 at most")
+    code: Switch
+    artifacts: Switch
 
 
 class Search(Keys):

@@ -70,6 +70,7 @@ class Journal:
         for make in () if self._silent else makers:
             with self._harmless("a sink"):
                 self._sinks.append(make())
+        self._write()  # a sink may have said in it where it keeps what it hears
 
     def on_step(self, epoch: int, step: int) -> None:
         """Pass on that a step is done."""

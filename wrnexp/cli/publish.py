@@ -1,0 +1,118 @@
+"""`wrnexp publish DIR...`: runs into W&B after they were trained, and dashboards over them."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wrnexp.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from wrnexp.publishing.local import LeftOut, LocalRun
+    from wrnexp.publishing.server import Server
+
+DESCRIPTION = """\
+Put runs into W&B that were trained offline, or whose server was lost, and complete those that are not whole there. What
+is there already is left as it is: the same command again changes nothing, and goes on where a connection broke. Runs
+without W&B's files are made anew from their records."""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "publish", help="put runs into W&B later, and make dashboards there", description=DESCRIPTION
+    )
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="DIR", help="a run's folder, or one above such folders"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, change nothing")
+    parser.add_argument("--rebuild", action="store_true", help="take nothing from W&B's files, all from the records")
+    parser.add_argument("--project", metavar="NAME", help="the W&B project (default: that of each run's config)")
+    parser.add_argument("--entity", metavar="NAME", help="the W&B user or team (default: the run's, or the account's)")
+    parser.add_argument("--workspace", action="store_true", help="also make or renew the project's workspace")
+    parser.add_argument("--report", action="store_true", help="also make or renew a W&B report with the verdicts")
+    parser.set_defaults(run=publish)
+
+
+def publish(args: argparse.Namespace) -> int:
+    """Publish, and say of each run what was done."""
+    from rich.console import Console
+
+    from wrnexp.publishing.local import find_runs
+    from wrnexp.publishing.server import Server, ServerError, close
+    from wrnexp.tracking.wandb.account import quiet
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    runs, left = find_runs(args.folders, args.project, args.entity)
+    quiet(args.folders[0] / "wandb")
+    try:
+        server = Server()
+        whole = _runs(runs, server, args, console)
+        _say_left(left, console)
+        if whole and not args.dry_run:
+            _dashboards(runs, server, args, console)
+    except ServerError as error:
+        print(f"error: {error}; the same command goes on where it stopped", file=sys.stderr)
+        close()  # else the SDK's process waits on for the server, and with it whoever reads this one's output
+        return 1
+    return 0 if whole else 1
+
+
+def _runs(runs: Sequence["LocalRun"], server: "Server", args: argparse.Namespace, console: "Console") -> bool:
+    """Publish runs one after another; return whether all are there. A run that fails does not stop the others."""
+    from wrnexp.publishing.runs import need
+    from wrnexp.publishing.runs import publish as publish_run
+    from wrnexp.publishing.server import ServerError
+
+    failed = 0
+    for number, run in enumerate(runs, 1):
+        head = f"[{number}/{len(runs)}] {run.name}  {server.entity(run.entity)}/{run.project}/{run.identity}"
+        if args.dry_run:
+            remote = server.find(run.entity, run.project, run.identity)
+            told = need(run, remote, rebuild=args.rebuild)
+            console.print(f"{head}: {PLANNED[told.what]}{told.why}")
+            continue
+        try:
+            done = publish_run(run, server, rebuild=args.rebuild)
+        except ServerError as error:
+            failed += 1
+            console.print(f"{head}: failed: {error}")
+            server.find(run.entity, run.project, run.identity)  # one that is gone ends the command here
+        else:
+            console.print(f"{head}: {DONE[done.what]}{done.why}")
+    if failed:
+        print(
+            f"error: {failed} of {len(runs)} runs are not whole in W&B; the same command tries again", file=sys.stderr
+        )
+    return not failed
+
+
+PLANNED = {"there": "is there, ", "busy": "would be left, ", "send": "would be sent ", "complete": "would be given "}
+DONE = {"there": "is there, ", "busy": "left, ", "send": "sent ", "complete": "given "}
+
+
+def _say_left(left: Sequence["LeftOut"], console: "Console") -> None:
+    for one in left:
+        console.print(f"left out: {one.folder}: {one.reason}")
+
+
+def _dashboards(runs: Sequence["LocalRun"], server: "Server", args: argparse.Namespace, console: "Console") -> None:
+    """Make the workspace and the report, where asked for, in the project of the runs."""
+    if not args.workspace and not args.report:
+        return
+    places = {(server.entity(run.entity), run.project) for run in runs}
+    if len(places) > 1:
+        named = ", ".join(sorted("/".join(place) for place in places))
+        raise UserError(f"the runs are in several projects ({named}): give folders of one, or --project")
+    ((entity, project),) = places
+    if args.workspace:
+        from wrnexp.publishing.workspace import save_workspace
+
+        console.print(f"workspace: {save_workspace(entity, project)}")
+    if args.report:
+        from wrnexp.publishing.writeup import save_report
+
+        console.print(f"report: {save_report(entity, project, args.folders)}")

@@ -1,0 +1,1 @@
+"""Records put into W&B after their runs: runs, workspaces and write-ups."""

@@ -1,0 +1,203 @@
+"""Runs put into W&B: what each needs, found by comparing its record with the server, and the doing of it.
+
+A run is sent from W&B's own files only where the server has nothing of it, for those bring what records do not hold
+(system metrics, console output), but sent onto a part of themselves they would double it. All else comes from the
+record, by epochs that the server does not have.
+"""
+
+import math
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from wrnexp.locks import held
+from wrnexp.pictures import pictures
+from wrnexp.publishing.local import LocalRun
+from wrnexp.publishing.server import RemoteRun, Server, ServerError
+from wrnexp.records import finite
+from wrnexp.tracking.wandb import content
+from wrnexp.tracking.wandb.account import quiet
+from wrnexp.tracking.wandb.files import epochs_of
+from wrnexp.tracking.wandb.mirror import Mirror
+
+What = Literal["there", "busy", "send", "complete"]
+SETTLING = 15.0  # seconds in which a server is to show what it was sent
+PATIENCE = 120.0  # seconds for the server to take one run
+SENDING = 600.0  # seconds for W&B's own sync of one run
+# Nothing of the machine that publishes is to stand in the run of another.
+_SETTINGS = {
+    "console": "off", "x_disable_meta": True, "x_disable_stats": True, "x_save_requirements": False,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a run needs: nothing (`there`, `busy`), W&B's files sent (`send`), or a part of its record (`complete`)."""
+
+    what: What
+    why: str
+
+
+def need(run: LocalRun, remote: RemoteRun | None, *, rebuild: bool = False) -> Need:
+    """Compare a run with what the server has of it.
+
+    Args:
+        run: as this machine has it.
+        remote: as the server has it.
+        rebuild: take nothing from W&B's files.
+    """
+    if held(run.folder):
+        return Need("busy", "it is being trained")
+    if remote is None:
+        if not rebuild and _whole(run):
+            return Need("send", f"from W&B's files, {_counted(run.epochs)}")
+        return Need("complete", f"from its record, {_counted(run.epochs)}")
+    missing = sorted(set(run.epochs) - set(remote.epochs))
+    lacking = [
+        *([_counted(missing)] if missing else []),
+        *(["its summary"] if _differing(run, remote) else []),
+        *([f"{len(names)} pictures"] if (names := _unseen(run, remote)) else []),
+        *(["its end"] if not _ended(run, remote) else []),
+    ]
+    return Need("complete", f"{', '.join(lacking)} from its record") if lacking else Need("there", "nothing to do")
+
+
+def publish(run: LocalRun, server: Server, *, rebuild: bool = False) -> Need:
+    """Bring a run to where the server shows all of its record; return what was done.
+
+    Raises:
+        ServerError: the server does not answer, says no, or does not show what it was sent.
+    """
+    remote = server.find(run.entity, run.project, run.identity)
+    first = done = need(run, remote, rebuild=rebuild)
+    if done.what == "send":
+        _send(run, server.entity(run.entity))
+        remote = _settled(run, server)
+        done = need(run, remote, rebuild=True)
+    if done.what == "complete":
+        _complete(run, remote, server.entity(run.entity))
+        remote = _settled(run, server)
+        done = need(run, remote, rebuild=True)
+    if done.what == "complete":
+        raise ServerError(f"the server does not show {_lacking(run, remote)} {SETTLING:.0f} s after it was sent")
+    return first
+
+
+def _lacking(run: LocalRun, remote: RemoteRun | None) -> str:
+    """Say what is not there; epochs before its last one cannot be added any more."""
+    told = need(run, remote, rebuild=True).why
+    return "the run" if remote is None else told.removesuffix(" from its record")
+
+
+def _whole(run: LocalRun) -> bool:
+    """Say whether W&B's files hold the run's first epochs without a gap, so that the rest can be added."""
+    epochs = epochs_of(run.fragments)
+    return bool(run.fragments) and epochs == run.epochs[: len(epochs)]
+
+
+def _send(run: LocalRun, entity: str) -> None:
+    """Send W&B's files of a run, in their order.
+
+    Raises:
+        ServerError: not everything was sent.
+    """
+    quiet(run.fragments[0].folder.parent)
+    paths = [str(fragment.folder) for fragment in run.fragments]
+    options = ["--include-online", "--include-synced", "--entity", entity, "--project", run.project]
+    command = [sys.executable, "-m", "wandb", "sync", *options, *paths]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SENDING, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired as error:
+        raise ServerError(f"W&B's own sync was not done after {SENDING:.0f} s") from error
+    if done.returncode:
+        told = (done.stderr or done.stdout).strip().splitlines()
+        raise ServerError(f"W&B's own sync failed: {told[-1] if told else f'exit code {done.returncode}'}")
+
+
+def _complete(run: LocalRun, remote: RemoteRun | None, entity: str) -> None:
+    """Add to a run what the server lacks; make it where there is none.
+
+    Raises:
+        ServerError: not everything was taken.
+    """
+    epoch = max(remote.epochs, default=0) if remote else 0
+    shown = frozenset(key for key in remote.summary if key.startswith("media/")) if remote else frozenset()
+    with _apart() as folder, _taken():
+        mirror = Mirror.open(
+            run.record,
+            run.identity,
+            mode="online",
+            project=run.project,
+            entity=entity,
+            folder=folder,
+            patience=PATIENCE,
+            tags=run.setting("tags", []),
+            known=(epoch, shown),
+            **_SETTINGS,
+        )
+        mirror.rows(run.rows, run.epochs[-1] if run.epochs else 0)
+        mirror.pictures(run.folder)
+        if run.setting("artifacts", False) and run.record.status == "completed":
+            mirror.results(run.record, run.folder)
+        mirror.close(run.record)
+
+
+@contextmanager
+def _apart() -> Iterator[Path]:
+    """Give W&B a folder of its own for what it writes here: the run's are those of the processes that trained it."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        quiet(Path(folder) / "wandb")
+        yield Path(folder) / "wandb"
+
+
+@contextmanager
+def _taken() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError as error:
+        raise ServerError(f"not everything was taken within {PATIENCE:.0f} s") from error
+    except Exception as error:
+        raise ServerError((str(error).splitlines() or [type(error).__name__])[0]) from error
+
+
+def _settled(run: LocalRun, server: Server, now: Callable[[], float] = time.monotonic) -> RemoteRun | None:
+    """Return what the server has once it shows all that it was sent, or what it shows in the end."""
+    until = now() + SETTLING
+    while True:
+        remote = server.find(run.entity, run.project, run.identity)
+        if need(run, remote, rebuild=True).what != "complete" or now() > until:
+            return remote
+        time.sleep(0.5)
+
+
+def _differing(run: LocalRun, remote: RemoteRun) -> list[str]:
+    """Return the names of the record's figures that the summary does not have."""
+    wanted = finite(content.summary(run.record))
+    return [name for name, value in wanted.items() if not _equal(value, remote.summary.get(name))]
+
+
+def _equal(wanted: Any, found: Any) -> bool:
+    if isinstance(wanted, float) and isinstance(found, int | float):
+        return math.isclose(wanted, found, rel_tol=1e-9)
+    return bool(wanted == found)
+
+
+def _unseen(run: LocalRun, remote: RemoteRun) -> list[str]:
+    return [picture.name for picture in pictures(run.folder) if picture.name not in remote.summary]
+
+
+def _ended(run: LocalRun, remote: RemoteRun) -> bool:
+    """Say whether the server knows how the run ended."""
+    if content.exit_code(run.record) == 0:
+        return remote.state == "finished"
+    return remote.state not in ("running", "finished")
+
+
+def _counted(epochs: list[int]) -> str:
+    return f"{len(epochs)} epoch" if len(epochs) == 1 else f"{len(epochs)} epochs"

@@ -1,0 +1,102 @@
+"""What a W&B server has of a run, read through W&B's public API."""
+
+import http.client
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from wandb.errors import AuthenticationError, CommError
+
+import wandb
+from wrnexp.errors import UserError
+from wrnexp.tracking.wandb.account import has_key, server
+
+SECONDS = 15  # to wait for an answer
+
+
+class ServerError(Exception):
+    """The server does not answer, or says no."""
+
+
+@dataclass(frozen=True)
+class RemoteRun:
+    """A run as the server has it: the epochs that it holds a row of in their order, its summary and its state."""
+
+    epochs: list[int]
+    summary: dict[str, Any]
+    state: str
+
+
+class Server:
+    """The W&B server that is configured.
+
+    Raises:
+        UserError: no API key is configured, or the server does not take it.
+        ServerError: it does not answer.
+    """
+
+    def __init__(self) -> None:
+        if not has_key():
+            raise UserError(f"publishing needs an API key for {server()}: set WANDB_API_KEY, or use `wandb login`")
+        _knock(server())
+        with _answering():
+            self._api = wandb.Api(timeout=SECONDS)
+            self._default = self._api.default_entity
+
+    def entity(self, chosen: str | None) -> str:
+        """Return the entity: the one chosen, else the account's default."""
+        if not (entity := chosen or self._default):
+            raise UserError("the W&B account has no default entity: give one with --entity")
+        return str(entity)
+
+    def find(self, entity: str | None, project: str, identity: str) -> RemoteRun | None:
+        """Return a run; None where the server has none of that id.
+
+        Raises:
+            ServerError: the server does not answer, or says no.
+        """
+        with _answering():
+            self._api.flush()  # it would answer from memory
+            try:
+                run = self._api.run(f"{self.entity(entity)}/{project}/{identity}")
+            except CommError as error:
+                if "could not find" in str(error).lower():
+                    return None
+                raise
+            epochs = [int(row["epoch"]) for row in run.scan_history(keys=["epoch"]) if row.get("epoch") is not None]
+            return RemoteRun(epochs, dict(run.summary), str(run.state))
+
+
+def close() -> None:
+    """End the SDK's own process."""
+    wandb.teardown()
+
+
+def _knock(address: str) -> None:
+    """See whether anything answers at the server's address, before the SDK, which would try for minutes.
+
+    Raises:
+        ServerError: nothing does.
+    """
+    try:
+        urllib.request.urlopen(address, timeout=SECONDS).close()
+    except urllib.error.HTTPError:  # an answer
+        pass
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise ServerError(f"{address} does not answer ({getattr(error, 'reason', error)})") from error
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Turn the SDK's errors into those of this package."""
+    try:
+        yield
+    except AuthenticationError as error:
+        if "401" in str(error) or "403" in str(error):
+            raise UserError(f"{server()} does not take the API key: check WANDB_API_KEY, or `wandb login`") from error
+        raise ServerError(f"{server()} does not answer") from error
+    except (wandb.Error, OSError, ValueError) as error:
+        raise ServerError(f"{server()}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error

@@ -1,0 +1,55 @@
+"""Whether there is a W&B account to use, found out without asking anybody, and how W&B's SDK is to behave."""
+
+import netrc
+import os
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import wandb
+
+_OURS: set[str] = set()  # the variables that are set here, not by the user
+
+
+def settle_mode(mode: str) -> Any:
+    """Return what W&B is to do: `auto` is `WANDB_MODE` where that is set, else online with an API key, else offline."""
+    if mode == "auto":
+        chosen = os.environ.get("WANDB_MODE") or ("online" if has_key() else "offline")
+        mode = {"dryrun": "offline", "run": "online"}.get(chosen, chosen)
+    if mode == "online" and not has_key():  # the SDK would ask for one
+        print("W&B: online needs an API key (WANDB_API_KEY, or wandb login); this run is kept offline", file=sys.stderr)
+        return "offline"
+    return mode
+
+
+def has_key() -> bool:
+    """Say whether an API key is configured, in the environment or in the user's netrc file."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    host = urlsplit(server()).netloc
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def server() -> str:
+    """Return the address of the W&B server in use."""
+    return os.environ.get("WANDB_BASE_URL") or str(wandb.Settings().base_url)
+
+
+def quiet(folder: Path) -> None:
+    """Let the SDK print nothing and keep what it stages beside the runs.
+
+    Left alone it would put an offline run's artifacts into the home folder, where `wandb sync` drops them silently
+    once they are gone. Its own usage statistics are off: sending them waits for a server that does not answer.
+
+    Args:
+        folder: where W&B's files of the run lie.
+    """
+    ours = {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false", "WANDB_DATA_DIR": str(folder.resolve())}
+    for name, value in ours.items():
+        if name in _OURS or name not in os.environ:
+            _OURS.add(name)
+            os.environ[name] = value

@@ -1,0 +1,76 @@
+"""What W&B keeps of a run on this machine: a folder for each process that has trained it, its fragments."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wrnexp.errors import one_line
+
+NAME = "wandb"  # of W&B's folder, beside the runs' folders
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """What one process has told W&B of a run, as it stands in the file that W&B writes.
+
+    Attributes:
+        folder: W&B's, for instance `outputs/wandb/offline-run-20260101_120000-0123456789`.
+        epochs: those that it holds a row of, in their order.
+        keys: names of what was logged, pictures among them.
+    """
+
+    folder: Path
+    epochs: list[int]
+    keys: frozenset[str]
+
+
+def folder_of(run: Path) -> Path:
+    """Return where W&B's files of the run in the folder `run` lie, or would."""
+    run = run.resolve()
+    beside, above = run.parent / NAME, run.parents[1] / NAME  # outputs/<label>/<run_id> has a folder a label in between
+    return above if above.is_dir() and not beside.is_dir() else beside
+
+
+def fragments(folder: Path, identity: str) -> list[Fragment]:
+    """Read the fragments of a W&B run, oldest first; one that W&B itself cannot read is left out.
+
+    Args:
+        folder: W&B's.
+        identity: of the W&B run.
+    """
+    found = sorted(folder.glob(f"*run-*-{identity}"), key=lambda path: path.name.removeprefix("offline-"))
+    return [fragment for path in found if path.is_dir() and (fragment := _read(path)) is not None]
+
+
+def epochs_of(found: Iterable[Fragment]) -> list[int]:
+    """Return the epochs of fragments, in the order in which W&B would get them."""
+    return [epoch for fragment in found for epoch in fragment.epochs]
+
+
+def _read(folder: Path) -> Fragment | None:
+    """Read a fragment through W&B's own reader; a file that a kill has cut short ends where it was cut."""
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"W&B: {folder} cannot be read ({one_line(error)})", file=sys.stderr)
+        return None
+    entries = list(_entries(done.stdout))
+    if not entries:
+        return None
+    items = [entry["history"].get("item", {}) for entry in entries if entry.get("type") == "history"]
+    epochs = [int(item["epoch"]) for item in items if "epoch" in item]
+    # A picture's item has a key for each of its facts: `media/augmented.path` and so on.
+    return Fragment(folder, epochs, frozenset(key.split(".")[0] for item in items for key in item))
+
+
+def _entries(text: str) -> Iterator[dict[str, Any]]:
+    for line in text.splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            return
