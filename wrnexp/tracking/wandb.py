@@ -80,9 +80,9 @@ class Wandb(Sink):
 def settle_mode(mode: str) -> Any:
     """Return what W&B is to do: `auto` is `WANDB_MODE` where that is set, else online with an API key, else offline."""
     if mode == "auto":
-        chosen = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
+        chosen = os.environ.get("WANDB_MODE") or ("online" if has_key() else "offline")
         mode = {"dryrun": "offline", "run": "online"}.get(chosen, chosen)
-    if mode == "online" and not _has_key():  # the SDK would ask for one
+    if mode == "online" and not has_key():  # the SDK would ask for one
         print("W&B: online needs an API key (WANDB_API_KEY, or wandb login); this run is kept offline", file=sys.stderr)
         return "offline"
     return mode
@@ -95,7 +95,7 @@ def wandb_id(record: Record) -> str:
     return f"{record.run_id}{again}"
 
 
-def _has_key() -> bool:
+def has_key() -> bool:
     """Say whether an API key is configured, in the environment or in the user's netrc file."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True

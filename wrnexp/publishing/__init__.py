@@ -1,0 +1,1 @@
+"""Records put online: the dashboards of a W&B project, made by code."""
