@@ -26,12 +26,14 @@ class ViewServer:
     Attributes:
         projects: `entity/name` of those that exist.
         views: by id, the variables of the last mutation that wrote each.
+        filtering: whether a question for a name is answered with the views of that name alone.
         status: of every answer; other than 200 it fails.
         refusal: the error that writing a view is answered with, if any.
     """
 
     projects: set[str] = field(default_factory=lambda: {"me/wrnexp"})
     views: dict[str, dict[str, Any]] = field(default_factory=dict)
+    filtering: bool = True
     status: int = 200
     refusal: str = ""
 
@@ -61,7 +63,7 @@ class ViewServer:
         nodes = [
             {"id": key, "name": view["name"]}
             for key, view in self.views.items()
-            if view["type"] == asked["viewType"] and asked["viewName"] in ("", view["name"])
+            if view["type"] == asked["viewType"] and (not self.filtering or asked["viewName"] in ("", view["name"]))
         ]
         return {"allViews": {"edges": [{"node": node} for node in nodes]}}
 

@@ -50,7 +50,9 @@ def test_a_view_that_a_user_renamed_and_edited_is_written_over(server: ViewServe
     assert server.views == {key: made}
 
 
-def test_views_of_others_are_left_alone(server: ViewServer, save: Save) -> None:
+@pytest.mark.parametrize("filtering", [True, False])
+def test_views_of_others_are_left_alone(server: ViewServer, save: Save, filtering: bool) -> None:
+    server.filtering = filtering
     others = {kind: {"type": kind, "name": "nw-abc-v", "spec": "{}"} for kind in ("runs", "project-view")}
     server.views |= others
     save("me", "wrnexp")
