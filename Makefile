@@ -37,8 +37,9 @@ check: $(READY) ## lint, format, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-golden: $(READY) ## write tests/golden anew from conf/; read the difference before committing it
+golden: $(READY) ## write tests/golden anew: composed configs, W&B dashboards; read the difference before committing it
 	$(BIN)/python tests/golden/compose.py
+	$(BIN)/python tests/golden/dashboards.py
 
 clean: ## remove .venv and caches, keep outputs
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -1,1 +1,1 @@
-"""Records put into W&B after their runs: runs, workspaces and write-ups."""
+"""Records put into W&B after their runs: the runs, and dashboards made by code."""

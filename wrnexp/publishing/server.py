@@ -59,7 +59,7 @@ class Server:
             ServerError: the server does not answer, or says no.
         """
         with _answering():
-            self._api.flush()  # it would answer from memory
+            self._api.flush()  # type: ignore[no-untyped-call]  # it would answer from memory
             try:
                 run = self._api.run(f"{self.entity(entity)}/{project}/{identity}")
             except CommError as error:

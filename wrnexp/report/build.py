@@ -32,10 +32,24 @@ def build(folders: Sequence[Path], out: Path, baseline: str | None = None) -> Re
     Raises:
         UserError: no run to report on, an unknown baseline, or a place that cannot be written.
     """
+    return _written(gathered(folders, out, baseline))
+
+
+def gathered(folders: Sequence[Path], out: Path, baseline: str | None = None) -> Report:
+    """Return what `build` reports, with its claims and ablations; nothing is written.
+
+    Args:
+        folders: as in `build`.
+        out: the folder that the report would be written to.
+        baseline: as in `build`.
+
+    Raises:
+        UserError: no run to report on, or an unknown baseline.
+    """
     collection = comparable(find_runs(folders))
     first = find(collection.arms, baseline) if baseline is not None else _usual_baseline(collection.arms)
     report = replace(_report(collection, first, out), ablations=ablations(folders, collection.arms))
-    return _written(replace(report, claims=all_claims(collection.arms, read_ledgers())))
+    return replace(report, claims=all_claims(collection.arms, read_ledgers()))
 
 
 def compare(a: str, b: str, folders: Sequence[Path], out: Path) -> Report:

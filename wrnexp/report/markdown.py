@@ -17,7 +17,7 @@ from wrnexp.report.cells import (
 from wrnexp.report.claims import Claim
 from wrnexp.report.crossed import Crossed
 from wrnexp.report.findings import findings
-from wrnexp.report.notes import notes
+from wrnexp.report.notes import measured_on, notes
 from wrnexp.report.sentences import sentences
 from wrnexp.report.tables import PROVENANCE, ConfigRow, Origin, PairRow, Report
 
@@ -28,6 +28,7 @@ PLOT_TITLES = {
     "effects": "What each change is worth, with its 95% interval",
     "ladder": "From one recipe to the other, step by step",
 }
+CROSSED_PICTURE = "![Mean test accuracy by both settings](heat.png)"
 
 
 def page(report: Report, plots: Sequence[str], plots_of_changes: Mapping[str, Sequence[str]] | None = None) -> str:
@@ -38,25 +39,44 @@ def page(report: Report, plots: Sequence[str], plots_of_changes: Mapping[str, Se
         plots: file names of the plots that were drawn, beside the page.
         plots_of_changes: those of each ablation, by its name.
     """
-    sections = [
+    pictures = "\n\n".join(f"![{PLOT_TITLES[name]}]({name})" for name in plots)
+    found = sections(report, plots_of_changes, pictures, CROSSED_PICTURE)
+    parts = [f"{'#' if title == 'Report' else '##'} {title}\n\n{text}\n" for title, text in found]
+    return "\n".join(parts)
+
+
+def sections(
+    report: Report,
+    plots_of_changes: Mapping[str, Sequence[str]] | None = None,
+    pictures: str = "",
+    crossed_picture: str = "",
+) -> list[tuple[str, str]]:
+    """Return titles and Markdown texts, without those that have nothing to say.
+
+    Args:
+        report: what to show.
+        plots_of_changes: file names of the plots of each ablation, by its name.
+        pictures: Markdown that shows the plots; none is the default.
+        crossed_picture: the same of two settings crossed.
+    """
+    found = [
         ("Report", _paragraphs(sentences(report))),
         *(
             (_title(report, study), _ablation(study, (plots_of_changes or {}).get(study.sweep, ())))
             for study in report.ablations
         ),
-        *((_crossed_title(study), _crossed(study)) for study in [report.crossed] if study),
+        *((_crossed_title(study), _crossed(study, crossed_picture)) for study in [report.crossed] if study),
         ("Arms", table(ARM_COLUMNS, map(arm_cells, report.rows), numbers=True)),
         ("Pairs", _pairs(report.pairs)),
         ("Claims", _claims(report.claims)),
         ("Beside what is published", _literature(report)),
-        ("Plots", "\n\n".join(f"![{PLOT_TITLES[name]}]({name})" for name in plots)),
+        ("Plots", pictures),
         ("How the configs differ", _configs(report.configs)),
         ("Left out", _excluded(report)),
-        ("Where the runs come from", _origins(report.origins)),
+        ("Where the runs come from", f"{_paragraphs(measured_on(report.arms))}\n\n{_origins(report.origins)}"),
         ("How to read this", _paragraphs(notes(report))),
     ]
-    parts = [f"{'#' if title == 'Report' else '##'} {title}\n\n{text}\n" for title, text in sections if text]
-    return "\n".join(parts)
+    return [(title, text) for title, text in found if text]
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False) -> str:
@@ -116,11 +136,11 @@ def _crossed_title(study: Crossed) -> str:
     return f"{study.keys[0]} and {study.keys[1]} crossed"
 
 
-def _crossed(study: Crossed) -> str:
+def _crossed(study: Crossed, picture: str) -> str:
     parts = [
         _paragraphs(crossed.findings(study)),
         table(crossed.columns(study), crossed.rows(study), numbers=True),
-        "![Mean test accuracy by both settings](heat.png)",
+        *([picture] if picture else []),
     ]
     if study.found:
         parts.append(table(crossed.TEST_COLUMNS, crossed.test_rows(study), numbers=True))

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from wrnexp.records import DataInfo
 from wrnexp.report.arms import Arm
 from wrnexp.report.tables import Origin, Report, looks
 from wrnexp.report.wording import listed, several
@@ -23,6 +24,12 @@ def notes(report: Report) -> list[str]:
     ]
 
 
+def measured_on(arms: Sequence[Arm]) -> list[str]:
+    """Name the data with their content digests, a sentence for each different use of them, the most frequent first."""
+    times = Counter(_data(run.record.data) for arm in arms for run in arm.runs)
+    return [f"{several(runs, 'run')} on {data}." for data, runs in times.most_common()]
+
+
 def warnings(origins: Sequence[Origin]) -> list[str]:
     """Say what makes the runs less alike than their configs say."""
     dirty = sum(origin.runs for origin in origins if origin.values["git_dirty"] == "yes")
@@ -40,6 +47,14 @@ def warnings(origins: Sequence[Origin]) -> list[str]:
     if len(kinds["git_commit"]) > 1 or len(kinds["torch"]) > 1:
         found.append("Warning: the runs were made with different code or versions, see the table above.")
     return found
+
+
+def _data(data: DataInfo | None) -> str:
+    if data is None:
+        return "data that the records do not name"
+    sizes = f"{data.train:,} images to train, {data.val:,} to validate, {data.test:,} to test"
+    digests = listed([f"{split} {digest}" for split, digest in sorted(data.digest.items())])
+    return f"{data.name}: {sizes}; content digests: {digests}"
 
 
 def _labels(arms: Sequence[Arm]) -> list[str]:

@@ -13,6 +13,21 @@ def sentences(report: Report) -> list[str]:
     return [overview(report), *results(report.pairs), *claims_sentence(report.claims)]
 
 
+def question(report: Report) -> str:
+    """Return the question that the runs are an answer to, as their arms show it."""
+    if report.ablations:
+        names = listed([study.sweep for study in report.ablations])
+        return f"What is each change from one recipe to the other worth in test accuracy ({names})?"
+    if report.crossed:
+        first, second = report.crossed.keys
+        return f"What do {first} and {second} do to test accuracy, and does what one does depend on the other?"
+    if not report.pairs:
+        return f"How accurate is {report.rows[0].label} on the test set?"
+    if len(report.pairs) == 1:
+        return f"Is {report.pairs[0].b} as accurate as {report.pairs[0].a} on the test set?"
+    return f"Which of {len(report.pairs)} arms are better or worse than {report.pairs[0].a} on the test set?"
+
+
 def results(pairs: list[PairRow], in_full: int = PAIRS_IN_FULL) -> list[str]:
     """Say what the pairs show: a sentence each, or one on all of more than `in_full` pairs."""
     return [pair_sentence(pair) for pair in pairs] if len(pairs) <= in_full else [_tally(pairs)]

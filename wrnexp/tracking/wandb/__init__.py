@@ -5,7 +5,7 @@ machine, `mirror` talks to the SDK, and `sink` is what a run is watched by. Noth
 `wrnexp.publishing`.
 """
 
-from wrnexp.tracking.wandb.account import settle_mode
+from wrnexp.tracking.wandb.account import has_key, settle_mode
 from wrnexp.tracking.wandb.sink import Wandb
 
-__all__ = ["Wandb", "settle_mode"]
+__all__ = ["Wandb", "has_key", "settle_mode"]
