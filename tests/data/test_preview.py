@@ -4,6 +4,7 @@ import multiprocessing
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,12 @@ Loader = TrainLoader | ResidentLoader
 OPTIONS: dict[str, Any] = {"seed": 3, "device": "cpu", "accumulate": 2, "batch_size": 8, "drop_last": False}
 WORKERS: dict[str, Any] = {"prefetch_factor": 2, "persistent_workers": False, "pin_memory": False}
 KINDS: dict[str, Callable[..., Loader]] = {
-    "in this process": lambda *args, **options: TrainLoader(*args, workers=0, **WORKERS, **options),
-    "in workers": lambda *args, **options: TrainLoader(*args, workers=2, **WORKERS, **options),
-    "torchvision": lambda *args, **options: TrainLoader(*args, workers=0, backend="torchvision", **WORKERS, **options),
+    "in this process": partial(TrainLoader, workers=0, **WORKERS),
+    "in workers": partial(TrainLoader, workers=2, **WORKERS),
+    "torchvision": partial(TrainLoader, workers=0, backend="torchvision", **WORKERS),
     "resident": ResidentLoader,
 }
-MIXED = [{}, {"mixup": 0.4}, {"mixup": 0.2, "cutmix": 1.0}]
+MIXED: list[dict[str, Any]] = [{}, {"mixup": 0.4}, {"mixup": 0.2, "cutmix": 1.0}]
 
 
 def epoch(loader: Loader, number: int) -> tuple[Tensor, Tensor]:

@@ -218,6 +218,16 @@ class Wandb(Keys):
     tags: list[str] = Field(description="a list of words")
 
 
+class Media(Keys):
+    """conf/tracking, media."""
+
+    target: Literal["wrnexp.report.media.Media"] = Field(alias="_target_", description="wrnexp.report.media.Media")
+    augmented: Switch
+    mistakes: Switch
+    confusion: Switch
+    reliability: Switch
+
+
 class Search(Keys):
     """What `hydra/sweeper=search` gives its trials; nobody else sets it."""
 
@@ -236,6 +246,7 @@ class Tracking(Keys):
 
     console: Console
     wandb: Wandb
+    media: Media
     search: Search | None = Field(default=None, description="nothing; a search sets it for its trials")
 
 
