@@ -28,6 +28,7 @@ from wrnexp.objects import make as _make
 from wrnexp.optim import averaged
 from wrnexp.records import DataInfo, Record, find_record, read_metrics, read_record
 from wrnexp.report.curves import plot_run
+from wrnexp.report.media import Media
 from wrnexp.schema import check
 from wrnexp.seeding import derive
 from wrnexp.stopping import Stop
@@ -178,13 +179,19 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path, stop: Stop, ranks: R
     plan = Plan(recipe.epochs, len(loader.plan), sum(map(sum, loader.plan)))
     _describe(record, data, model, trainer)
     given = {"record": record, "plan": plan, "shared": shared, "folder": journal.folder}
-    journal.attach(partial(_open, sink, **given) for sink in cfg.tracking.values())
+    media: Media = _make(cfg.tracking.media)
+    journal.attach(partial(_open, sink, **given) for name, sink in cfg.tracking.items() if name != "media")
     try:
+        if ranks.first:
+            media.before(journal.folder, record, loader)
+            journal.on_pictures()
         outcome = trainer.fit()
     finally:
         loader.close()
     if ranks.first:
         _finish(journal, outcome, trainer)
+        media.after(journal.folder, record, outcome.test.logits.numpy(), outcome.test.labels.numpy(), data.test.gather)
+        journal.on_pictures()
 
 
 def _open(node: DictConfig, **what: Any) -> Sink:

@@ -58,7 +58,7 @@ def negative_log_likelihood(logits: Logits, labels: Labels) -> float:
         labels: class indices `[N]`.
     """
     _check(logits, labels)
-    return float(-_log_softmax(logits)[np.arange(len(labels)), labels].mean())
+    return float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
 
 
 def expected_calibration_error(logits: Logits, labels: Labels, bins: int = BINS) -> float:
@@ -78,7 +78,7 @@ def expected_calibration_error(logits: Logits, labels: Labels, bins: int = BINS)
 def reliability(logits: Logits, labels: Labels, bins: int = BINS) -> Reliability:
     """Count the images by confidence; the arguments are those of `expected_calibration_error`."""
     _check(logits, labels)
-    confidence = np.exp(_log_softmax(logits).max(1))
+    confidence = np.exp(log_softmax(logits).max(1))
     correct = logits.argmax(1) == labels
     bin_of = np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
     images = np.bincount(bin_of, minlength=bins)
@@ -116,7 +116,8 @@ def fitted_temperature(logits: Logits, labels: Labels) -> float:
     return 1 / float(brentq(slope, low, high, xtol=1e-7))
 
 
-def _log_softmax(logits: Logits) -> NDArray[np.float64]:
+def log_softmax(logits: Logits) -> NDArray[np.float64]:
+    """Return the logarithms of the classes' probabilities, float64 `[N, classes]`, for logits of any float type."""
     shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
     normalised: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
     return normalised

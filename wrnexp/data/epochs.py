@@ -70,6 +70,12 @@ class Epochs:
         order = np.concatenate([order, order[: self._context]])
         return [Key(epoch, start, order[start : end + self._context]) for start, end in self._spans]
 
+    def head(self, count: int) -> Key:
+        """Return the first images of epoch 0 as one batch: `count` of all processes together, or all that there are."""
+        count = min(count, sum(map(sum, self.plan)))
+        order = shuffled(self._seed, 0, self._images)
+        return Key(0, 0, np.concatenate([order, order[: self._context]])[: count + self._context])
+
     def __len__(self) -> int:
         """Return the number of micro-batches of an epoch."""
         return len(self._spans)

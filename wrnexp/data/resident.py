@@ -13,6 +13,7 @@ from wrnexp.data.augmentation import Augmentation, Batch, batched
 from wrnexp.data.epochs import Epochs, Key
 from wrnexp.data.evaluation import EvalBatches
 from wrnexp.data.images import Dataset, ImageSet
+from wrnexp.data.states import random_states_kept
 from wrnexp.data.tensors import labelled
 from wrnexp.transfer import on
 
@@ -98,6 +99,22 @@ class ResidentLoader:
             return from_a_stream(batches, self._stream)
         return from_a_thread(batches) if self._device.type == "cpu" else batches
 
+    def preview(self, count: int) -> Batch:
+        """Return the first images of epoch 0 as the model sees them, made apart from training.
+
+        They are made on the CPU from the images of the data set, so that nothing of the device's is touched, compiled
+        or waited for; on another device training sees the same up to rounding.
+
+        Args:
+            count: images, of all processes together; fewer where an epoch has fewer.
+
+        Returns:
+            images float32 [count, 3, H, W], and labels int64 [count] or class probabilities float32 [count, classes].
+        """
+        key = self._epochs.head(count)
+        with random_states_kept():
+            return self._augmented(key, *labelled(self._data.train, key.indices))
+
     def evaluation(self, images: ImageSet) -> EvalBatches:
         """Return the batches of a split in its own order; they stay on the device."""
         return EvalBatches(images, self._data, self._device, resident=True, rank=self._place[0], ranks=self._place[1])
@@ -109,7 +126,9 @@ class ResidentLoader:
     def _prepared(self, key: Key) -> Batch:
         """Make a batch; what it needs comes to the device on the stream that this is called on."""
         chosen = on(torch.from_numpy(key.indices), self._device)
-        images, labels = (one.index_select(0, chosen) for one in self._resident)
+        return self._augmented(key, *(one.index_select(0, chosen) for one in self._resident))
+
+    def _augmented(self, key: Key, images: Tensor, labels: Tensor) -> Batch:
         return self._augment.finish(self._augment.pixels(images, key.epoch, key.first), labels, key.epoch, key.first)
 
     @cached_property

@@ -19,6 +19,7 @@ from wrnexp.data.augmentation import Augmentation, Batch, Batched, Transform, ba
 from wrnexp.data.epochs import Epochs, Key
 from wrnexp.data.evaluation import EvalBatches
 from wrnexp.data.images import Dataset, ImageSet
+from wrnexp.data.states import random_states_kept
 from wrnexp.data.tensors import labelled
 from wrnexp.parents import when_parent_is_gone
 from wrnexp.seeding import derive
@@ -81,7 +82,7 @@ class TrainLoader:
         """
         self._data, self._device, self._backend = data, torch.device(device), backend
         self._place, workers = (rank, ranks), -(-workers // ranks)
-        source, self._finish, context = _source(data, augment, seed, backend)
+        self._source, self._finish, context = _source(data, augment, seed, backend)
         self._epochs = Epochs(
             len(data.train),
             batch_size,
@@ -96,7 +97,7 @@ class TrainLoader:
         self._sampler = _Sampler(self._epochs)
         self._new_loader = partial(
             _processes,
-            source,
+            self._source,
             self._sampler,
             num_workers=workers,
             prefetch_factor=prefetch_factor if workers else None,
@@ -117,6 +118,20 @@ class TrainLoader:
         # A GPU is told what to do and not waited for. torchvision draws from the generator that training uses.
         apart = self._device.type == "cpu" and self._backend == "batched"
         return from_a_thread(batches) if apart else batches
+
+    def preview(self, count: int) -> Batch:
+        """Return the first images of epoch 0 as the model sees them, made apart from training and without workers.
+
+        They are finished on the CPU; on another device training sees the same up to rounding.
+
+        Args:
+            count: images, of all processes together; fewer where an epoch has fewer.
+
+        Returns:
+            images float32 [count, 3, H, W], and labels int64 [count] or class probabilities float32 [count, classes].
+        """
+        with random_states_kept():
+            return self._finish(*self._source[self._epochs.head(count)])
 
     def evaluation(self, images: ImageSet) -> EvalBatches:
         """Return the batches of a split in its own order."""

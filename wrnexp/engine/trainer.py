@@ -206,6 +206,7 @@ class Trainer:
             "data_wait": progress.waited / seconds,
             "grad_norm": means["grad_norm"],
             "clipped": means["clipped"],
+            "peak_memory_bytes": self.hardware.peak_memory(),
         }
 
     def _validate(self) -> Evaluation | None:

@@ -221,6 +221,16 @@ class Wandb(Keys):
     artifacts: Switch
 
 
+class Media(Keys):
+    """conf/tracking, media."""
+
+    target: Literal["wrnexp.report.media.Media"] = Field(alias="_target_", description="wrnexp.report.media.Media")
+    augmented: Switch
+    mistakes: Switch
+    confusion: Switch
+    reliability: Switch
+
+
 class Search(Keys):
     """What `hydra/sweeper=search` gives its trials; nobody else sets it."""
 
@@ -239,6 +249,7 @@ class Tracking(Keys):
 
     console: Console
     wandb: Wandb
+    media: Media
     search: Search | None = Field(default=None, description="nothing; a search sets it for its trials")
 
 

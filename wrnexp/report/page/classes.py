@@ -58,7 +58,7 @@ class Classes:
 
 
 def classes(data: DataInfo | None, count: int) -> Classes:
-    """Return the classes of a data set, whose names are the first known of those published and those in the cache."""
+    """Return the classes of a data set; names are the first known of those published, recorded, and in the cache."""
     none = np.empty(0, np.int64)
     stored = _stored(data) if data else None
     if data and data.name == "cifar100" and count == 100:
@@ -67,7 +67,7 @@ def classes(data: DataInfo | None, count: int) -> Classes:
         return Classes(_spaced(names), [*CIFAR100], np.array([of_class[name] for name in names]), stored)
     if data and data.name == "cifar10" and count == 10:
         return Classes(CIFAR10.split(), [], none, stored)
-    names = _names(stored) if stored else []
+    names = data.signature.classes if data and data.signature else _names(stored) if stored else []
     return Classes(_spaced(names) if len(names) == count else [f"class {at}" for at in range(count)], [], none, stored)
 
 

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import wandb
-
-from wrnexp.pictures import Picture, read_mistakes
+from wrnexp.pictures import FOLDER, MISTAKES, Picture, read_mistakes
 from wrnexp.pictures import pictures as drawn
 
-MISTAKES = "media/mistakes"
+TOLD = ("true", "predicted", "p_true", "p_predicted", "loss", "index")
 
 
 def pictures(folder: Path, known: Container[str]) -> dict[str, Any]:
@@ -18,9 +17,9 @@ def pictures(folder: Path, known: Container[str]) -> dict[str, Any]:
 
 
 def _object(picture: Picture, folder: Path) -> wandb.Image | wandb.Table:
-    if picture.name != MISTAKES:
+    if picture.name != f"{FOLDER}/{MISTAKES}":
         return wandb.Image(str(picture.path), caption=picture.caption)
-    table = wandb.Table(columns=["image", "true", "predicted", "p_true", "p_predicted", "loss", "index"])
+    table = wandb.Table(columns=["image", *TOLD])
     for one in read_mistakes(folder):
-        table.add_data(wandb.Image(one.tile), one.true, one.predicted, one.p_true, one.p_predicted, one.loss, one.index)
+        table.add_data(wandb.Image(one["tile"]), *(one[name] for name in TOLD))
     return table
