@@ -127,7 +127,7 @@ def _complete(run: LocalRun, remote: RemoteRun | None, entity: str) -> None:
         ServerError: not everything was taken.
     """
     epoch = max(remote.epochs, default=0) if remote else 0
-    shown = frozenset(key for key in remote.summary if key.startswith("media/")) if remote else frozenset()
+    shown = remote.pictures if remote else frozenset()
     with _apart() as folder, _taken():
         mirror = Mirror.open(
             run.record,
@@ -189,7 +189,7 @@ def _equal(wanted: Any, found: Any) -> bool:
 
 
 def _unseen(run: LocalRun, remote: RemoteRun) -> list[str]:
-    return [picture.name for picture in pictures(run.folder) if picture.name not in remote.summary]
+    return [picture.name for picture in pictures(run.folder) if picture.name not in remote.pictures]
 
 
 def _ended(run: LocalRun, remote: RemoteRun) -> bool:

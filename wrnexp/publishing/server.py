@@ -12,6 +12,7 @@ from wandb.errors import AuthenticationError, CommError
 
 import wandb
 from wrnexp.errors import UserError
+from wrnexp.pictures import FOLDER
 from wrnexp.tracking.wandb.account import has_key, server
 
 SECONDS = 15  # to wait for an answer
@@ -23,9 +24,17 @@ class ServerError(Exception):
 
 @dataclass(frozen=True)
 class RemoteRun:
-    """A run as the server has it: the epochs that it holds a row of in their order, its summary and its state."""
+    """A run as the server has it.
+
+    Attributes:
+        epochs: those that it holds a row of, in their order.
+        pictures: the keys of those that were logged.
+        summary: its summary.
+        state: the server's word for it: running, finished, failed, crashed, killed.
+    """
 
     epochs: list[int]
+    pictures: frozenset[str]
     summary: dict[str, Any]
     state: str
 
@@ -66,8 +75,11 @@ class Server:
                 if "could not find" in str(error).lower():
                     return None
                 raise
-            epochs = [int(row["epoch"]) for row in run.scan_history(keys=["epoch"]) if row.get("epoch") is not None]
-            return RemoteRun(epochs, dict(run.summary), str(run.state))
+            rows = list(run.scan_history())
+            epochs = [int(row["epoch"]) for row in rows if row.get("epoch") is not None]
+            # Of a run in several pieces the summary knows the last one's pictures alone.
+            shown = frozenset(key for row in rows for key in row if key.startswith(f"{FOLDER}/"))
+            return RemoteRun(epochs, shown, dict(run.summary), str(run.state))
 
 
 def close() -> None:

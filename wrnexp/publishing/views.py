@@ -13,6 +13,8 @@ from wrnexp.tracking.wandb import has_key
 
 TIMEOUT = 30  # seconds that a request may take, the SDK's attempts to repeat it included
 
+UNKNOWN = "unknown operation"  # in the answer of a server that speaks a part of W&B's language only
+
 # The name under which W&B keeps a view is given by whoever makes it, and is no part of what a user edits.
 FIND = """
     query ProjectViews($project: String!, $entity: String!, $viewType: String, $viewName: String) {
@@ -83,7 +85,12 @@ class Project:
     def _named(self, kind: str, name: str) -> list[dict[str, Any]]:
         """Return the views of this name, with `id` and `name`."""
         variables = {"project": self.name, "entity": self.entity, "viewType": kind, "viewName": name}
-        found = self._ask(FIND, variables).get("project")
+        try:
+            found = self._ask(FIND, variables).get("project")
+        except UserError as error:
+            if UNKNOWN not in str(error):
+                raise
+            return []  # a server that cannot be asked: the view is made, and made again the next time
         if found is None:
             raise UserError(
                 f"W&B knows no project {self.entity}/{self.name}: publish its runs first, or check --entity, --project "
