@@ -18,7 +18,8 @@ CONF = Path(__file__).parents[1] / "conf"
 TINY = [
     "data=shapes", "data.train_limit=96", "data.test_limit=48", "model.depth=10", "model.width=1", "optim.epochs=2",
     "optim.schedule.warmup_epochs=1", "loader.batch_size=16", "loader.workers=0", "trainer.precision=fp32",
-    "tracking.wandb.mode=disabled", "tracking.console.progress=off",
+    "tracking.wandb.mode=disabled", "tracking.console.progress=off", "tracking.media.augmented=false",
+    "tracking.media.mistakes=false", "tracking.media.confusion=false", "tracking.media.reliability=false",
 ]  # fmt: skip
 
 

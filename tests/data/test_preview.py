@@ -35,7 +35,7 @@ def epoch(loader: Loader, number: int) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("count", [1, 13, 45, 64])
+@pytest.mark.parametrize("count", [13, 64])
 def test_it_is_the_head_of_the_first_epoch(numbered: Dataset, recipe: Augment, kind: str, count: int) -> None:
     for changed in MIXED if kind != "torchvision" else [{}]:
         loader = KINDS[kind](numbered, replace(recipe, **changed), **OPTIONS)

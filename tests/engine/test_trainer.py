@@ -2,6 +2,7 @@
 
 import copy
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -185,8 +186,9 @@ def test_rows_say_what_the_contract_lists(trainer: Make) -> None:
     (row, *_) = trainer().fit().rows
     assert list(row) == [
         "epoch", "step", "lr", "train_loss", "val_loss", "val_accuracy", "test_loss", "test_accuracy", "seconds",
-        "images_per_second", "data_wait", "grad_norm", "clipped",
+        "images_per_second", "data_wait", "grad_norm", "clipped", "peak_memory_bytes",
     ]  # fmt: skip
     assert row["seconds"] > 0
     assert 0 <= row["data_wait"] <= 1
     assert row["val_accuracy"] is None
+    assert row["peak_memory_bytes"] > 2**20 or sys.platform != "linux"  # this process with torch

@@ -71,6 +71,7 @@ def test_a_good_config_has_no_problems() -> None:
         ("trainer__devices", True, "1 or more, or auto"),
         ("trainer__sync_batchnorm", "yes", "true or false"),
         ("tracking__wandb__mode", "on", "offline"),
+        ("tracking__media__mistakes", "no", "true or false"),
         ("seed", -1, "0 or more"),
         ("name", "a/b", "without slashes"),
         ("label", True, "text"),

@@ -14,7 +14,7 @@ from wrnexp.tracking.console import config_tree, epoch_line, summary
 ROW: dict[str, Any] = {
     "epoch": 3, "step": 30, "lr": 0.05, "train_loss": 1.23456, "val_loss": None, "val_accuracy": None,
     "test_loss": 1.1, "test_accuracy": 0.7123, "seconds": 12.34, "images_per_second": 4321.0, "data_wait": 0.01,
-    "grad_norm": 0.5, "clipped": 0.0,
+    "grad_norm": 0.5, "clipped": 0.0, "peak_memory_bytes": 1 << 20,
 }  # fmt: skip
 
 

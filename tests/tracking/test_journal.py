@@ -20,7 +20,7 @@ def row(epoch: int, test: float | None, seconds: float = 10.0) -> dict[str, Any]
     return {
         "epoch": epoch, "step": epoch * 5, "lr": 0.1, "train_loss": 1.0, "val_loss": None, "val_accuracy": None,
         "test_loss": None, "test_accuracy": test, "seconds": seconds, "images_per_second": 100.0, "data_wait": 0.0,
-        "grad_norm": 1.0, "clipped": 0.0,
+        "grad_norm": 1.0, "clipped": 0.0, "peak_memory_bytes": 1 << 20,
     }  # fmt: skip
 
 

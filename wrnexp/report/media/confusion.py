@@ -1,7 +1,7 @@
 """Confusion of the test answers among superclasses, or among classes where they are few."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,11 @@ from numpy.typing import NDArray
 from wrnexp.records import DataInfo
 from wrnexp.report.page.classes import classes
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 MOST = 30  # classes that can be read in one picture
+PALEST = 5.0  # per cent, at least, at the strongest orange: a good network shall not glow all over
 WRITTEN = 0.5  # per cent, above which a cell says how many it has
 
 
@@ -54,7 +58,7 @@ def confusion(data: DataInfo | None, logits: NDArray[np.floating], labels: NDArr
 def draw_confusion(path: Path, found: Confusion, title: str) -> None:
     """Draw the shares of each true class's images and write them as PNG, atomically.
 
-    Right answers are blue, from 0 to 100%; wrong ones orange, up to the largest share of one cell.
+    Right answers are blue, from 0 to 100%; wrong ones orange, up to the largest share of one cell, 5% at least.
 
     Args:
         path: the file to write.
@@ -62,16 +66,34 @@ def draw_confusion(path: Path, found: Confusion, title: str) -> None:
         title: what stands first above the plot.
     """
     # matplotlib takes half a second to import: only a run that ends needs it.
+    from wrnexp.report import style
+
+    count = len(found.names)
+    figure = style.blank(3.0 + 0.3 * count, 2.4 + 0.25 * count)
+    axes = figure.subplots()
+    _cells(axes, found.counts)
+    style.dress(axes, f"{title}: % of each true {found.kind}'s test images", f"{found.kind} answered")
+    axes.set_ylabel(f"true {found.kind}", fontsize=9, color=style.GREY)
+    axes.grid(visible=False)
+    between = np.arange(1, count) - 0.5
+    axes.set_xticks(between, minor=True)
+    axes.set_yticks(between, minor=True)
+    axes.grid(visible=True, which="minor", color=style.FAINT, linewidth=0.4)
+    axes.tick_params(which="minor", length=0)
+    axes.set_xticks(range(count), found.names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
+    axes.set_yticks(range(count), found.names, parse_math=False)
+    style.save(figure, path)
+
+
+def _cells(axes: "Axes", counts: NDArray[np.int64]) -> None:
+    """Paint the cells and write their shares into them."""
     from matplotlib.colors import LinearSegmentedColormap
 
     from wrnexp.report import style
 
-    count, names = len(found.names), found.names
-    shares = 100 * found.counts / np.maximum(found.counts.sum(1, keepdims=True), 1)
-    own = np.eye(count, dtype=bool)
-    top = max(float(shares[~own].max(initial=0)), 1.0)
-    figure = style.blank(3.0 + 0.3 * count, 2.4 + 0.25 * count)
-    axes = figure.subplots()
+    shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    own = np.eye(len(counts), dtype=bool)
+    top = max(float(shares[~own].max(initial=0)), PALEST)
     for part, paint, most in ((own, style.COLOURS[0], 100.0), (~own, style.COLOURS[1], top)):
         ramp = LinearSegmentedColormap.from_list("", ["white", paint])
         axes.imshow(np.ma.masked_array(shares, ~part), cmap=ramp, vmin=0, vmax=most, aspect="auto")
@@ -80,13 +102,3 @@ def draw_confusion(path: Path, found: Confusion, title: str) -> None:
         paint = "white" if share > 0.6 * most else style.INK
         text = axes.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=7.5, color=paint)
         text.set_in_layout(False)  # measuring hundreds of them would take most of the time
-    style.dress(axes, f"{title}: % of each true {found.kind}'s test images", f"{found.kind} answered")
-    axes.set_ylabel(f"true {found.kind}", fontsize=9, color=style.GREY)
-    axes.grid(visible=False)
-    axes.set_xticks(np.arange(1, count) - 0.5, minor=True)
-    axes.set_yticks(np.arange(1, count) - 0.5, minor=True)
-    axes.grid(visible=True, which="minor", color=style.FAINT, linewidth=0.4)
-    axes.tick_params(which="minor", length=0)
-    axes.set_xticks(range(count), names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
-    axes.set_yticks(range(count), names, parse_math=False)
-    style.save(figure, path)

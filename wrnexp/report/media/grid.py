@@ -23,6 +23,7 @@ COLUMNS, TILES = 8, 64
 TILE = 128  # pixels a side that images are enlarged to, by whole factors
 GAP, MARGIN, LINE, HEADING = 10, 16, 16, 20
 TEXT_SIZE = 13
+LEAST = 0.005  # share of a mixed target that is told of
 INK, GREY = "#222222", "#777777"
 
 
@@ -43,8 +44,7 @@ def draw_grid(
     tiles = pixels(images, signature.mean, signature.std)
     said = [captions(target, signature.classes) for target in targets]
     side = tiles.shape[1] * max(1, TILE // tiles.shape[1])
-    lines = max(map(len, said))
-    across, down = side + GAP, side + GAP + LINE * lines
+    across, down = side + GAP, side + GAP + LINE * max(map(len, said))
     rows, columns = -(-len(tiles) // COLUMNS), min(COLUMNS, len(tiles))
     size = (2 * MARGIN - GAP + columns * across, 2 * MARGIN + HEADING + rows * down - GAP)
     sheet = Image.new("RGB", size, "white")
@@ -72,10 +72,9 @@ def captions(target: NDArray[Any], names: Sequence[str]) -> list[str]:
     """Return the lines below a tile: the class, or the one or two largest shares of a mixed target."""
     if target.ndim == 0:
         return [_spaced(names[int(target)])]
-    first, second = (int(index) for index in np.argsort(-target, kind="stable")[:2])
-    if target[first] >= 0.995:
-        return [_spaced(names[first])]
-    return [f"{target[index]:.0%} {_spaced(names[index])}" for index in (first, second)]
+    largest = np.argsort(-target, kind="stable")[:2]
+    told = [int(index) for index in largest if target[index] >= LEAST]
+    return [_spaced(names[told[0]])] if len(told) == 1 else [f"{target[at]:.0%} {_spaced(names[at])}" for at in told]
 
 
 def _spaced(name: str) -> str:
@@ -86,14 +85,10 @@ def _font() -> "Font":
     """Return the font of the other pictures, which lies in matplotlib's folder; Pillow's own where it does not."""
     from PIL import ImageFont
 
+    package = Path(getattr(find_spec("matplotlib"), "origin", None) or "")  # imports nothing
     try:
-        found = find_spec("matplotlib")  # imports nothing
-        assert found is not None
-        assert found.origin is not None
-        return ImageFont.truetype(
-            Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf", TEXT_SIZE
-        )
-    except (OSError, AssertionError):
+        return ImageFont.truetype(package.parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf", TEXT_SIZE)
+    except OSError:
         return ImageFont.load_default(TEXT_SIZE)
 
 

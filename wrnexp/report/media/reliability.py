@@ -37,8 +37,8 @@ def _diagram(axes: "Axes", found: Reliability) -> None:
     images = found.images[filled]
     confidence, accuracy = (100 * sums[filled] / images for sums in (found.confidence, found.right))
     width = 100 / len(found.images)
-    axes.bar((filled + 0.5) * width, accuracy, width=0.94 * width, color=style.COLOURS[0], alpha=0.85, label="accuracy")
-    axes.plot([0, 100], [0, 100], color=style.GREY, linewidth=1.2, linestyle="--", label="as sure as right")
+    axes.bar((filled + 0.5) * width, accuracy, width=0.94 * width, color=style.COLOURS[0], alpha=0.5, label="accuracy")
+    axes.plot([0, 100], [0, 100], color=style.INK, linewidth=1.2, linestyle="--", label="as sure as right")
     axes.plot(
         confidence,
         accuracy,

@@ -1,0 +1,26 @@
+"""Figures that plots would write, kept to be looked into."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from wrnexp.report import style
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Return a list that each figure joins when it is saved; it is saved all the same."""
+    kept: list[Figure] = []
+    save = style.save
+
+    def keep(figure: Figure, path: Path) -> None:
+        kept.append(figure)
+        save(figure, path)
+        with Image.open(path) as written:
+            assert np.asarray(written.convert("L")).std() > 5  # something is to be seen
+
+    monkeypatch.setattr(style, "save", keep)
+    return kept
