@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from tests.wandb_server import WandbServer
 from wrnexp.provenance import usable_cores
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -73,3 +74,15 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copied_run(trained_run: Path, tmp_path: Path) -> Path:
     """Return a copy of the tiny run's folder."""
     return Path(shutil.copytree(trained_run, tmp_path / "copied"))
+
+
+@pytest.fixture
+def wandb_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
+    """Return a W&B server on this machine, which the SDK uses here and in the processes that the test starts."""
+    with WandbServer(tmp_path / "uploads") as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        yield server
+        import wandb
+
+        wandb.teardown()  # else the next test's runs would go to this one's server

@@ -1,0 +1,279 @@
+"""Runs put into W&B: what each needs, and that the server then holds what its record says."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import DictConfig
+
+from tests.wandb_server import WandbServer, check
+from wrnexp import app
+from wrnexp.cli import main
+from wrnexp.errors import UserError
+from wrnexp.launch import Job
+from wrnexp.locks import alone
+from wrnexp.publishing import runs, server
+from wrnexp.publishing.local import LocalRun, find_runs
+from wrnexp.publishing.runs import need
+from wrnexp.publishing.server import RemoteRun
+from wrnexp.records import read_metrics, read_record, write_metrics, write_record
+from wrnexp.tracking.wandb import content
+from wrnexp.tracking.wandb.sink import Wandb
+
+Tiny = Callable[..., DictConfig]
+OFFLINE = ("tracking.wandb.mode=offline", "tracking.wandb.code=false")
+PICTURES = [f"tracking.media.{name}=true" for name in ("augmented", "mistakes", "confusion", "reliability")]
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Wandb, "_asked_in_vain", None)
+    monkeypatch.setattr(runs, "SETTLING", 1.0)
+    monkeypatch.setattr(runs, "PATIENCE", 5.0)
+    monkeypatch.setattr(server, "SECONDS", 3)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of one offline run with pictures, of two epochs, and W&B's files of it."""
+    from hydra import compose, initialize_config_dir
+
+    from tests.conftest import CONF, TINY
+
+    folder = tmp_path_factory.mktemp("kept")
+    with pytest.MonkeyPatch.context() as patch, initialize_config_dir(str(CONF), version_base="1.3"):
+        patch.delenv("WANDB_API_KEY", raising=False)
+        app.run(compose("config", overrides=[*TINY, *OFFLINE, *PICTURES]), folder / "run", Job(shared=folder))
+    return folder
+
+
+@pytest.fixture
+def offline(kept: Path, tmp_path: Path) -> Path:
+    """Return a copy of that folder."""
+    return Path(shutil.copytree(kept, tmp_path / "offline", symlinks=True))
+
+
+def published(folder: Path, *options: str) -> int:
+    return main(["publish", str(folder), *options])
+
+
+def changes(found: WandbServer) -> list[str]:
+    """Return what the server was asked to change since the last call."""
+    asked = [name for name in found.state.calls if name.startswith(("Upsert", "Create", "Commit", "Use", "Mark"))]
+    found.state.calls.clear()
+    return asked
+
+
+def test_an_offline_run_is_sent_and_then_left_alone(
+    offline: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert published(offline, "--dry-run") == 0
+    assert "would be sent from W&B's files, 2 epochs" in capsys.readouterr().out
+    assert changes(wandb_server) == []
+    assert published(offline) == 0
+    (run,) = wandb_server.runs.values()
+    check(run, offline / "run")
+    assert {"requirements.txt", "wandb-metadata.json"} <= run.files.keys()  # which only W&B's files hold
+    before = json.dumps([run.history, run.summary, run.config, run.files])
+    assert changes(wandb_server)
+    assert published(offline) == 0
+    assert changes(wandb_server) == []
+    assert json.dumps([run.history, run.summary, run.config, run.files]) == before
+    assert "is there, nothing to do" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_run_is_made_from_its_record_alone(offline: Path, wandb_server: WandbServer, lost: bool) -> None:
+    if lost:
+        shutil.rmtree(offline / "wandb")
+    assert published(offline, *(() if lost else ("--rebuild",)), "--project", "other") == 0
+    (run,) = wandb_server.runs.values()
+    check(run, offline / "run")
+    record = read_record(offline / "run")
+    assert (run.project, run.name, run.job_type) == ("other", record.run_id, "base")
+    assert run.settings["optim"]["lr"] == record.config["optim"]["lr"]
+    assert run.settings["provenance"]["git_commit"] == record.provenance["git_commit"]
+    shown = {key for row in run.history for key in row if key.startswith("media/")}
+    assert shown == {f"media/{name}" for name in ("augmented", "mistakes", "confusion", "reliability")}
+    changes(wandb_server)
+    assert published(offline, "--project", "other") == 0
+    assert changes(wandb_server) == []
+
+
+@pytest.mark.parametrize("epochs", [0, 1, 2])
+def test_a_run_that_is_there_in_part_gets_the_rest(offline: Path, wandb_server: WandbServer, epochs: int) -> None:
+    """The server was lost after so many epochs: W&B's files would bring these once more."""
+    record, rows = read_record(offline / "run"), read_metrics(offline / "run")
+    run = wandb_server.state.make(None, "wrnexp", record.run_id)
+    run.config = {key: {"value": value} for key, value in record.config.items()}
+    run.history = [{"_step": row["epoch"], **content.values(row)} for row in rows[:epochs]]
+    run.summary = dict(run.history[-1]) if epochs else {}
+    assert published(offline) == 0
+    check(run, offline / "run")
+    changes(wandb_server)
+    assert published(offline) == 0
+    assert changes(wandb_server) == []
+
+
+def test_pieces_of_a_run_become_one(tiny: Tiny, tmp_path: Path, wandb_server: WandbServer) -> None:
+    """A process was killed after the first epoch, another went on, both offline."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(self: Wandb, *told: Any) -> None:
+        before(self, *told)
+        raise Killed
+
+    before = Wandb.log
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Wandb, "log", killed)
+        patch.setattr(Wandb, "finish", lambda self, record: None)
+        with pytest.raises(Killed):
+            app.run(tiny(*OFFLINE), tmp_path / "run", Job(shared=tmp_path))
+        import wandb
+
+        wandb.teardown(137)
+    app.run(tiny(*OFFLINE), tmp_path / "run", Job(shared=tmp_path))
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 2
+    assert published(tmp_path) == 0
+    (run,) = wandb_server.runs.values()
+    check(run, tmp_path / "run")
+
+
+def test_files_with_a_gap_are_not_sent(offline: Path, wandb_server: WandbServer) -> None:
+    """The disk was full for a while, so W&B's files lack what the record has."""
+    rows = read_metrics(offline / "run")
+    first = rows[0] | {"epoch": 1, "step": 1}
+    write_metrics(offline / "run", [first, rows[0] | {"epoch": 2}, rows[1] | {"epoch": 3}])
+    ((run,), _) = find_runs([offline], None, None)
+    assert need(run, None).what == "send"  # 1 and 2 are the first of three
+    write_metrics(offline / "run", [first, rows[1] | {"epoch": 3}])
+    ((run,), _) = find_runs([offline], None, None)
+    assert need(run, None).what == "complete"
+    assert published(offline) == 0
+    assert [row["epoch"] for row in wandb_server.runs[run.identity].epochs] == [1, 3]
+
+
+def test_a_server_that_fails_on_the_way_is_gone_on_with(
+    offline: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wandb_server.fail["file_stream"] = (404, 10**6)  # one that the SDK does not try again
+    assert published(offline) == 1
+    told = capsys.readouterr()
+    assert "failed: " in told.out
+    assert "1 of 1 runs are not whole in W&B; the same command tries again" in told.err
+    wandb_server.fail.clear()
+    assert published(offline) == 0
+    (run,) = wandb_server.runs.values()
+    check(run, offline / "run")
+
+
+def test_a_server_that_does_not_answer_is_said(
+    offline: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wandb_server.die()
+    assert published(offline) == 1
+    assert f"error: {wandb_server.url} does not answer" in capsys.readouterr().err
+
+
+def test_a_failed_run_is_put_there_as_failed(offline: Path, wandb_server: WandbServer) -> None:
+    record = read_record(offline / "run")
+    record.status, record.error = "failed", "TrainingError: no memory"
+    write_record(offline / "run", record)
+    shutil.rmtree(offline / "wandb")
+    assert published(offline) == 0
+    check(wandb_server.runs[record.run_id], offline / "run")
+    changes(wandb_server)
+    assert published(offline) == 0
+    assert changes(wandb_server) == []
+
+
+def test_a_run_in_training_is_left(
+    offline: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with alone(offline / "run"):
+        assert published(offline) == 0
+    assert "left, it is being trained" in capsys.readouterr().out
+    assert wandb_server.runs == {}
+
+
+def test_the_same_experiment_in_two_folders_is_one_run(
+    offline: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(offline / "run", offline / "unfinished")
+    record = read_record(offline / "unfinished")
+    record.status = "failed"
+    write_record(offline / "unfinished", record)
+    assert published(offline) == 0
+    assert list(wandb_server.runs) == [record.run_id]
+    check(wandb_server.runs[record.run_id], offline / "run")
+    assert f"left out: {offline / 'unfinished'}: the same experiment" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: folder / "absent", "is no folder"),
+        (lambda folder: folder, "no record.json in or below"),
+    ],
+)
+def test_a_folder_without_runs_is_a_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], make: Callable[[Path], Path], message: str
+) -> None:
+    assert published(make(tmp_path)) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_publishing_without_a_key_says_what_to_do(
+    offline: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert published(offline) == 2
+    assert "set WANDB_API_KEY, or use `wandb login`" in capsys.readouterr().err
+
+
+def test_a_key_that_is_not_taken_is_said(
+    offline: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wandb_server.fail["graphql"] = (401, 10**6)
+    assert published(offline) == 2
+    assert "does not take the API key" in capsys.readouterr().err
+
+
+def test_what_a_run_lacks_is_named(offline: Path) -> None:
+    ((run,), _) = find_runs([offline], None, None)
+    remote = held(run)
+    assert need(run, remote).what == "there"
+    for changed, why in (
+        (RemoteRun([1], remote.pictures, remote.summary, "finished"), "1 epoch from its record"),
+        (RemoteRun(remote.epochs, frozenset(), remote.summary, "finished"), "4 pictures from its record"),
+        (RemoteRun(remote.epochs, remote.pictures, {}, "finished"), "its summary from its record"),
+        (RemoteRun(remote.epochs, remote.pictures, remote.summary, "crashed"), "its end from its record"),
+    ):
+        assert (need(run, changed).what, need(run, changed).why) == ("complete", why)
+
+
+def held(run: LocalRun) -> RemoteRun:
+    shown = {f"media/{name}" for name in ("augmented", "mistakes", "confusion", "reliability")}
+    return RemoteRun(run.epochs, frozenset(shown), content.summary(run.record), "finished")
+
+
+def test_a_project_is_the_users_own_choice(offline: Path) -> None:
+    ((run,), _) = find_runs([offline], None, None)
+    assert (run.project, run.entity) == ("wrnexp", None)
+    ((run,), _) = find_runs([offline], "mine", "us")
+    assert (run.project, run.entity) == ("mine", "us")
+
+
+def test_a_record_that_cannot_be_read_is_left_out(offline: Path) -> None:
+    shutil.copytree(offline / "run", offline / "broken")
+    (offline / "broken" / "record.json").write_text("{")
+    _, (left,) = find_runs([offline], None, None)
+    assert left.folder == (offline / "broken").resolve()
+    assert "cannot be read" in left.reason
+    with pytest.raises(UserError, match="no record"):
+        find_runs([offline / "wandb"], None, None)

@@ -1,0 +1,56 @@
+"""Whether there is an account is found out without asking anybody."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from wrnexp.tracking.wandb import account
+from wrnexp.tracking.wandb.account import quiet, settle_mode
+
+
+@pytest.mark.parametrize(
+    ("mode", "environment", "settled"),
+    [
+        ("auto", {}, "offline"),
+        ("auto", {"WANDB_API_KEY": "0" * 40}, "online"),
+        ("auto", {"WANDB_MODE": "disabled"}, "disabled"),
+        ("auto", {"WANDB_MODE": "offline", "WANDB_API_KEY": "0" * 40}, "offline"),
+        ("auto", {"WANDB_MODE": "dryrun"}, "offline"),
+        ("disabled", {"WANDB_MODE": "online"}, "disabled"),
+        ("online", {}, "offline"),
+        ("auto", {"WANDB_MODE": "online"}, "offline"),
+        ("online", {"WANDB_API_KEY": "0" * 40}, "online"),
+    ],
+)
+def test_the_mode_is_never_a_question(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: str, environment: dict[str, str], settled: str
+) -> None:
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert settle_mode(mode) == settled
+
+
+@pytest.mark.parametrize("address", ["wandb.example", "wandb.example:8080"])
+def test_a_key_in_netrc_is_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: str) -> None:
+    path = tmp_path / "netrc"
+    path.write_text(f"machine {address} login user password 0000\n")
+    path.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(path))
+    assert settle_mode("auto") == "offline"
+    monkeypatch.setenv("WANDB_BASE_URL", f"https://{address}")
+    assert settle_mode("auto") == "online"
+
+
+def test_what_the_user_has_set_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(account, "_OURS", set())
+    monkeypatch.setenv("WANDB_SILENT", "false")
+    for name in ("WANDB_DATA_DIR", "WANDB_ERROR_REPORTING"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    quiet(tmp_path / "one")
+    quiet(tmp_path / "two")  # the next run of a sweep
+    assert os.environ["WANDB_SILENT"] == "false"
+    assert os.environ["WANDB_ERROR_REPORTING"] == "false"
+    assert os.environ["WANDB_DATA_DIR"] == str(tmp_path / "two")

@@ -1,0 +1,70 @@
+"""What of a record stands where in W&B."""
+
+from typing import Any
+
+import pytest
+
+from wrnexp.records import Record
+from wrnexp.tracking.wandb import content
+
+
+def record(**changes: Any) -> Record:
+    given: dict[str, Any] = {"run_id": "0123456789", "arm_id": "9876543210", "label": "light dropout=0", "seed": 3}
+    return Record(**(given | changes))
+
+
+def test_a_run_has_one_id_however_often_it_is_started() -> None:
+    started = {"started": "2026-01-02T03:04:05+00:00"}
+    assert content.wandb_id(record(provenance=started)) == "0123456789"
+    assert content.wandb_id(record(provenance=started, config={"rerun": True})) == "0123456789-202601020304050000"
+    known = record(provenance={"wandb": {"id": "sweep1-7"}}, config={"rerun": True})
+    assert content.wandb_id(known) == "sweep1-7"
+
+
+def test_a_run_is_found_by_sweep_recipe_and_overrides() -> None:
+    told = content.opening(
+        record(sweep="dropout", overrides=["model.dropout=0", "seed=3"], config={"model": {"dropout": 0.0}},
+               provenance={"recipe": "light", "torch": "2.14", "wandb": {"id": "a"}}),
+        ["paper"],
+    )  # fmt: skip
+    assert (told["group"], told["job_type"], told["name"]) == ("dropout", "light", "light dropout=0 seed 3")
+    assert (told["notes"], told["tags"]) == ("model.dropout=0 seed=3", ["paper"])
+    assert told["config"]["model"] == {"dropout": 0.0}
+    assert told["config"]["run"]["arm_id"] == "9876543210"
+    assert told["config"]["provenance"] == {"recipe": "light", "torch": "2.14"}
+
+
+def test_an_early_record_names_its_label_as_the_recipe() -> None:
+    assert content.opening(record(label="base"), [])["job_type"] == "base"
+
+
+def test_the_summary_is_the_record_without_what_was_not_measured() -> None:
+    one = record(metrics={"test_accuracy": 0.5, "val_accuracy": None}, status="completed", test_looks=2)
+    one.cost.train_seconds = 3.5
+    one.time_to["0.50"] = 2.0
+    told = content.summary(one)
+    assert told == {
+        "test_accuracy": 0.5, "train_seconds": 3.5, "steps": 0, "images": 0, "time_to/0.50": 2.0, "test_looks": 2,
+        "status": "completed",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "code"),
+    [
+        ("completed", None, 0),
+        ("failed", "TrainingError: x", 1),
+        ("interrupted", "KeyboardInterrupt", 130),
+        ("interrupted", "Pruned: after epoch 2 of 4", 0),  # as the search that started it wanted
+        ("running", None, 1),  # killed
+    ],
+)
+def test_the_exit_code_says_how_it_ended(status: Any, error: str | None, code: int) -> None:
+    assert content.exit_code(record(status=status, error=error)) == code
+
+
+def test_only_an_agent_chooses_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "other")
+    assert content.agents_id() is None
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
+    assert content.agents_id() == "other"

@@ -1,0 +1,206 @@
+"""The server over HTTP, and the ways in which it fails on request."""
+
+import gzip
+import json
+import re
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from tests.wandb_server.operations import answer
+from tests.wandb_server.state import Artifact, Run, State, Sweep
+
+KEY = "0" * 40
+OPERATION = re.compile(r"\b(?:query|mutation)\s+(\w+)")
+STREAM = re.compile(r"/files/([^/]+)/([^/]+)/([^/]+)/file_stream")
+
+
+class WandbServer:
+    """A W&B server on a free port of this machine.
+
+    Attributes:
+        uploads: the folder in which uploaded files are kept.
+        fail: of `graphql`, `file_stream` and `upload` the status and how often it is still answered with it.
+    """
+
+    def __init__(self, uploads: Path) -> None:
+        self.uploads = uploads
+        self.fail: dict[str, tuple[int, int]] = {}
+        self.state = State()
+        self.hanging = threading.Event()
+        self._serving: _Server | None = None
+        self._port = 0
+
+    def __enter__(self) -> "WandbServer":
+        self.recover()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.die()
+
+    @property
+    def url(self) -> str:
+        """The server's address."""
+        return self.state.url
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that make the SDK use this server."""
+        return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": KEY}
+
+    @property
+    def runs(self) -> dict[str, Run]:
+        """The runs by their names, which the SDK calls ids."""
+        return {run.name: run for run in self.state.runs.values()}
+
+    @property
+    def artifacts(self) -> list[Artifact]:
+        """The versions of artifacts, in the order in which they were made."""
+        return list(self.state.artifacts.values())
+
+    @property
+    def sweeps(self) -> dict[str, Sweep]:
+        """The sweeps by their names."""
+        return self.state.sweeps
+
+    def hang(self) -> None:
+        """Take connections and requests and answer none from now on."""
+        self.hanging.set()
+
+    def die(self) -> None:
+        """Close the socket and all connections."""
+        self.hanging.clear()
+        if self._serving is not None:
+            self._serving.shutdown()
+            self._serving.close_all()
+            self._serving = None
+
+    def recover(self) -> None:
+        """Answer again, with all that was there before, at the same address."""
+        self.hanging.clear()
+        self.fail.clear()
+        if self._serving is None:
+            self._serving = _Server(self, self._port)
+            self._port = self._serving.server_port
+            self.state.url = f"http://127.0.0.1:{self._port}"
+            threading.Thread(target=self._serving.serve_forever, args=(0.05,), daemon=True).start()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, owner: WandbServer, port: int) -> None:
+        self.owner = owner
+        self._open: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", port), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def close_all(self) -> None:
+        self.server_close()
+        for connection in tuple(self._open):
+            self.shutdown_request(connection)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keep quiet: clients that vanish are what is tested."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    @property
+    def _state(self) -> State:
+        return self.server.owner.state
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep quiet."""
+
+    def do_GET(self) -> None:
+        self._reply({}, 404)
+
+    def do_POST(self) -> None:
+        body, path = self._body(), self.path.split("?")[0]
+        if path == "/graphql" and not self._failing("graphql"):
+            self._graphql(json.loads(body))
+        elif (found := STREAM.fullmatch(path)) and not self._failing("file_stream"):
+            self._stream(json.loads(body), *found.groups())
+        elif path != "/graphql" and not found:
+            self._reply({}, 404)
+
+    def do_PUT(self) -> None:
+        body, path = self._body(), self.path.split("?")[0].removeprefix("/upload/")
+        if self._failing("upload"):
+            return
+        place = self.server.owner.uploads / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(body)
+        if found := re.fullmatch(r"run/([^/]+)/([^/]+)/([^/]+)/(.+)", path):
+            with self._state.lock:
+                self._state.make(found[1], found[2], found[3]).files[found[4]] = len(body)
+        self._reply({})
+
+    def _graphql(self, asked: dict[str, Any]) -> None:
+        named = asked.get("operationName") or OPERATION.search(asked["query"])
+        name = str(named if isinstance(named, str) or named is None else named[1])
+        with self._state.lock:
+            self._state.calls.append(name)
+            told = answer(self._state, name, asked.get("variables") or {})
+        self._reply(told)
+
+    def _stream(self, told: dict[str, Any], entity: str, project: str, name: str) -> None:
+        """Take a piece of a run's files; a line of the history goes where its offset says."""
+        with self._state.lock:
+            run = self._state.make(entity, project, name)
+            for file, chunk in (told.get("files") or {}).items():
+                lines = [*chunk.get("content", [])]
+                if file == "wandb-history.jsonl":
+                    run.history[chunk.get("offset", len(run.history)) :] = map(json.loads, lines)
+                elif file == "wandb-events.jsonl":
+                    run.events += map(json.loads, lines)
+                elif file == "wandb-summary.json":
+                    run.summary = json.loads(lines[-1])
+                elif file == "output.log":
+                    run.output += lines
+            if told.get("complete"):
+                run.exit_code = told.get("exitcode")
+                run.state = "failed" if run.exit_code else "finished"
+        self._reply({"exitcode": None, "limits": {}})
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+            body = b""
+            while size := int(self.rfile.readline().strip() or b"0", 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        else:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        return gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
+
+    def _failing(self, kind: str) -> bool:
+        status, left = self.server.owner.fail.get(kind, (0, 0))
+        if left > 0:
+            self.server.owner.fail[kind] = status, left - 1
+            self._reply({"error": "told to fail"}, status)
+        return left > 0
+
+    def _reply(self, told: dict[str, Any], status: int = 200) -> None:
+        owner = self.server.owner
+        while owner.hanging.is_set():
+            threading.Event().wait(0.1)
+        text = json.dumps(told).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
