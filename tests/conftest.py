@@ -79,10 +79,12 @@ def copied_run(trained_run: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def wandb_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
     """Return a W&B server on this machine, which the SDK uses here and in the processes that the test starts."""
+    import wandb
+
+    wandb.teardown()  # its settings are those of the process until then
     with WandbServer(tmp_path / "uploads") as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         yield server
-        import wandb
-
+        server.recover()
         wandb.teardown()  # else the next test's runs would go to this one's server

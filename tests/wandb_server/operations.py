@@ -28,7 +28,7 @@ CONSTANT: dict[str, Answer] = {
     "XXHashDigestsEnabled": {"entity": {"xxhashDigestsEnabled": False}},
     "OrgFeatureFlags": {"organization": {"featureFlags": []}},
     "FetchArtifactDigestAlgorithm": {"project": {"artifactType": {"artifactCollection": None}}},
-    "ArtifactType": {"project": {"artifactType": None}},
+    "ArtifactType": {"project": {"artifact": None}},
     "MarkRunFilesUploaded": {"markRunFilesUploaded": {"success": True}},
     "ProjectInternalId": {"project": PROJECT},
     "UpsertModel": {"upsertModel": {"project": PROJECT, "model": PROJECT, "inserted": False}},

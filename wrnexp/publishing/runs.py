@@ -141,11 +141,15 @@ def _complete(run: LocalRun, remote: RemoteRun | None, entity: str) -> None:
             known=(epoch, shown),
             **_SETTINGS,
         )
-        mirror.rows(run.rows, run.epochs[-1] if run.epochs else 0)
-        mirror.pictures(run.folder)
-        if run.setting("artifacts", False) and run.record.status == "completed":
-            mirror.results(run.record, run.folder)
-        mirror.close(run.record)
+        try:
+            mirror.rows(run.rows, run.epochs[-1] if run.epochs else 0)
+            mirror.pictures(run.folder)
+            if run.setting("artifacts", False) and run.record.status == "completed":
+                mirror.results(run.record, run.folder)
+            mirror.close(run.record)
+        except BaseException:
+            mirror.abandon()
+            raise
 
 
 @contextmanager

@@ -37,14 +37,14 @@ def log_results(run: wandb.Run, record: Record, folder: Path) -> None:
     often a run is published, there is one version.
     """
     data = {} if record.data is None else {"name": record.data.name, "digest": record.data.digest}
-    if data and not run.offline:  # the SDK does not take inputs offline; the metadata below tell it there
-        run.use_artifact(_data(record))
     facts = {"run_id": record.run_id, "arm_id": record.arm_id, "label": record.label, "seed": record.seed, "data": data}
     for kind, name in RESULTS:
         if (folder / name).is_file():
             artifact = wandb.Artifact(f"{kind}-{run.id}", kind, metadata=facts | {"metrics": record.metrics})
             artifact.add_file(str(folder / name), name, policy="immutable", skip_cache=True)
             run.log_artifact(artifact)
+    if data and not run.offline:  # the SDK does not take inputs offline; the metadata tell it there
+        run.use_artifact(_data(record))
 
 
 def _data(record: Record) -> wandb.Artifact:

@@ -1,11 +1,11 @@
 """One W&B run that mirrors one record: the only place that tells the SDK anything."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import wandb
-
 from wrnexp.records import Record
 from wrnexp.tracking.journal import Row
 from wrnexp.tracking.wandb import content
@@ -114,8 +114,12 @@ class Mirror:
         self._shown |= found.keys()
         first = self._epoch == 0
         step = self._epoch if first or self._pending else self._epoch + 1
-        self._run.log(found, step=step, commit=first)
-        self._pending |= not first
+        for key, made in found.items():  # one by one: a picture that cannot be taken takes no other along
+            self._run.log({key: made}, step=step, commit=False)
+            self._pending = True
+        if first:
+            self._run.log({}, commit=True)
+            self._pending = False
 
     def results(self, record: Record, folder: Path) -> None:
         """Log the final weights and predictions as artifacts."""
@@ -131,6 +135,11 @@ class Mirror:
             self._run.log({}, commit=True)
         self._run.summary.update(content.summary(record))
         self._run.finish(exit_code=content.exit_code(record))
+
+    def abandon(self) -> None:
+        """End the run as failed, whatever becomes of it."""
+        with suppress(Exception):
+            self._run.finish(exit_code=1)
 
     def _define(self, row: Row) -> None:
         """Say that curves are drawn against epochs; not with `*`, which would give the grid of pictures an epoch."""
