@@ -18,7 +18,7 @@ from wrnexp.errors import Stopped, UserError
 from wrnexp.stopping import Stop
 
 SCRIPT = Path(__file__).with_name("sharing.py")
-MEASURED = ("seconds", "images_per_second", "data_wait")
+MEASURED = ("seconds", "images_per_second", "data_wait", "peak_memory_bytes")
 Shared = tuple[dict[str, Any], dict[str, Any]]
 
 

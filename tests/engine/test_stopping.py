@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POS
 
 Make = Callable[..., Any]
 STEPS = 4  # an epoch of the shared training has
-MEASURED = ("seconds", "images_per_second", "data_wait")
+MEASURED = ("seconds", "images_per_second", "data_wait", "peak_memory_bytes")
 
 
 def told(trainer: Trainer) -> Outcome:
