@@ -1,0 +1,181 @@
+"""W&B as its users meet it: whole commands, in processes of their own, against a server on this machine."""
+
+import os
+import pty
+import random
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.wandb_server import WandbServer, check
+from wrnexp.cli import main
+from wrnexp.records import read_metrics, read_record, record_folders
+
+ROOT = Path(__file__).parents[1]
+COMMAND = [sys.executable, str(ROOT / "run.py")]
+ONLINE = ["tracking.wandb.mode=auto", "tracking.wandb.code=false"]
+OFFLINE = ["tracking.wandb.mode=offline", "tracking.wandb.code=false"]
+NOBODY = ("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_MODE", "WANDB_SILENT")
+
+
+def run(folder: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=240)
+
+
+def rows_below(folder: Path) -> int:
+    return sum(len(read_metrics(path)) for path in record_folders(folder)) if folder.is_dir() else 0
+
+
+def killed(folder: Path, arguments: Sequence[str], epochs: int, wait: float) -> None:
+    """Start a run and kill it, and nothing else, some seconds after so many more epochs."""
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    until = rows_below(folder / "outputs") + epochs
+    while rows_below(folder / "outputs") < until and process.poll() is None:
+        time.sleep(0.02)
+    time.sleep(wait)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+def test_a_multirun_of_four_is_four_runs(tmp_path: Path, tiny_overrides: list[str], wandb_server: WandbServer) -> None:
+    sweep = ["-m", *tiny_overrides, *ONLINE, "model.dropout=0,0.2", "seed=0,1", "name=four", "optim.epochs=1",
+             "optim.schedule.warmup_epochs=0"]  # fmt: skip
+    done = run(tmp_path, sweep)
+    assert done.returncode == 0, done.stderr
+    folders = [path for path in record_folders(tmp_path / "multirun" / "four") if path.name in wandb_server.runs]
+    assert len(folders) == len(wandb_server.runs) == 4
+    for folder in folders:
+        found = wandb_server.runs[folder.name]
+        check(found, folder)
+        record = read_record(folder)
+        assert (found.group, found.job_type, found.display) == ("four", "base", f"{record.label} seed {record.seed}")
+        assert found.settings["model"]["dropout"] == record.config["model"]["dropout"]
+    wandb_server.state.calls.clear()
+    assert main(["publish", str(tmp_path / "multirun")]) == 0
+    assert not [name for name in wandb_server.state.calls if name.startswith(("Upsert", "Create"))]
+
+
+@pytest.mark.parametrize(
+    "mode", [pytest.param(ONLINE, marks=pytest.mark.slow, id="online"), pytest.param(OFFLINE, id="offline")]
+)
+def test_a_run_that_was_killed_twice_is_one_run(
+    tmp_path: Path, tiny_overrides: list[str], wandb_server: WandbServer, mode: list[str]
+) -> None:
+    whole = [*tiny_overrides, *mode, "optim.epochs=8", "tracking.media.augmented=true"]
+    draw = random.Random(f"{mode} {time.time_ns() // 10**15}")  # other moments every eleven days
+    for _ in range(2):
+        killed(tmp_path, whole, epochs=1, wait=draw.uniform(0, 0.5))
+    done = run(tmp_path, whole)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (path for path in record_folders(tmp_path / "outputs"))
+    assert main(["publish", str(tmp_path / "outputs")]) == 0
+    (found,) = wandb_server.runs.values()
+    assert found.name == folder.name
+    check(found, folder)
+    assert [row["_step"] for row in found.history if "media/augmented" in row] == [0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wait", [0.0, 0.4, 1.0, 1.6, 2.2, 2.8, 3.4, 4.0])
+def test_a_kill_at_any_moment_leaves_files_that_publish(
+    tmp_path: Path, tiny_overrides: list[str], wandb_server: WandbServer, wait: float
+) -> None:
+    whole = [*tiny_overrides, *OFFLINE, "optim.epochs=2000"]
+    killed(tmp_path, whole, epochs=0, wait=2 + wait)
+    if not rows_below(tmp_path / "outputs"):
+        pytest.skip("it was killed before its first epoch")
+    main(["publish", str(tmp_path / "outputs")])
+    (folder,) = (path for path in record_folders(tmp_path / "outputs"))
+    found = wandb_server.runs[folder.name]
+    assert [row["epoch"] for row in found.epochs] == [row["epoch"] for row in read_metrics(folder)]
+    assert (found.state, found.summary["status"]) == ("failed", "running")
+
+
+def test_nobody_is_asked_anything_in_a_pipe(
+    tmp_path: Path, tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in NOBODY:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    done = run(tmp_path, [*tiny_overrides, "tracking.wandb.mode=auto"])
+    assert done.returncode == 0
+    assert done.stderr == ""  # nothing to say: no account is no trouble
+    assert list((tmp_path / "outputs" / "wandb").glob("offline-run-*"))
+
+
+def test_nobody_is_asked_anything_on_a_terminal(
+    tmp_path: Path, tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in NOBODY:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    ours, theirs = pty.openpty()
+    command = [*COMMAND, *tiny_overrides, "tracking.wandb.mode=online", "tracking.console.progress=auto"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = read_all(ours, process, seconds=120)
+    assert process.wait() == 0
+    assert "this run is kept offline" in " ".join(shown.split())  # wrapped at the terminal's width
+    assert "choice" not in shown
+    assert "API key:" not in shown
+
+
+def read_all(terminal: int, process: "subprocess.Popen[bytes]", seconds: float) -> str:
+    """Return what a process writes to its terminal; one that waits for an answer is ended after some seconds."""
+    shown, until = b"", time.monotonic() + seconds
+    while time.monotonic() < until:
+        ready, _, _ = select.select([terminal], [], [], 0.2)
+        try:
+            shown += os.read(terminal, 65536) if ready else b""
+        except OSError:  # the other end is closed
+            break
+    else:
+        process.kill()
+    return shown.decode(errors="replace")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["refuse", "hang", "error", "die"])
+def test_a_run_is_at_most_half_a_minute_later_for_its_server(
+    tmp_path: Path, tiny_overrides: list[str], wandb_server: WandbServer, fault: str
+) -> None:
+    """Whole commands at the patience that users have; what is published later is all of it."""
+    whole = [*tiny_overrides, "optim.epochs=12", "tracking.media.augmented=true", "tracking.wandb.code=false"]
+    begun = time.monotonic()
+    assert run(tmp_path, [*whole, "tracking.wandb.mode=offline"]).returncode == 0
+    offline = time.monotonic() - begun
+    {"refuse": wandb_server.die, "hang": wandb_server.hang}.get(fault, lambda: None)()
+    if fault == "error":
+        wandb_server.fail = dict.fromkeys(("graphql", "file_stream", "upload"), (500, 10**6))
+    begun = time.monotonic()
+    process = subprocess.Popen(
+        [*COMMAND, *whole, "tracking.wandb.mode=online", "hydra.run.dir=outputs/base/online", "rerun=true"],
+        cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while fault == "die" and not rows_below(tmp_path / "outputs" / "base" / "online"):
+        time.sleep(0.05)
+    if fault == "die":
+        wandb_server.die()
+    _, told = process.communicate(timeout=240)
+    assert process.returncode == 0, told
+    assert time.monotonic() - begun < offline + 30
+    assert len([line for line in told.splitlines() if "wrnexp publish" in line]) == 1
+    (reference,) = (path for path in record_folders(tmp_path / "outputs") if path.name != "online")
+    online = tmp_path / "outputs" / "base" / "online"
+    losses = [[row["train_loss"] for row in read_metrics(path)] for path in (reference, online)]
+    assert losses[0] == losses[1]
+    assert read_record(online).metrics == read_record(reference).metrics
+    wandb_server.recover()
+    assert main(["publish", str(online)]) == 0
+    (found,) = wandb_server.runs.values()
+    check(found, online)
