@@ -86,14 +86,12 @@ def test_a_run_that_was_killed_twice_is_one_run(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("wait", [0.0, 0.4, 1.0, 1.6, 2.2, 2.8, 3.4, 4.0])
+@pytest.mark.parametrize("wait", [0.0, 0.02, 0.05, 0.1, 0.3, 0.6, 1.2, 2.0])
 def test_a_kill_at_any_moment_leaves_files_that_publish(
     tmp_path: Path, tiny_overrides: list[str], wandb_server: WandbServer, wait: float
 ) -> None:
     whole = [*tiny_overrides, *OFFLINE, "optim.epochs=2000"]
-    killed(tmp_path, whole, epochs=0, wait=2 + wait)
-    if not rows_below(tmp_path / "outputs"):
-        pytest.skip("it was killed before its first epoch")
+    killed(tmp_path, whole, epochs=1, wait=wait)
     main(["publish", str(tmp_path / "outputs")])
     (folder,) = (path for path in record_folders(tmp_path / "outputs"))
     found = wandb_server.runs[folder.name]

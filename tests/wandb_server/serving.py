@@ -91,6 +91,9 @@ class WandbServer:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
+    request_queue_size = (
+        128  # pictures come sixty at once; a connection that is turned away is tried again a second later
+    )
 
     def __init__(self, owner: WandbServer, port: int) -> None:
         self.owner = owner
@@ -116,6 +119,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+
     server: _Server
 
     @property

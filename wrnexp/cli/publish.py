@@ -62,31 +62,27 @@ def publish(args: argparse.Namespace) -> int:
 
 
 def _runs(runs: Sequence["LocalRun"], server: "Server", args: argparse.Namespace, console: "Console") -> bool:
-    """Publish runs one after another; return whether all are there. A run that fails does not stop the others."""
+    """Publish runs; return whether all are there. A run that fails does not stop the others."""
     from wrnexp.publishing.runs import need
-    from wrnexp.publishing.runs import publish as publish_run
+    from wrnexp.publishing.runs import publish as publish_runs
     from wrnexp.publishing.server import ServerError
 
+    def head(run: "LocalRun", number: int) -> str:
+        return f"[{number}/{len(runs)}] {run.name}  {server.entity(run.entity)}/{run.project}/{run.identity}"
+
+    if args.dry_run:
+        for number, run in enumerate(runs, 1):
+            told = need(run, server.find(run.entity, run.project, run.identity), rebuild=args.rebuild)
+            console.print(f"{head(run, number)}: {PLANNED[told.what]}{told.why}")
+        return True
     failed = 0
-    for number, run in enumerate(runs, 1):
-        head = f"[{number}/{len(runs)}] {run.name}  {server.entity(run.entity)}/{run.project}/{run.identity}"
-        if args.dry_run:
-            remote = server.find(run.entity, run.project, run.identity)
-            told = need(run, remote, rebuild=args.rebuild)
-            console.print(f"{head}: {PLANNED[told.what]}{told.why}")
-            continue
-        try:
-            done = publish_run(run, server, rebuild=args.rebuild)
-        except ServerError as error:
-            failed += 1
-            console.print(f"{head}: failed: {error}")
-            server.find(run.entity, run.project, run.identity)  # one that is gone ends the command here
-        else:
-            console.print(f"{head}: {DONE[done.what]}{done.why}")
+    for number, (run, done) in enumerate(publish_runs(runs, server, rebuild=args.rebuild), 1):
+        failed += isinstance(done, ServerError)
+        said = f"failed: {done}" if isinstance(done, ServerError) else f"{DONE[done.what]}{done.why}"
+        console.print(f"{head(run, number)}: {said}")
     if failed:
-        print(
-            f"error: {failed} of {len(runs)} runs are not whole in W&B; the same command tries again", file=sys.stderr
-        )
+        told_of = f"{failed} of {len(runs)} runs are not whole in W&B"
+        print(f"error: {told_of}; the same command tries again", file=sys.stderr)
     return not failed
 
 

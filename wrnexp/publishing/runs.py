@@ -10,13 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from wrnexp.locks import held
+from wrnexp.locks import held as is_held
 from wrnexp.pictures import pictures
 from wrnexp.publishing.local import LocalRun
 from wrnexp.publishing.server import RemoteRun, Server, ServerError
@@ -29,7 +29,8 @@ from wrnexp.tracking.wandb.mirror import Mirror
 What = Literal["there", "busy", "send", "complete"]
 SETTLING = 15.0  # seconds in which a server is to show what it was sent
 PATIENCE = 120.0  # seconds for the server to take one run
-SENDING = 600.0  # seconds for W&B's own sync of one run
+SENDING = 30.0  # seconds more for W&B's own sync of each run
+TOGETHER = 8  # runs that are sent at once
 # Nothing of the machine that publishes is to stand in the run of another.
 _SETTINGS = {
     "console": "off", "x_disable_meta": True, "x_disable_stats": True, "x_save_requirements": False,
@@ -52,7 +53,7 @@ def need(run: LocalRun, remote: RemoteRun | None, *, rebuild: bool = False) -> N
         remote: as the server has it.
         rebuild: take nothing from W&B's files.
     """
-    if held(run.folder):
+    if is_held(run.folder):
         return Need("busy", "it is being trained")
     if remote is None:
         if not rebuild and _whole(run):
@@ -68,25 +69,52 @@ def need(run: LocalRun, remote: RemoteRun | None, *, rebuild: bool = False) -> N
     return Need("complete", f"{', '.join(lacking)} from its record") if lacking else Need("there", "nothing to do")
 
 
-def publish(run: LocalRun, server: Server, *, rebuild: bool = False) -> Need:
-    """Bring a run to where the server shows all of its record; return what was done.
+def publish(
+    runs: Sequence[LocalRun], server: Server, *, rebuild: bool = False
+) -> Iterator[tuple[LocalRun, Need | ServerError]]:
+    """Bring runs to where the server shows all of their records; yield each with what was done, or why it was not.
+
+    Args:
+        runs: to publish, in this order.
+        server: where to.
+        rebuild: take nothing from W&B's files.
 
     Raises:
-        ServerError: the server does not answer, says no, or does not show what it was sent.
+        ServerError: the server does not answer any more.
     """
-    remote = server.find(run.entity, run.project, run.identity)
-    first = done = need(run, remote, rebuild=rebuild)
-    if done.what == "send":
-        _send(run, server.entity(run.entity))
-        remote = _settled(run, server)
-        done = need(run, remote, rebuild=True)
-    if done.what == "complete":
-        _complete(run, remote, server.entity(run.entity))
-        remote = _settled(run, server)
-        done = need(run, remote, rebuild=True)
-    if done.what == "complete":
-        raise ServerError(f"the server does not show {_lacking(run, remote)} {SETTLING:.0f} s after it was sent")
-    return first
+    for start in range(0, len(runs), TOGETHER):
+        batch = runs[start : start + TOGETHER]
+        needs = [need(run, _held(run, server), rebuild=rebuild) for run in batch]
+        failure = _send([run for run, needed in zip(batch, needs, strict=True) if needed.what == "send"], server)
+        for run, needed in zip(batch, needs, strict=True):
+            try:
+                if needed.what in ("send", "complete"):
+                    _finish(run, server, failure)
+                yield run, needed
+            except ServerError as error:
+                yield run, error
+                _held(run, server)  # a server that is gone ends it here
+
+
+def _finish(run: LocalRun, server: Server, failure: str | None) -> None:
+    """Add from a run's record what the server lacks, and see that it is there.
+
+    Raises:
+        ServerError: it is not there; the message says why.
+    """
+    remote = _settled(run, server) if failure is None else _held(run, server)
+    if need(run, remote, rebuild=True).what != "complete":
+        return
+    _complete(run, remote, server.entity(run.entity))
+    remote = _settled(run, server)
+    if need(run, remote, rebuild=True).what == "complete":
+        why = f"; {failure}" if failure else ""
+        raise ServerError(f"the server does not show {_lacking(run, remote)} {SETTLING:.0f} s after it was sent{why}")
+
+
+def _held(run: LocalRun, server: Server) -> RemoteRun | None:
+    """Return what the server has of a run."""
+    return server.find(run.entity, run.project, run.identity)
 
 
 def _lacking(run: LocalRun, remote: RemoteRun | None) -> str:
@@ -101,23 +129,31 @@ def _whole(run: LocalRun) -> bool:
     return bool(run.fragments) and epochs == run.epochs[: len(epochs)]
 
 
-def _send(run: LocalRun, entity: str) -> None:
-    """Send W&B's files of a run, in their order.
+def _send(runs: Sequence[LocalRun], server: Server) -> str | None:
+    """Send W&B's files of runs, those of each in their order; return what went wrong, in words.
 
-    Raises:
-        ServerError: not everything was sent.
+    What then is not there comes from the records.
     """
-    quiet(run.fragments[0].folder.parent)
-    paths = [str(fragment.folder) for fragment in run.fragments]
-    options = ["--include-online", "--include-synced", "--entity", entity, "--project", run.project]
-    command = [sys.executable, "-m", "wandb", "sync", *options, *paths]
+    failure = None
+    for entity, project in sorted({(server.entity(run.entity), run.project) for run in runs}):
+        chosen = [run for run in runs if (server.entity(run.entity), run.project) == (entity, project)]
+        paths = [str(fragment.folder) for run in chosen for fragment in run.fragments]
+        options = ["--include-online", "--include-synced", "--entity", entity, "--project", project]
+        failure = _sync([*options, "-n", str(TOGETHER), *paths], PATIENCE + SENDING * len(chosen)) or failure
+    return failure
+
+
+def _sync(arguments: Sequence[str], seconds: float) -> str | None:
+    """Run W&B's own sync; return what went wrong, in words."""
+    command = [sys.executable, "-m", "wandb", "sync", *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SENDING, stdin=subprocess.DEVNULL)
-    except subprocess.TimeoutExpired as error:
-        raise ServerError(f"W&B's own sync was not done after {SENDING:.0f} s") from error
-    if done.returncode:
-        told = (done.stderr or done.stdout).strip().splitlines()
-        raise ServerError(f"W&B's own sync failed: {told[-1] if told else f'exit code {done.returncode}'}")
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        return f"W&B's own sync was not done after {seconds:.0f} s"
+    if not done.returncode:
+        return None
+    told = (done.stderr or done.stdout).strip().splitlines()
+    return f"W&B's own sync failed: {told[-1] if told else f'exit code {done.returncode}'}"
 
 
 def _complete(run: LocalRun, remote: RemoteRun | None, entity: str) -> None:
@@ -174,7 +210,7 @@ def _settled(run: LocalRun, server: Server, now: Callable[[], float] = time.mono
     """Return what the server has once it shows all that it was sent, or what it shows in the end."""
     until = now() + SETTLING
     while True:
-        remote = server.find(run.entity, run.project, run.identity)
+        remote = _held(run, server)
         if need(run, remote, rebuild=True).what != "complete" or now() > until:
             return remote
         time.sleep(0.5)
