@@ -17,7 +17,7 @@ from wrnexp.launch import Job
 from wrnexp.locks import alone
 from wrnexp.publishing import runs, server
 from wrnexp.publishing.local import LocalRun, find_runs
-from wrnexp.publishing.runs import need
+from wrnexp.publishing.runs import Need, need
 from wrnexp.publishing.server import RemoteRun
 from wrnexp.records import read_metrics, read_record, write_metrics, write_record
 from wrnexp.tracking.wandb import content
@@ -96,8 +96,8 @@ def test_a_run_is_made_from_its_record_alone(offline: Path, wandb_server: WandbS
     assert (run.project, run.name, run.job_type) == ("other", record.run_id, "base")
     assert run.settings["optim"]["lr"] == record.config["optim"]["lr"]
     assert run.settings["provenance"]["git_commit"] == record.provenance["git_commit"]
-    shown = {key for row in run.history for key in row if key.startswith("media/")}
-    assert shown == {f"media/{name}" for name in ("augmented", "mistakes", "confusion", "reliability")}
+    shown = {key: row["_step"] for row in run.history for key in row if key.startswith("media/")}
+    assert shown == {"media/augmented": 0, "media/mistakes": 2, "media/confusion": 2, "media/reliability": 2}
     changes(wandb_server)
     assert published(offline, "--project", "other") == 0
     assert changes(wandb_server) == []
@@ -255,6 +255,8 @@ def test_what_a_run_lacks_is_named(offline: Path) -> None:
         (RemoteRun(remote.epochs, remote.pictures, remote.summary, "crashed"), "its end from its record"),
     ):
         assert (need(run, changed).what, need(run, changed).why) == ("complete", why)
+    gap = need(run, RemoteRun([2], remote.pictures, remote.summary, "finished"))
+    assert gap == Need("there", "but for 1 epoch before its last one, which W&B takes no more")
 
 
 def held(run: LocalRun) -> RemoteRun:

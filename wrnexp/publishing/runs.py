@@ -60,13 +60,18 @@ def need(run: LocalRun, remote: RemoteRun | None, *, rebuild: bool = False) -> N
             return Need("send", f"from W&B's files, {_counted(run.epochs)}")
         return Need("complete", f"from its record, {_counted(run.epochs)}")
     missing = sorted(set(run.epochs) - set(remote.epochs))
+    last = max(remote.epochs, default=0)
+    later, gaps = ([epoch for epoch in missing if (epoch > last) is wanted] for wanted in (True, False))
     lacking = [
-        *([_counted(missing)] if missing else []),
+        *([_counted(later)] if later else []),
         *(["its summary"] if _differing(run, remote) else []),
         *([f"{len(names)} pictures"] if (names := _unseen(run, remote)) else []),
         *(["its end"] if not _ended(run, remote) else []),
     ]
-    return Need("complete", f"{', '.join(lacking)} from its record") if lacking else Need("there", "nothing to do")
+    if lacking:
+        return Need("complete", f"{', '.join(lacking)} from its record")
+    whole = "nothing to do" if not gaps else f"but for {_counted(gaps)} before its last one, which W&B takes no more"
+    return Need("there", whole)
 
 
 def publish(
@@ -118,7 +123,7 @@ def _held(run: LocalRun, server: Server) -> RemoteRun | None:
 
 
 def _lacking(run: LocalRun, remote: RemoteRun | None) -> str:
-    """Say what is not there; epochs before its last one cannot be added any more."""
+    """Say what is not there."""
     told = need(run, remote, rebuild=True).why
     return "the run" if remote is None else told.removesuffix(" from its record")
 
@@ -178,6 +183,7 @@ def _complete(run: LocalRun, remote: RemoteRun | None, entity: str) -> None:
             **_SETTINGS,
         )
         try:
+            mirror.pictures(run.folder)
             mirror.rows(run.rows, run.epochs[-1] if run.epochs else 0)
             mirror.pictures(run.folder)
             if run.setting("artifacts", False) and run.record.status == "completed":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import wandb
+from wrnexp.pictures import AUGMENTED
 from wrnexp.records import Record
 from wrnexp.tracking.journal import Row
 from wrnexp.tracking.wandb import content
@@ -107,17 +108,15 @@ class Mirror:
                 self._run.log(content.values(row), step=row["epoch"], commit=not self._pending)
 
     def pictures(self, folder: Path) -> None:
-        """Log the pictures of a run's folder that W&B does not have, the grid before the first step as step 0."""
-        found = pictures(folder, self._shown)
-        if not found:
-            return
-        self._shown |= found.keys()
+        """Log the pictures of a run's folder that W&B lacks: before the first epoch the grid alone, as step 0."""
         first = self._epoch == 0
+        found = pictures(folder, self._shown, only=AUGMENTED if first else None)
+        self._shown |= found.keys()
         step = self._epoch if first or self._pending else self._epoch + 1
         for key, made in found.items():  # one by one: a picture that cannot be taken takes no other along
             self._run.log({key: made}, step=step, commit=False)
             self._pending = True
-        if first:
+        if first and found:
             self._run.log({}, commit=True)
             self._pending = False
 

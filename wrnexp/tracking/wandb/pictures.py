@@ -11,9 +11,10 @@ from wrnexp.pictures import pictures as drawn
 TOLD = ("true", "predicted", "p_true", "p_predicted", "loss", "index")
 
 
-def pictures(folder: Path, known: Container[str]) -> dict[str, Any]:
-    """Return the pictures of a run's folder by their keys, but for those that are known."""
-    return {one.name: _object(one, folder) for one in drawn(folder) if one.name not in known}
+def pictures(folder: Path, known: Container[str], only: str | None = None) -> dict[str, Any]:
+    """Return the pictures of a run's folder by their keys, but for those that are known; on request one alone."""
+    wanted = (one for one in drawn(folder) if only is None or one.name == f"{FOLDER}/{only}")
+    return {one.name: _object(one, folder) for one in wanted if one.name not in known}
 
 
 def _object(picture: Picture, folder: Path) -> wandb.Image | wandb.Table:
