@@ -131,7 +131,9 @@ def test_a_run_that_goes_on_continues_its_own(tiny: Tiny, tmp_path: Path, wandb_
     assert run.history == before
 
 
-@pytest.mark.parametrize("fault", ["refuse", "hang", "error", "unauthorized"])
+@pytest.mark.parametrize(
+    "fault", ["hang", *(pytest.param(fault, marks=pytest.mark.slow) for fault in ("refuse", "error", "unauthorized"))]
+)
 def test_a_server_that_does_not_answer_is_not_waited_for(
     tiny: Tiny, tmp_path: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str], fault: str
 ) -> None:

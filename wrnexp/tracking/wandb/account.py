@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import wandb
-
 _OURS: set[str] = set()  # the variables that are set here, not by the user
 
 
@@ -36,6 +34,8 @@ def has_key() -> bool:
 
 def server() -> str:
     """Return the address of the W&B server in use."""
+    import wandb  # half a second, which a run without W&B need not take
+
     return os.environ.get("WANDB_BASE_URL") or str(wandb.Settings().base_url)
 
 
