@@ -18,6 +18,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import RecordWriter
 from torch.utils.tensorboard.summary import hparams, scalar, text
 
+from wrnexp.pictures import pictures
 from wrnexp.records import Record
 from wrnexp.tracking.journal import Plan, Row, Sink
 
@@ -65,11 +66,11 @@ class TensorBoard(Sink):
     def show(self, record: Record, folder: Path) -> None:
         """Write the pictures that the files lack, as they are."""
         step, events = max(self._told, default=0), []
-        for path in sorted((folder / "media").glob("*.png")):
-            tag, data = f"media/{path.stem}", path.read_bytes()
-            if self._pictures.get(tag) != data:
-                self._pictures[tag] = data
-                events.append((step, _picture(tag, data)))
+        for picture in pictures(folder):
+            data = picture.path.read_bytes()
+            if self._pictures.get(picture.name) != data:
+                self._pictures[picture.name] = data
+                events.append((step, _image(picture.name, data)))
         self._file.append(events)
 
     def finish(self, record: Record) -> None:
@@ -142,7 +143,7 @@ def _scalars(row: Row) -> list[Summary]:
     return [scalar(TAGS.get(name, f"speed/{name}"), value) for name, value in figures.items()]
 
 
-def _picture(tag: str, data: bytes) -> Summary:
+def _image(tag: str, data: bytes) -> Summary:
     with Image.open(BytesIO(data)) as image:
         width, height = image.size
     shown = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=data)
