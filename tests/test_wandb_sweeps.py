@@ -29,7 +29,8 @@ def tiny_copy(name: str, folder: Path, overrides: list[str]) -> dict[str, Any]:
     sweep: dict[str, Any] = yaml.safe_load((ROOT / "sweeps" / "wandb" / f"{name}.yaml").read_text())
     parameters = sweep["parameters"]
     parameters["data.val_size"]["value"] = 24
-    extra = [one for one in overrides if one.split("=")[0] not in parameters and one not in KEPT]
+    images = ["data.train_limit=300"] if "loader.batch_size" in parameters else []  # for its smallest batch, 256
+    extra = [one for one in overrides if one.split("=")[0] not in parameters and one not in KEPT] + images
     sweep["program"] = str(ROOT / sweep["program"])
     sweep["command"] = [*sweep["command"][:-1], *extra, "tracking.wandb.code=false", sweep["command"][-1]]
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(sweep, sort_keys=False))
@@ -45,7 +46,7 @@ def wandb(folder: Path, *arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "wandb", *arguments],
         cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=240,
-        env=os.environ | {"PATH": path},
+        env=os.environ | {"PATH": path, "WANDB_AGENT_REPORT_INTERVAL": "1"},  # seconds; 5 otherwise
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
