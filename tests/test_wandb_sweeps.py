@@ -1,7 +1,7 @@
 """W&B's sweeps: each kept file through `wandb sweep` and `wandb agent` themselves, against a server on this machine.
 
-Copies of the files are run, made tiny by what their command says; the parameters are those of the files but for the size
-of the validation split. `wandb sweep` sends no file that its own reader does not take.
+Copies of the files are run, made tiny by what their command says; the parameters are those of the files but for the
+size of the validation split.
 """
 
 import os
