@@ -19,7 +19,8 @@ from wrnexp.records import Record, read_record, record_folders
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(path.stem for path in (ROOT / "sweeps" / "wandb").glob("*.yaml"))
-FAST = "dropout"  # the one of the default run
+FAST = "dropout"  # the one of the default run; an agent looks around every 5 seconds only
+TWICE = "label_smoothing"  # the one of which an agent runs two combinations
 PARAMETERS = [pytest.param(name, marks=[] if name == FAST else [pytest.mark.slow]) for name in FILES]
 KEPT = {"tracking.wandb.mode=disabled"}  # of a tiny run's overrides, what would keep W&B out
 
@@ -46,7 +47,7 @@ def wandb(folder: Path, *arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "wandb", *arguments],
         cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=240,
-        env=os.environ | {"PATH": path, "WANDB_AGENT_REPORT_INTERVAL": "1"},  # seconds; 5 otherwise
+        env=os.environ | {"PATH": path},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -73,7 +74,7 @@ def assert_as_given(run: Run, record: Record, given: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_an_agent_runs_it(name: str, tmp_path: Path, tiny_overrides: list[str], wandb_server: WandbServer) -> None:
-    sweep, count = tiny_copy(name, tmp_path, tiny_overrides), 2 if name == FAST else 1
+    sweep, count = tiny_copy(name, tmp_path, tiny_overrides), 2 if name == TWICE else 1
     printed = wandb(tmp_path, "sweep", f"{name}.yaml")
     address = re.search(r"wandb agent (\S+)", printed)
     assert address is not None, printed
