@@ -34,6 +34,7 @@ from wrnexp.seeding import derive
 from wrnexp.stopping import Stop
 from wrnexp.tracking import Journal, Plan, Sink, close_after
 from wrnexp.tracking.console import print_summary
+from wrnexp.tracking.extras import check_installed
 
 
 def run(cfg: DictConfig, out_dir: Path, job: Job | None = None) -> Record:
@@ -146,6 +147,7 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path, stop: Stop, ranks: R
     keep_freed_memory()
     where, graphs = ranks.device(cfg.trainer.device), cfg.trainer.cuda_graphs if ranks.count == 1 else False
     # Before any data is read.
+    check_installed(cfg.tracking)
     hardware = Hardware.settle(where, compile=cfg.trainer.compile, cuda_graphs=graphs)
     data: Dataset = _make(cfg.data)
     recipe, augment = _make(cfg.optim), _make(cfg.augment)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import wandb
+
 from wrnexp.errors import one_line
 from wrnexp.records import Record
 from wrnexp.tracking.journal import Plan, Row, Sink
