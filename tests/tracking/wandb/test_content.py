@@ -63,8 +63,14 @@ def test_the_exit_code_says_how_it_ended(status: Any, error: str | None, code: i
     assert content.exit_code(record(status=status, error=error)) == code
 
 
-def test_only_an_agent_chooses_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_RUN_ID", "other")
-    assert content.agents_id() is None
-    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
-    assert content.agents_id() == "other"
+def test_the_run_of_a_sweep_stays_in_the_sweeps_project() -> None:
+    own = record(provenance={"wandb": {"id": "own", "project": "mine", "entity": "me"}})
+    assert content.destination(own, "given", None) == ("given", None)
+    assert content.sweep(own, "mine") is None
+    agents = record(provenance={"wandb": {"id": "theirs", "project": "shared", "entity": "us", "sweep": "s1"}})
+    assert content.wandb_id(agents) == "theirs"
+    assert content.destination(agents, "given", None) == ("shared", "us")
+    assert (content.sweep(agents, "shared"), content.sweep(agents, "given")) == ("s1", None)
+    early = record(provenance={"wandb": {"id": "theirs", "sweep": "s1"}})  # W&B was never asked where that is
+    assert content.destination(early, "given", "me") == ("given", "me")
+    assert content.sweep(early, "given") == "s1"
