@@ -37,7 +37,8 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
     home = tmp_path_factory.getbasetemp() / "wandb"
     for name in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_ARTIFACT_DIR"):
         monkeypatch.setenv(name, str(home))
-    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_SWEEP_ID"):
+    agents = ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_PROJECT", "WANDB_ENTITY", "WANDB_SWEEP_PARAM_PATH")
+    for name in ("WANDB_MODE", "WANDB_API_KEY", *agents):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("WANDB_DIR")
 

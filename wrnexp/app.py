@@ -1,6 +1,5 @@
 """The wall between config and objects: reads as a parts list."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
@@ -32,7 +31,7 @@ from wrnexp.report.media import Media
 from wrnexp.schema import check
 from wrnexp.seeding import derive
 from wrnexp.stopping import Stop
-from wrnexp.tracking import Journal, Plan, Sink, close_after
+from wrnexp.tracking import Journal, Plan, Sink, close_after, retell
 from wrnexp.tracking.console import print_summary
 from wrnexp.tracking.extras import check_installed
 
@@ -57,8 +56,7 @@ def run(cfg: DictConfig, out_dir: Path, job: Job | None = None) -> Record:
     if place is not None:
         return _lead(place, cfg, out_dir, job)
     with alone(out_dir):
-        if (done := _completed(out_dir)) is not None:
-            _retell(cfg, done, out_dir, job)
+        if (done := _completed(cfg, out_dir, job)) is not None:
             return done
         if OmegaConf.select(cfg, "trainer.devices", default=1) == 1:
             return _run(cfg, out_dir, job, Ranks())
@@ -102,7 +100,7 @@ def _lead(place: torchrun.Place, cfg: DictConfig, out_dir: Path, job: Job) -> Re
     """Train as the first of the processes that torchrun has started; the others are in `follow`."""
     config = app_config(cfg)
     with alone(out_dir), joined(place) as ranks, _in_turn(ranks):
-        done = _completed(out_dir)
+        done = _completed(cfg, out_dir, job)
         ranks.from_first(None if done else (config, out_dir, job))
         if done is not None:
             return done
@@ -217,10 +215,16 @@ def _new_record(config: dict[str, Any], job: Job, folder: Path) -> Record:
 
 
 def _begun(folder: Path) -> dict[str, Any]:
-    """Return when a run that goes on was first started, and which W&B run is its own; nothing for a new one."""
-    earlier = find_record(folder)
-    kept = {} if earlier is None else earlier.provenance
-    return {name: kept[name] for name in ("started", "wandb") if name in kept}
+    """Return when a run that goes on was first started, and which W&B run is its own.
+
+    That is the agent's where a W&B sweep's agent asks, from the record's first byte on: a run that ends before W&B was
+    reached is published as the agent's too.
+    """
+    earlier, agents = find_record(folder), provenance.agents_run()
+    known: dict[str, Any] = {} if earlier is None else dict(earlier.provenance)
+    if agents is not None:
+        known["wandb_run"] = agents
+    return {name: known[name] for name in ("started", "wandb_run") if name in known}
 
 
 def _describe(record: Record, data: Dataset, model: torch.nn.Module, trainer: Trainer) -> None:
@@ -245,24 +249,24 @@ def _finish(journal: Journal, outcome: Outcome, trainer: Trainer) -> None:
     journal.complete(final_metrics(outcome.test), trainer.hardware.peak_memory(), outcome.test_looks)
 
 
-def _completed(folder: Path) -> Record | None:
-    """Return the record of a run that is complete, after saying so and printing its summary."""
+def _completed(cfg: DictConfig, folder: Path, job: Job) -> Record | None:
+    """Return the record of a run that is complete, after saying so to all who wait for it."""
     record = find_record(folder)
     if record is None or record.status != "completed":
         return None
     terminal = Terminal(highlight=False)
     terminal.print(f"complete already, {len(read_metrics(folder))} epochs: {folder} (rerun=true runs it anew)")
     print_summary(terminal, record)
+    _retell(cfg, record, folder, job)
     return record
 
 
 def _retell(cfg: DictConfig, record: Record, folder: Path, job: Job) -> None:
-    """Tell a W&B sweep's agent, who has given the run a W&B run of its own, what is complete already."""
-    if "WANDB_SWEEP_ID" not in os.environ or (node := OmegaConf.select(cfg, "tracking.wandb")) is None:
+    """Give a W&B sweep's agent the result that it waits for: its W&B run becomes that of the complete run."""
+    agents, node = provenance.agents_run(), OmegaConf.select(cfg, "tracking.wandb")
+    if agents is None or node is None:
         return
-    rows = read_metrics(folder)
-    plan = Plan(len(rows), 0, 0)
-    sink = _open(node, record=record, plan=plan, shared=job.shared or folder.parent, folder=folder)
-    sink.resume(record, rows)
-    sink.show(record, folder)
-    sink.finish(record)
+    record.provenance["wandb_run"] = agents
+    # No code: the program that trained the run may have been another.
+    given = {"record": record, "shared": job.shared or folder.parent, "folder": folder, "code": False}
+    retell(partial(_open, node, **given), record, folder)

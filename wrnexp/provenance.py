@@ -35,6 +35,17 @@ def collect(source: Path) -> dict[str, Any]:
     }
 
 
+def agents_run() -> dict[str, str] | None:
+    """Return the W&B run that a W&B sweep's agent has chosen for this process, which it started; None without one.
+
+    Returns:
+        `id` of the run, `sweep`, and where the agent was told them `entity` and `project`.
+    """
+    names = {"id": "RUN_ID", "sweep": "SWEEP_ID", "entity": "ENTITY", "project": "PROJECT"}
+    found = {key: value for key, name in names.items() if (value := os.environ.get(f"WANDB_{name}"))}
+    return found if {"id", "sweep"} <= found.keys() else None
+
+
 def git_commit(source: Path) -> str | None:
     """Return the commit of the checkout that `source` lies in; None where there is none."""
     return _git(source, "rev-parse", "HEAD")

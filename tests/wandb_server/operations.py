@@ -259,8 +259,7 @@ def _heartbeat(state: State, given: Given) -> Answer:
     if not busy and sweep.todo and sweep.state == "RUNNING":
         arguments = {key: {"value": value} for key, value in sweep.todo.pop(0).items()}
         name = f"{sweep.name}-{next(state.numbers)}"
-        sweep.agents[given["id"]].append(name)
-        state.make(sweep.entity, sweep.project, name).sweep = sweep.name
+        sweep.agents[given["id"]].append(name)  # the run is made by who opens it, and has to say whose it is
         commands = [{"type": "run", "run_id": name, "args": arguments, "program": sweep.config["program"]}]
     elif not busy:
         sweep.state, commands = "FINISHED", [{"type": "exit"}]

@@ -4,6 +4,6 @@
 """
 
 from wrnexp.tracking.console import Console
-from wrnexp.tracking.journal import Journal, Plan, Sink, close_after
+from wrnexp.tracking.journal import Journal, Plan, Sink, close_after, retell
 
-__all__ = ["Console", "Journal", "Plan", "Sink", "close_after"]
+__all__ = ["Console", "Journal", "Plan", "Sink", "close_after", "retell"]

@@ -15,7 +15,7 @@ from typing import Any
 
 from wrnexp import provenance
 from wrnexp.errors import Pruned, UserError, one_line
-from wrnexp.records import TIME_TO, Record, find_record, finite, write_metrics, write_record
+from wrnexp.records import TIME_TO, Record, find_record, finite, read_metrics, write_metrics, write_record
 from wrnexp.tracking.bottleneck import use_of, utilization, verdict
 
 Row = dict[str, Any]
@@ -172,6 +172,26 @@ def close_after(error: BaseException, folder: Path, record: Record) -> None:
         return
     _end(found, error, complete=False)
     write_record(folder, found)
+
+
+def retell(make: Callable[..., Sink], record: Record, folder: Path) -> None:
+    """Tell a sink all of a run that was complete before it was asked for; its failure is said and changes nothing.
+
+    Args:
+        make: makes the sink with a `plan`; the sink may say in the record where it keeps what it hears.
+        record: of the run; it is written again for that.
+        folder: of the run.
+    """
+    try:
+        rows = read_metrics(folder)
+        sink = make(plan=Plan(epochs=len(rows), steps=0, images=0))
+        write_record(folder, record)
+        sink.show(record, folder)  # what was there before the first epoch
+        sink.resume(record, rows)
+        sink.show(record, folder)
+        sink.finish(record)
+    except Exception as error:
+        print(f"not told to the sweep's agent ({one_line(error)}); the run is complete", file=sys.stderr)
 
 
 def _end(record: Record, error: BaseException | None, *, complete: bool) -> None:

@@ -1,6 +1,5 @@
 """What of a record stands where in its W&B run: functions of the record alone."""
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,8 @@ KILLED = 130  # the exit code of a run that a signal has ended
 def wandb_id(record: Record) -> str:
     """Return the id of the record's W&B run: one experiment has one, however often it is started.
 
-    It is the one that the record names already; else the run id, with the start where `rerun` made a second folder.
+    It is the one that the record names already, an agent's of a W&B sweep from the start; else the run id, with the
+    start where `rerun` made a second folder.
     """
     if known := place(record).get("id"):
         return str(known)
@@ -24,9 +24,21 @@ def wandb_id(record: Record) -> str:
 
 
 def place(record: Record) -> Mapping[str, Any]:
-    """Return `id`, `entity` and `project` of the record's W&B run and `mode`; nothing where it never had one."""
-    found = record.provenance.get("wandb")
+    """Return `id`, `entity`, `project`, `sweep` of the record's W&B run and `mode`; nothing where it never had one."""
+    found = record.provenance.get("wandb_run")
     return found if isinstance(found, Mapping) else {}
+
+
+def sweep(record: Record, project: str) -> str | None:
+    """Return the id of the W&B sweep that the record's W&B run is of, if that is in this project."""
+    found = place(record)
+    return found.get("sweep") if found.get("project") in (None, project) else None
+
+
+def destination(record: Record, project: str, entity: str | None) -> tuple[str, str | None]:
+    """Return where the record's W&B run is to be: in its W&B sweep's project, without one in the project given."""
+    found = place(record) if "sweep" in place(record) else {}
+    return found.get("project") or project, found.get("entity") or entity
 
 
 def recipe(record: Record) -> str:
@@ -41,7 +53,7 @@ def opening(record: Record, tags: Sequence[str]) -> dict[str, Any]:
     content digests of the data) and `provenance`.
     """
     named = {"run_id": record.run_id, "arm_id": record.arm_id, "label": record.label}
-    told = {key: value for key, value in record.provenance.items() if key not in ("wandb", "finished")}
+    told = {key: value for key, value in record.provenance.items() if key not in ("wandb_run", "finished")}
     return {
         "name": f"{record.label} seed {record.seed}",
         "group": record.sweep,
@@ -80,8 +92,3 @@ def exit_code(record: Record) -> int:
     if record.status == "completed" or is_pruned(record.error):
         return 0
     return KILLED if record.status == "interrupted" else 1
-
-
-def agents_id() -> str | None:
-    """Return the id that a W&B sweep's agent, which has started this process, has chosen for its run; None without."""
-    return os.environ.get("WANDB_RUN_ID") if "WANDB_SWEEP_ID" in os.environ else None

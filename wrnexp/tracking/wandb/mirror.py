@@ -72,7 +72,12 @@ class Mirror:
             id=identity,
             resume="allow",
             reinit="finish_previous",
-            settings=wandb.Settings(init_timeout=patience, finish_timeout=patience, **(_SETTINGS | settings)),
+            settings=wandb.Settings(
+                init_timeout=patience,
+                finish_timeout=patience,
+                sweep_id=content.sweep(record, project),  # of a run that its agent has not started this time
+                **(_SETTINGS | settings),
+            ),
             **content.opening(record, tags),
         )
         run.define_metric("epoch")
@@ -81,10 +86,11 @@ class Mirror:
 
     @property
     def place(self) -> dict[str, Any]:
-        """Where the run is: `id`, `entity`, `project`, `mode`."""
+        """Where the run is: `id`, `entity`, `project`, `mode`, and `sweep` where it is of one."""
         run = self._run
         mode = "offline" if run.offline else "online"
-        return {"id": run.id, "entity": run.entity or None, "project": run.project, "mode": mode}
+        found = {"id": run.id, "entity": run.entity or None, "project": run.project, "mode": mode}
+        return found | ({"sweep": run.sweep_id} if run.sweep_id else {})
 
     @property
     def url(self) -> str | None:

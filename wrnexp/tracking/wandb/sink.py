@@ -66,16 +66,16 @@ class Wandb(Sink):
         self._artifacts, self._said = artifacts, False
         self._mirror: Mirror | None = None
         self._patience = patience
+        project, entity = content.destination(record, project, entity)
         self._opening: dict[str, Any] = {
             "project": project, "entity": entity, "tags": tags, "folder": self._files, "patience": patience,
         }  # fmt: skip
-        # Where a W&B sweep's agent has started the run, its W&B run is the agent's.
-        self._identity = content.agents_id() or content.wandb_id(record)
+        self._identity = content.wandb_id(record)
         if (settled := settle_mode(mode)) == "disabled":
             return
         self._mirror = self._open(settled, record)
         if self._mirror is not None:
-            record.provenance["wandb"] = self._mirror.place
+            record.provenance["wandb_run"] = self._mirror.place
             if code:
                 self._told(lambda mirror: mirror.code(SOURCE))
 
