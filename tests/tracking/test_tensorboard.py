@@ -76,7 +76,7 @@ def test_a_run_is_mirrored(tiny: Tiny, tmp_path: Path) -> None:
     started = HParamsPluginData.FromString(found.PluginTagToContent("hparams")["_hparams_/session_start_info"])
     recipe = started.session_start_info.hparams
     assert recipe["optim.label_smoothing"].number_value == 0.1
-    assert recipe["optim.clip_norm"].string_value == "None"
+    assert "optim.clip_norm" not in recipe  # null
     assert recipe["loader.batch_size"].number_value == 16
     shown = {tag: [one.step for one in found.Images(tag)] for tag in found.Tags()["images"]}
     assert shown == {"media/augmented": [0], "media/reliability": [2]}
@@ -198,3 +198,43 @@ def test_without_the_package_a_run_ends_before_data_is_read(
 def test_tracking_does_without_tensorboard() -> None:
     code = "import sys, wrnexp.tracking, wrnexp.app; sys.exit('tensorboard' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_hyperparameters_of_runs_side_by_side(tmp_path: Path) -> None:
+    """TensorBoard's own HPARAMS tab, asked as its server asks it, of a folder with two runs that have other keys."""
+    for seed, clip in ((0, None), (1, 0.5)):
+        optim = {"lr": 0.1, "clip_norm": clip}
+        one = Record(run_id="a", arm_id="b", label="base", seed=seed, config={"optim": optim})
+        watching = TensorBoard(record=one, plan=Plan(1, 6, 96), shared=tmp_path, folder=tmp_path / str(seed))
+        watching.log(one, rows(1.0))
+        one.status, one.metrics = "completed", {"test_accuracy": 0.5 + seed}
+        watching.finish(one)
+    experiment, groups = asked(tmp_path)
+    assert {info.name for info in experiment.hparam_infos if info.differs} == {"seed"}
+    assert {info.name for info in experiment.hparam_infos} == {"label", "seed", "optim.lr", "optim.clip_norm"}
+    assert [group.hparams["seed"].number_value for group in groups] == [0, 1]
+    final = [{value.name.tag: value.value for value in group.metric_values}["final/test_accuracy"] for group in groups]
+    assert final == [0.5, 1.5]
+
+
+def asked(logdir: Path) -> tuple[Any, list[Any]]:
+    """Return the experiment and the rows of the HPARAMS tab."""
+    from tensorboard import context
+    from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
+    from tensorboard.plugins import base_plugin
+    from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment, list_session_groups
+
+    runs = plugin_event_multiplexer.EventMultiplexer().AddRunsFromDirectory(str(logdir))
+    runs.Reload()
+    provider = data_provider.MultiplexerDataProvider(runs, str(logdir))
+    backend = backend_context.Context(base_plugin.TBContext(data_provider=provider))
+    about = context.RequestContext()
+    experiment = get_experiment.Handler(about, backend, "", api_pb2.GetExperimentRequest()).run()
+    request = api_pb2.ListSessionGroupsRequest(
+        allowed_statuses=[api_pb2.STATUS_SUCCESS],
+        aggregation_type=api_pb2.AGGREGATION_AVG,
+        col_params=[api_pb2.ColParams(hparam="seed", order=api_pb2.ORDER_ASC)],
+        slice_size=10,
+    )
+    found = list_session_groups.Handler(about, backend, "", request).run()
+    return experiment, list(found.session_groups)

@@ -79,7 +79,10 @@ class TensorBoard(Sink):
             step = max(self._told, default=0)
             final = {f"final/{name}": value for name, value in record.metrics.items() if value is not None}
             figures = [scalar(tag, value) for tag, value in final.items()]
-            self._file.append((step, one) for one in (*hparams(_recipe(record), final), *figures))
+            # Not the first, which lists settings and metrics: of a folder of runs TensorBoard takes one run's list for
+            # all. Without any it puts together what the runs have.
+            _, *session = hparams(_recipe(record), final)
+            self._file.append((step, one) for one in (*session, *figures))
 
     def _mirror(self, rows: Sequence[Row], new: int) -> None:
         """Write what is missing of `rows`; of epochs from `new` on, what the files have is of a run that is no more."""
@@ -156,10 +159,11 @@ def _as_text(config: Mapping[str, Any]) -> str:
 
 
 def _recipe(record: Record) -> dict[str, bool | int | float | str]:
-    """Return the recipe's keys and the seed; what is no number and no switch as text."""
+    """Return the recipe's keys and the seed; what is no number and no switch as text, null left out."""
     found = {group: record.config.get(group, {}) for group in RECIPE} | {"seed": record.seed, "label": record.label}
     flat = dict(_flat(found))
-    return {key: value if isinstance(value, bool | int | float) else str(value) for key, value in flat.items()}
+    known = {key: value for key, value in flat.items() if value is not None}
+    return {key: value if isinstance(value, bool | int | float) else str(value) for key, value in known.items()}
 
 
 def _flat(node: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
