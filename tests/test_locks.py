@@ -41,3 +41,8 @@ def test_who_holds_a_run_may_have_another_write_for_it(tmp_path: Path) -> None:
     with alone(tmp_path), writing(tmp_path):
         assert held(tmp_path)
     assert not held(tmp_path)
+
+
+def test_a_folder_whose_lock_cannot_be_opened_is_held_by_nobody_here(tmp_path: Path) -> None:
+    (tmp_path / ".lock").mkdir()  # as on a disk that is read only, opening it fails
+    assert not held(tmp_path)

@@ -101,6 +101,7 @@ def test_a_kill_at_any_moment_leaves_files_that_publish(
     assert (found.state, found.summary["status"]) == ("failed", "running")
 
 
+@pytest.mark.slow
 def test_nobody_is_asked_anything_in_a_pipe(
     tmp_path: Path, tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,3 +180,23 @@ def test_a_run_is_at_most_half_a_minute_later_for_its_server(
     assert main(["publish", str(online)]) == 0
     (found,) = wandb_server.runs.values()
     check(found, online)
+
+
+def test_a_run_that_was_told_to_end_and_went_on_keeps_no_error(
+    tmp_path: Path, tiny_overrides: list[str], wandb_server: WandbServer
+) -> None:
+    whole = [*tiny_overrides, *ONLINE, "optim.epochs=30"]
+    process = subprocess.Popen(
+        [*COMMAND, *whole], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    while not rows_below(tmp_path / "outputs"):
+        time.sleep(0.02)
+    process.terminate()
+    assert process.wait() == 143
+    (found,) = wandb_server.runs.values()
+    assert found.state == "failed"
+    assert found.summary["error"].startswith("Stopped: told to end")
+    assert run(tmp_path, whole).returncode == 0
+    (folder,) = (path for path in record_folders(tmp_path / "outputs"))
+    check(found, folder)

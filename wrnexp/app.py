@@ -149,15 +149,7 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path, stop: Stop, ranks: R
     hardware = Hardware.settle(where, compile=cfg.trainer.compile, cuda_graphs=graphs)
     data: Dataset = _make(cfg.data)
     recipe, augment = _make(cfg.optim), _make(cfg.augment)
-    loader = _make(cfg.loader)(
-        data,
-        augment,
-        device=hardware.device,
-        compile=hardware.compile,
-        accumulate=recipe.accumulate,
-        seed=cfg.seed,
-        **({} if ranks.count == 1 else {"rank": ranks.rank, "ranks": ranks.count}),
-    )
+    loader = _loader(cfg, data, augment, hardware, recipe.accumulate, ranks)
     torch.manual_seed(derive(cfg.seed, "weights"))
     model = _make(cfg.model)(num_classes=len(data.classes))
     record.cost.macs_per_image = multiply_adds(model, data.image_size)
@@ -192,6 +184,13 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path, stop: Stop, ranks: R
         _finish(journal, outcome, trainer)
         media.after(journal.folder, record, outcome.test.logits.numpy(), outcome.test.labels.numpy(), data.test.gather)
         journal.on_pictures()
+
+
+def _loader(cfg: DictConfig, data: Dataset, augment: Any, hardware: Hardware, accumulate: int, ranks: Ranks) -> Any:
+    """Make the loader; one that knows nothing of processes is not told of them where there is one."""
+    shared = {} if ranks.count == 1 else {"rank": ranks.rank, "ranks": ranks.count}
+    device = {"device": hardware.device, "compile": hardware.compile}
+    return _make(cfg.loader)(data, augment, **device, accumulate=accumulate, seed=cfg.seed, **shared)
 
 
 def _open(node: DictConfig, **what: Any) -> Sink:

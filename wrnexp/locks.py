@@ -65,3 +65,5 @@ def _is_held(path: Path) -> bool:
             return False
     except Timeout:
         return True
+    except OSError:  # a folder of another user, or on a disk that is read only: nobody here can be at work in it
+        return False

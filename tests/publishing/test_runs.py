@@ -16,7 +16,7 @@ from wrnexp.errors import UserError
 from wrnexp.launch import Job
 from wrnexp.locks import alone
 from wrnexp.publishing import runs, server
-from wrnexp.publishing.local import LocalRun, find_runs
+from wrnexp.publishing.local import LocalRun, find_runs, one_each
 from wrnexp.publishing.runs import Need, need
 from wrnexp.publishing.server import RemoteRun
 from wrnexp.records import read_metrics, read_record, write_metrics, write_record
@@ -280,3 +280,54 @@ def test_a_record_that_cannot_be_read_is_left_out(offline: Path) -> None:
     assert "cannot be read" in left.reason
     with pytest.raises(UserError, match="no record"):
         find_runs([offline / "wandb"], None, None)
+
+
+def test_one_experiment_online_and_offline_is_one_run(
+    tiny: Tiny, tmp_path: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The one record names the entity, the other leaves it to the account."""
+    app.run(tiny("tracking.wandb.mode=online", "tracking.wandb.code=false"), tmp_path / "one", Job(shared=tmp_path))
+    app.run(tiny(*OFFLINE), tmp_path / "two", Job(shared=tmp_path))
+    assert published(tmp_path) == 0
+    changes(wandb_server)
+    assert published(tmp_path) == 0
+    assert changes(wandb_server) == []
+    assert "the same experiment as" in capsys.readouterr().out
+
+
+def test_the_entity_is_that_of_training(offline: Path) -> None:
+    (found, _) = find_runs([offline], None, None)
+    ((run,), left) = one_each(found, lambda entity: entity or "account")
+    assert (run.entity, left) == ("account", [])
+
+
+def test_what_an_earlier_attempt_left_is_withdrawn(offline: Path, wandb_server: WandbServer) -> None:
+    record = read_record(offline / "run")
+    ((run,), _) = find_runs([offline], None, None)
+    assert published(offline) == 0
+    found = wandb_server.runs[record.run_id]
+    found.summary["error"] = "Stopped: told to end (SIGTERM)"
+    assert need(run, RemoteRun([1, 2], held(run).pictures, found.summary, "finished")).what == "complete"
+    assert published(offline) == 0
+    check(found, offline / "run")
+
+
+def test_a_damaged_picture_keeps_no_run_out(offline: Path, wandb_server: WandbServer) -> None:
+    shutil.rmtree(offline / "wandb")
+    (offline / "run" / "media" / "mistakes.json").unlink()
+    (offline / "run" / "media" / "confusion.png").write_bytes(b"no picture")
+    assert published(offline) == 0
+    (run,) = wandb_server.runs.values()
+    check(run, offline / "run")
+    shown = {key for row in run.history for key in row if key.startswith("media/")}
+    assert shown == {"media/augmented", "media/reliability"}
+
+
+def test_a_run_that_never_began_is_left_out(offline: Path) -> None:
+    shutil.copytree(offline / "run", offline / "wrong")
+    record = read_record(offline / "wrong")
+    record.status, record.error, record.data = "failed", "UserError: model.depth=17", None
+    write_record(offline / "wrong", record)
+    (offline / "wrong" / "metrics.jsonl").unlink()
+    _, (left,) = find_runs([offline], None, None)
+    assert left.reason == "it never began: UserError: model.depth=17"

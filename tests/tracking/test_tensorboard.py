@@ -139,14 +139,14 @@ def test_pictures_are_shown_as_they_are_once(tmp_path: Path) -> None:
         watching = sink(tmp_path)
         watching.show(RECORD, tmp_path)
     watching.log(RECORD, rows(9.0))
-    after = picture(tmp_path, "mistakes", 20)
+    after = picture(tmp_path, "confusion", 20)
     watching.show(RECORD, tmp_path)
     found = read(tmp_path)
     shown = {tag: found.Images(tag) for tag in found.Tags()["images"]}
     assert {tag: [(one.step, one.encoded_image_string) for one in ones] for tag, ones in shown.items()} == {
-        "media/augmented": [(0, before)], "media/mistakes": [(1, after)],
+        "media/augmented": [(0, before)], "media/confusion": [(1, after)],
     }  # fmt: skip
-    assert (shown["media/mistakes"][0].width, shown["media/mistakes"][0].height) == (5, 3)
+    assert (shown["media/confusion"][0].width, shown["media/confusion"][0].height) == (5, 3)
 
 
 def test_a_run_that_did_not_complete_has_no_final_figures(tmp_path: Path) -> None:

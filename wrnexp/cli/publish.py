@@ -41,7 +41,7 @@ def publish(args: argparse.Namespace) -> int:
     """Publish, and say of each run what was done."""
     from rich.console import Console
 
-    from wrnexp.publishing.local import find_runs
+    from wrnexp.publishing.local import find_runs, one_each
     from wrnexp.publishing.server import Server, ServerError, close
     from wrnexp.tracking.wandb.account import quiet
 
@@ -50,8 +50,9 @@ def publish(args: argparse.Namespace) -> int:
     quiet(args.folders[0] / "wandb")
     try:
         server = Server()
+        runs, repeated = one_each(runs, server.entity)
         whole = _runs(runs, server, args, console)
-        _say_left(left, console)
+        _say_left([*left, *repeated], console)
         if whole and not args.dry_run:
             _dashboards(runs, server, args, console)
     except ServerError as error:

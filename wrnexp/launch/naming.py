@@ -47,7 +47,7 @@ def current_job() -> Job:
         overrides=list(hydra.overrides.task),
         choices=_choices(hydra.runtime.choices),
         # The layout of conf/config.yaml has a folder a label in between; a run.dir of the user's own has not.
-        shared=folder.parents[1] if not multirun and folder.parents[1].name == "outputs" else folder.parent,
+        shared=folder.parent.parent if not multirun and folder.parent.parent.name == "outputs" else folder.parent,
     )
 
 

@@ -1,7 +1,7 @@
 """The runs to publish: records under some folders, one for each W&B run."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -84,8 +84,7 @@ def find_runs(folders: Sequence[Path], project: str | None, entity: str | None) 
             "outputs or multirun/<sweep>"
         )
     left: list[LeftOut] = []
-    read = list(_read(paths, project, entity, left))
-    return list(_one_each(read, left)), left
+    return list(_read(paths, project, entity, left)), left
 
 
 def _read(paths: Iterable[Path], project: str | None, entity: str | None, left: list[LeftOut]) -> Iterator[LocalRun]:
@@ -95,6 +94,9 @@ def _read(paths: Iterable[Path], project: str | None, entity: str | None, left: 
         except (RecordError, OSError) as error:
             left.append(LeftOut(path, f"its record cannot be read: {error}"))
             continue
+        if record.data is None and not rows:
+            left.append(LeftOut(path, f"it never began: {record.error or record.status}"))
+            continue
         place = content.place(record)
         run = LocalRun(path, record, rows, content.wandb_id(record), "", None)
         chosen = project or place.get("project") or run.setting("project", "wrnexp")
@@ -103,15 +105,28 @@ def _read(paths: Iterable[Path], project: str | None, entity: str | None, left: 
         )
 
 
-def _one_each(runs: Sequence[LocalRun], left: list[LeftOut]) -> Iterator[LocalRun]:
-    """Yield for each W&B run one record: of the same experiment in several folders a completed one, the newest."""
-    groups: dict[tuple[str, str | None, str], list[LocalRun]] = {}
+def one_each(runs: Sequence[LocalRun], entity: Callable[[str | None], str]) -> tuple[list[LocalRun], list[LeftOut]]:
+    """Return one run for each W&B run, and those left out: the same experiment may be in several folders.
+
+    A completed one is chosen, then the one with more epochs, then the newest.
+
+    Args:
+        runs: with the entity that their configs name.
+        entity: returns the entity that such a name, or none, comes to at the server.
+    """
+    groups: dict[tuple[str, str, str], list[LocalRun]] = {}
     for run in runs:
-        groups.setdefault((run.project, run.entity, run.identity), []).append(run)
-    for same in groups.values():
-        chosen = max(same, key=lambda run: (run.record.status == "completed", len(run.rows), _started(run)))
-        left += [LeftOut(run.folder, f"the same experiment as {chosen.folder}") for run in same if run is not chosen]
-        yield chosen
+        settled = replace(run, entity=entity(run.entity))
+        groups.setdefault((settled.project, str(settled.entity), settled.identity), []).append(settled)
+    chosen = [max(same, key=lambda run: (run.record.status == "completed", len(run.rows), _started(run)))
+              for same in groups.values()]  # fmt: skip
+    left = [
+        LeftOut(run.folder, f"the same experiment as {one.folder}")
+        for one, same in zip(chosen, groups.values(), strict=True)
+        for run in same
+        if run is not one
+    ]
+    return chosen, left
 
 
 def _started(run: LocalRun) -> str:

@@ -228,7 +228,7 @@ def _settled(run: LocalRun, server: Server, now: Callable[[], float] = time.mono
 
 
 def _differing(run: LocalRun, remote: RemoteRun) -> list[str]:
-    """Return the names of the record's figures that the summary does not have."""
+    """Return the names of the record's figures that the summary has not, or has and the record has not."""
     wanted = finite(content.summary(run.record))
     return [name for name, value in wanted.items() if not _equal(value, remote.summary.get(name))]
 

@@ -1,6 +1,7 @@
 """What a W&B server has of a run, read through W&B's public API."""
 
 import http.client
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -56,8 +57,8 @@ class Server:
             self._default = self._api.default_entity
 
     def entity(self, chosen: str | None) -> str:
-        """Return the entity: the one chosen, else the account's default."""
-        if not (entity := chosen or self._default):
+        """Return the entity: the one chosen, else `WANDB_ENTITY` as in training, else the account's default."""
+        if not (entity := chosen or os.environ.get("WANDB_ENTITY") or self._default):
             raise UserError("the W&B account has no default entity: give one with --entity")
         return str(entity)
 
@@ -111,4 +112,6 @@ def _answering() -> Iterator[None]:
             raise UserError(f"{server()} does not take the API key: check WANDB_API_KEY, or `wandb login`") from error
         raise ServerError(f"{server()} does not answer") from error
     except (wandb.Error, OSError, ValueError) as error:
+        if "busy and did not respond" in str(error):  # of the SDK's own process, which is waiting for the server
+            raise ServerError(f"{server()} does not answer") from error
         raise ServerError(f"{server()}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error

@@ -1,6 +1,5 @@
 """Saved views of a W&B project, its workspaces and reports: found by W&B's own name of them, and written over."""
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ import wandb
 
 from wrnexp.errors import UserError, one_line
 from wrnexp.publishing.extra import execute_graphql, gql
-from wrnexp.tracking.wandb import has_key
+from wrnexp.tracking.wandb.account import has_key, server
 
 TIMEOUT = 30  # seconds that a request may take, the SDK's attempts to repeat it included
 
@@ -111,5 +110,5 @@ def answering() -> Iterator[None]:
     try:
         yield
     except Exception as error:  # the SDK's errors have no common base, and some are private
-        where = os.environ.get("WANDB_BASE_URL") or wandb.Settings().base_url
+        where = server()
         raise UserError(f"the W&B server {where} did not do what was asked: {one_line(error)}") from error

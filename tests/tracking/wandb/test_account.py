@@ -21,6 +21,8 @@ from wrnexp.tracking.wandb.account import quiet, settle_mode
         ("online", {}, "offline"),
         ("auto", {"WANDB_MODE": "online"}, "offline"),
         ("online", {"WANDB_API_KEY": "0" * 40}, "online"),
+        ("auto", {"WANDB_MODE": "bogus", "WANDB_API_KEY": "0" * 40}, "offline"),
+        ("auto", {"WANDB_MODE": "", "WANDB_API_KEY": "0" * 40}, "online"),
     ],
 )
 def test_the_mode_is_never_a_question(

@@ -63,9 +63,9 @@ def draw_mistakes(folder: Path, found: Sequence[Mistake], gather: Gather) -> Non
         words.unlink(missing_ok=True)
         return
     tiles = gather(np.array([mistake.index for mistake in found]))
-    write_atomic(sprite, _packed(_sheet(tiles)))
     told = {"tile": tiles.shape[1], "columns": COLUMNS, "mistakes": [asdict(mistake) for mistake in found]}
     write_json(words, told)
+    write_atomic(sprite, _packed(_sheet(tiles)))
 
 
 def _sheet(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:

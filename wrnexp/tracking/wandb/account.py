@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
+MODES = ("online", "offline", "disabled")
 _OURS: set[str] = set()  # the variables that are set here, not by the user
 
 
@@ -17,6 +18,9 @@ def settle_mode(mode: str) -> Any:
     if mode == "auto":
         chosen = os.environ.get("WANDB_MODE") or ("online" if has_key() else "offline")
         mode = {"dryrun": "offline", "run": "online"}.get(chosen, chosen)
+    if mode not in MODES:
+        print(f"W&B: WANDB_MODE={mode} is none of {', '.join(MODES)}; this run is kept offline", file=sys.stderr)
+        return "offline"
     if mode == "online" and not has_key():  # the SDK would ask for one
         print("W&B: online needs an API key (WANDB_API_KEY, or wandb login); this run is kept offline", file=sys.stderr)
         return "offline"
@@ -50,6 +54,8 @@ def quiet(folder: Path) -> None:
     Args:
         folder: where W&B's files of the run lie.
     """
+    if not os.environ.get("WANDB_MODE", "-"):
+        del os.environ["WANDB_MODE"]  # empty: as good as not set, but the SDK does not take it
     folder = folder.resolve()
     ours = {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false", "WANDB_DATA_DIR": str(folder)}
     if not _writable(Path(platformdirs.user_cache_dir("wandb"))):

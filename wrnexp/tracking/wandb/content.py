@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wrnexp.errors import is_pruned
-from wrnexp.records import Record
+from wrnexp.records import Record, finite
 from wrnexp.tracking.journal import Row
 
 KILLED = 130  # the exit code of a run that a signal has ended
@@ -70,13 +70,16 @@ def opening(record: Record, tags: Sequence[str]) -> dict[str, Any]:
 
 
 def values(row: Row) -> dict[str, Any]:
-    """Return what a row says; what was not measured is left out."""
-    return {key: value for key, value in row.items() if value is not None}
+    """Return what a row says; what was not measured, or is no number, is left out."""
+    return {key: value for key, value in finite(dict(row)).items() if value is not None}
 
 
 def summary(record: Record) -> dict[str, Any]:
-    """Return the record's figures by plain names: metrics, costs, `time_to/0.70` and the like, looks, and the end."""
-    figures = {
+    """Return the record's figures by plain names: metrics, costs, `time_to/0.70` and the like, looks, and the end.
+
+    What the record has no value of is None: a summary of an earlier attempt may still have one.
+    """
+    return {
         **record.metrics,
         **record.cost.model_dump(),
         **{f"time_to/{level}": seconds for level, seconds in record.time_to.items()},
@@ -84,7 +87,6 @@ def summary(record: Record) -> dict[str, Any]:
         "status": record.status,
         "error": record.error,
     }
-    return {key: value for key, value in figures.items() if value is not None}
 
 
 def exit_code(record: Record) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wrnexp.errors import one_line
+from wrnexp.pictures import AUGMENTED, FOLDER
 
 NAME = "wandb"  # of W&B's folder, beside the runs' folders
 
@@ -31,7 +32,8 @@ class Fragment:
 def folder_of(run: Path) -> Path:
     """Return where W&B's files of the run in the folder `run` lie, or would."""
     run = run.resolve()
-    beside, above = run.parent / NAME, run.parents[1] / NAME  # outputs/<label>/<run_id> has a folder a label in between
+    # outputs/<label>/<run_id> has a folder a label in between.
+    beside, above = run.parent / NAME, run.parent.parent / NAME
     return above if above.is_dir() and not beside.is_dir() else beside
 
 
@@ -42,8 +44,29 @@ def fragments(folder: Path, identity: str) -> list[Fragment]:
         folder: W&B's.
         identity: of the W&B run.
     """
+    return [fragment for path in _folders(folder, identity) if (fragment := _read(path)) is not None]
+
+
+def last_told(folder: Path, identity: str) -> tuple[int, frozenset[str]]:
+    """Return the last epoch and the pictures that W&B's files hold of a run; reads no more of them than it must.
+
+    Args:
+        folder: W&B's.
+        identity: of the W&B run.
+    """
+    found = _folders(folder, identity)
+    for path in reversed(found):
+        fragment = _read(path)
+        if fragment is not None and fragment.epochs:
+            # The grid comes before the first epoch, in this process's file or an earlier one's.
+            return max(fragment.epochs), fragment.keys | {f"{FOLDER}/{AUGMENTED}"}
+    return 0, frozenset()
+
+
+def _folders(folder: Path, identity: str) -> list[Path]:
+    """Return the folders of a run's fragments, oldest first."""
     found = sorted(folder.resolve().glob(f"*run-*-{identity}"), key=lambda path: path.name.removeprefix("offline-"))
-    return [fragment for path in found if path.is_dir() and (fragment := _read(path)) is not None]
+    return [path for path in found if path.is_dir()]
 
 
 def epochs_of(found: Iterable[Fragment]) -> list[int]:

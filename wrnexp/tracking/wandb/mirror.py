@@ -1,6 +1,6 @@
 """One W&B run that mirrors one record: the only place that tells the SDK anything."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -72,12 +72,7 @@ class Mirror:
             id=identity,
             resume="allow",
             reinit="finish_previous",
-            settings=wandb.Settings(
-                init_timeout=patience,
-                finish_timeout=patience,
-                sweep_id=content.sweep(record, project),  # of a run that its agent has not started this time
-                **(_SETTINGS | settings),
-            ),
+            settings=_settings(patience, content.sweep(record, project), settings),
             **content.opening(record, tags),
         )
         run.define_metric("epoch")
@@ -139,7 +134,9 @@ class Mirror:
         """
         if self._pending:  # before the summary, which a row would overwrite
             self._run.log({}, commit=True)
-        self._run.summary.update(content.summary(record))
+        held, figures = dict(self._run.summary), content.summary(record)
+        told = {name: value for name, value in figures.items() if value is not None or held.get(name) is not None}
+        self._run.summary.update(told)
         self._run.finish(exit_code=content.exit_code(record))
 
     def abandon(self) -> None:
@@ -161,6 +158,11 @@ _SETTINGS = {
     "x_transaction_log_flush_interval": 1,
     "finish_timeout_raises": True,
 }
+
+
+def _settings(patience: float, sweep: str | None, more: Mapping[str, Any]) -> wandb.Settings:
+    """Return the SDK's settings; `sweep` is of a run that its agent has not started this time."""
+    return wandb.Settings(init_timeout=patience, finish_timeout=patience, sweep_id=sweep, **(_SETTINGS | dict(more)))
 
 
 def _told_before(run: wandb.Run) -> tuple[int, frozenset[str]]:

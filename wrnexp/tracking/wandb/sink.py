@@ -5,6 +5,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from wrnexp.records import Record
 from wrnexp.tracking.journal import Plan, Row, Sink
 from wrnexp.tracking.wandb import content
 from wrnexp.tracking.wandb.account import quiet, server, settle_mode
-from wrnexp.tracking.wandb.files import NAME, epochs_of, fragments
+from wrnexp.tracking.wandb.files import NAME, last_told
 
 if TYPE_CHECKING:
     from wrnexp.tracking.wandb.mirror import Mirror
@@ -102,6 +103,7 @@ class Wandb(Sink):
             self._say(f"{server()} has not taken everything within {self._patience:g} s", "sends the rest")
         except Exception as error:
             self._say(one_line(error), "puts there what is missing")
+            _forget()
         self._mirror = None
 
     def _open(self, mode: str, record: Record) -> "Mirror | None":
@@ -113,9 +115,7 @@ class Wandb(Sink):
             _check_writable(self._files)
             if mode == "online" and (mirror := self._online(record)) is not None:
                 return mirror
-            found = fragments(self._files, self._identity)
-            shown = frozenset(key for fragment in found for key in fragment.keys if key.startswith("media/"))
-            known = max(epochs_of(found), default=0), shown
+            known = last_told(self._files, self._identity)
             return Mirror.open(record, self._identity, mode="offline", known=known, **self._opening)
         except Exception as error:
             self._say(f"no files for it ({one_line(error)})", "makes its run from the record")
@@ -161,6 +161,14 @@ class Wandb(Sink):
                 f"W&B: {what}; the run and its record are whole, `wrnexp publish {self._folder}` {later}",
                 file=sys.stderr,
             )
+
+
+def _forget() -> None:
+    """End the SDK's part in this process, which may have lost its own; at exit it would tell of that at length."""
+    import wandb
+
+    with suppress(Exception):
+        wandb.teardown()
 
 
 def _check_writable(folder: Path) -> None:
