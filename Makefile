@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q
 
-.PHONY: help setup demo test check golden clean
+.PHONY: help setup demo browse test check golden clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -27,6 +27,11 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## train base against light, 2 seeds each, on data drawn here, and report (under 4 minutes on 2 cores)
 	$(BIN)/python run.py --multirun experiment=demo_base,demo_light seed=0,1 name=demo
 	$(BIN)/python -m wrnexp compare demo_base demo_light --dir multirun/demo --out multirun/demo/report
+
+DIR ?= outputs
+browse: $(READY) ## show the runs in DIR (outputs, or for instance DIR=multirun/demo) on this terminal, by W&B's own viewer
+	@test -d "$(DIR)/wandb" || { echo "no W&B files in $(DIR)/wandb: give DIR=FOLDER, one that holds runs" >&2; exit 2; }
+	$(BIN)/wandb leet "$(DIR)/wandb"
 
 test: $(READY) ## run the test suite, a process a core
 	$(BIN)/python -m pytest -n auto --dist worksteal

@@ -66,15 +66,17 @@ def test_a_multirun_of_four_is_four_runs(tmp_path: Path, tiny_overrides: list[st
 
 
 @pytest.mark.parametrize(
-    "mode", [pytest.param(ONLINE, marks=pytest.mark.slow, id="online"), pytest.param(OFFLINE, id="offline")]
+    ("mode", "kills"),
+    [(OFFLINE, 1), pytest.param(OFFLINE, 3, marks=pytest.mark.slow), pytest.param(ONLINE, 2, marks=pytest.mark.slow)],
+    ids=["offline", "offline-3", "online-2"],
 )
-def test_a_run_that_was_killed_twice_is_one_run(
-    tmp_path: Path, tiny_overrides: list[str], wandb_server: WandbServer, mode: list[str]
+def test_a_run_that_was_killed_is_one_run(
+    tmp_path: Path, tiny_overrides: list[str], wandb_server: WandbServer, mode: list[str], kills: int
 ) -> None:
-    whole = [*tiny_overrides, *mode, "optim.epochs=8", "tracking.media.augmented=true"]
+    whole = [*tiny_overrides, *mode, "optim.epochs=16", "tracking.media.augmented=true"]
     draw = random.Random(f"{mode} {time.time_ns() // 10**15}")  # other moments every eleven days
-    for _ in range(2):
-        killed(tmp_path, whole, epochs=1, wait=draw.uniform(0, 0.5))
+    for _ in range(kills):
+        killed(tmp_path, whole, epochs=1, wait=draw.uniform(0, 0.2))
     done = run(tmp_path, whole)
     assert done.returncode == 0, done.stderr
     (folder,) = (path for path in record_folders(tmp_path / "outputs"))

@@ -33,6 +33,7 @@ from wrnexp.seeding import derive
 from wrnexp.stopping import Stop
 from wrnexp.tracking import Journal, Plan, Sink, close_after, retell
 from wrnexp.tracking.console import print_summary
+from wrnexp.tracking.extras import check_installed
 
 
 def run(cfg: DictConfig, out_dir: Path, job: Job | None = None) -> Record:
@@ -144,6 +145,7 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path, stop: Stop, ranks: R
     keep_freed_memory()
     where, graphs = ranks.device(cfg.trainer.device), cfg.trainer.cuda_graphs if ranks.count == 1 else False
     # Before any data is read.
+    check_installed(cfg.tracking)
     hardware = Hardware.settle(where, compile=cfg.trainer.compile, cuda_graphs=graphs)
     data: Dataset = _make(cfg.data)
     recipe, augment = _make(cfg.optim), _make(cfg.augment)
@@ -221,8 +223,8 @@ def _begun(folder: Path) -> dict[str, Any]:
     earlier, agents = find_record(folder), provenance.agents_run()
     known: dict[str, Any] = {} if earlier is None else dict(earlier.provenance)
     if agents is not None:
-        known["wandb"] = agents
-    return {name: known[name] for name in ("started", "wandb") if name in known}
+        known["wandb_run"] = agents
+    return {name: known[name] for name in ("started", "wandb_run") if name in known}
 
 
 def _describe(record: Record, data: Dataset, model: torch.nn.Module, trainer: Trainer) -> None:
@@ -264,7 +266,7 @@ def _retell(cfg: DictConfig, record: Record, folder: Path, job: Job) -> None:
     agents, node = provenance.agents_run(), OmegaConf.select(cfg, "tracking.wandb")
     if agents is None or node is None:
         return
-    record.provenance["wandb"] = agents
+    record.provenance["wandb_run"] = agents
     # No code: the program that trained the run may have been another.
     given = {"record": record, "shared": job.shared or folder.parent, "folder": folder, "code": False}
     retell(partial(_open, node, **given), record, folder)

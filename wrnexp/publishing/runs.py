@@ -144,15 +144,18 @@ def _send(runs: Sequence[LocalRun], server: Server) -> str | None:
         chosen = [run for run in runs if (server.entity(run.entity), run.project) == (entity, project)]
         paths = [str(fragment.folder) for run in chosen for fragment in run.fragments]
         options = ["--include-online", "--include-synced", "--entity", entity, "--project", project]
-        failure = _sync([*options, "-n", str(TOGETHER), *paths], PATIENCE + SENDING * len(chosen)) or failure
+        above = chosen[0].fragments[0].folder.parents[1]
+        failure = _sync([*options, "-n", str(TOGETHER), *paths], above, PATIENCE + SENDING * len(chosen)) or failure
     return failure
 
 
-def _sync(arguments: Sequence[str], seconds: float) -> str | None:
-    """Run W&B's own sync; return what went wrong, in words."""
+def _sync(arguments: Sequence[str], folder: Path, seconds: float) -> str | None:
+    """Run W&B's own sync; return what went wrong, in words. It keeps a log in `wandb/` of the folder it runs in."""
     command = [sys.executable, "-m", "wandb", "sync", *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL
+        )
     except subprocess.TimeoutExpired:
         return f"W&B's own sync was not done after {seconds:.0f} s"
     if not done.returncode:

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import wandb
 from wandb.errors import AuthenticationError, CommError
 
-import wandb
 from wrnexp.errors import UserError
 from wrnexp.pictures import FOLDER
 from wrnexp.tracking.wandb.account import has_key, server

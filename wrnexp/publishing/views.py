@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import wandb
+
 from wrnexp.errors import UserError, one_line
 from wrnexp.publishing.extra import execute_graphql, gql
 from wrnexp.tracking.wandb import has_key

@@ -231,6 +231,15 @@ class Media(Keys):
     reliability: Switch
 
 
+class TensorBoard(Keys):
+    """conf/tracking, tensorboard."""
+
+    target: Literal["wrnexp.tracking.tensorboard.TensorBoard"] = Field(
+        alias="_target_", description="wrnexp.tracking.tensorboard.TensorBoard"
+    )
+    partial: Partial
+
+
 class Search(Keys):
     """What `hydra/sweeper=search` gives its trials; nobody else sets it."""
 
@@ -250,6 +259,7 @@ class Tracking(Keys):
     console: Console
     wandb: Wandb
     media: Media
+    tensorboard: TensorBoard | None = Field(default=None, description="nothing, or what tracking=tensorboard has")
     search: Search | None = Field(default=None, description="nothing; a search sets it for its trials")
 
 

@@ -54,3 +54,17 @@ def test_what_the_user_has_set_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert os.environ["WANDB_SILENT"] == "false"
     assert os.environ["WANDB_ERROR_REPORTING"] == "false"
     assert os.environ["WANDB_DATA_DIR"] == str(tmp_path / "two")
+
+
+def test_a_home_that_cannot_be_written_is_not_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(account, "_OURS", set())
+    for name in ("WANDB_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    quiet(tmp_path)
+    assert "WANDB_CACHE_DIR" not in os.environ
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    quiet(tmp_path)
+    assert os.environ["WANDB_CACHE_DIR"] == str(tmp_path / "cache")

@@ -17,14 +17,14 @@ def test_a_run_has_one_id_however_often_it_is_started() -> None:
     started = {"started": "2026-01-02T03:04:05+00:00"}
     assert content.wandb_id(record(provenance=started)) == "0123456789"
     assert content.wandb_id(record(provenance=started, config={"rerun": True})) == "0123456789-202601020304050000"
-    known = record(provenance={"wandb": {"id": "sweep1-7"}}, config={"rerun": True})
+    known = record(provenance={"wandb_run": {"id": "sweep1-7"}}, config={"rerun": True})
     assert content.wandb_id(known) == "sweep1-7"
 
 
 def test_a_run_is_found_by_sweep_recipe_and_overrides() -> None:
     told = content.opening(
         record(sweep="dropout", overrides=["model.dropout=0", "seed=3"], config={"model": {"dropout": 0.0}},
-               provenance={"recipe": "light", "torch": "2.14", "wandb": {"id": "a"}}),
+               provenance={"recipe": "light", "torch": "2.14", "wandb_run": {"id": "a"}}),
         ["paper"],
     )  # fmt: skip
     assert (told["group"], told["job_type"], told["name"]) == ("dropout", "light", "light dropout=0 seed 3")
@@ -64,13 +64,13 @@ def test_the_exit_code_says_how_it_ended(status: Any, error: str | None, code: i
 
 
 def test_the_run_of_a_sweep_stays_in_the_sweeps_project() -> None:
-    own = record(provenance={"wandb": {"id": "own", "project": "mine", "entity": "me"}})
+    own = record(provenance={"wandb_run": {"id": "own", "project": "mine", "entity": "me"}})
     assert content.destination(own, "given", None) == ("given", None)
     assert content.sweep(own, "mine") is None
-    agents = record(provenance={"wandb": {"id": "theirs", "project": "shared", "entity": "us", "sweep": "s1"}})
+    agents = record(provenance={"wandb_run": {"id": "theirs", "project": "shared", "entity": "us", "sweep": "s1"}})
     assert content.wandb_id(agents) == "theirs"
     assert content.destination(agents, "given", None) == ("shared", "us")
     assert (content.sweep(agents, "shared"), content.sweep(agents, "given")) == ("s1", None)
-    early = record(provenance={"wandb": {"id": "theirs", "sweep": "s1"}})  # W&B was never asked where that is
+    early = record(provenance={"wandb_run": {"id": "theirs", "sweep": "s1"}})  # W&B was never asked where that is
     assert content.destination(early, "given", "me") == ("given", "me")
     assert content.sweep(early, "given") == "s1"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import wandb
+import platformdirs
 
 _OURS: set[str] = set()  # the variables that are set here, not by the user
 
@@ -36,6 +36,8 @@ def has_key() -> bool:
 
 def server() -> str:
     """Return the address of the W&B server in use."""
+    import wandb  # half a second, which a run without W&B need not take
+
     return os.environ.get("WANDB_BASE_URL") or str(wandb.Settings().base_url)
 
 
@@ -48,8 +50,19 @@ def quiet(folder: Path) -> None:
     Args:
         folder: where W&B's files of the run lie.
     """
-    ours = {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false", "WANDB_DATA_DIR": str(folder.resolve())}
+    folder = folder.resolve()
+    ours = {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false", "WANDB_DATA_DIR": str(folder)}
+    if not _writable(Path(platformdirs.user_cache_dir("wandb"))):
+        ours["WANDB_CACHE_DIR"] = str(folder / "cache")  # else its log goes to the terminal, and reading runs fails
     for name, value in ours.items():
         if name in _OURS or name not in os.environ:
             _OURS.add(name)
             os.environ[name] = value
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)

@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import wandb
+
 from wrnexp.provenance import code_digest
 from wrnexp.records import Record, write_atomic
 

@@ -25,7 +25,7 @@ def wandb_id(record: Record) -> str:
 
 def place(record: Record) -> Mapping[str, Any]:
     """Return `id`, `entity`, `project`, `sweep` of the record's W&B run and `mode`; nothing where it never had one."""
-    found = record.provenance.get("wandb")
+    found = record.provenance.get("wandb_run")
     return found if isinstance(found, Mapping) else {}
 
 
@@ -53,7 +53,7 @@ def opening(record: Record, tags: Sequence[str]) -> dict[str, Any]:
     content digests of the data) and `provenance`.
     """
     named = {"run_id": record.run_id, "arm_id": record.arm_id, "label": record.label}
-    told = {key: value for key, value in record.provenance.items() if key not in ("wandb", "finished")}
+    told = {key: value for key, value in record.provenance.items() if key not in ("wandb_run", "finished")}
     return {
         "name": f"{record.label} seed {record.seed}",
         "group": record.sweep,

@@ -42,7 +42,7 @@ def fragments(folder: Path, identity: str) -> list[Fragment]:
         folder: W&B's.
         identity: of the W&B run.
     """
-    found = sorted(folder.glob(f"*run-*-{identity}"), key=lambda path: path.name.removeprefix("offline-"))
+    found = sorted(folder.resolve().glob(f"*run-*-{identity}"), key=lambda path: path.name.removeprefix("offline-"))
     return [fragment for path in found if path.is_dir() and (fragment := _read(path)) is not None]
 
 
@@ -55,7 +55,10 @@ def _read(folder: Path) -> Fragment | None:
     """Read a fragment through W&B's own reader; a file that a kill has cut short ends where it was cut."""
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+        # In the folder above, for it keeps a log in `wandb/` of where it runs.
+        done = subprocess.run(
+            command, cwd=folder.parents[1], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+        )
     except (OSError, subprocess.SubprocessError) as error:
         print(f"W&B: {folder} cannot be read ({one_line(error)})", file=sys.stderr)
         return None

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import wandb
+
 from wrnexp.pictures import AUGMENTED
 from wrnexp.records import Record
 from wrnexp.tracking.journal import Row

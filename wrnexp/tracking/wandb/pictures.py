@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import wandb
+
 from wrnexp.pictures import FOLDER, MISTAKES, Picture, read_mistakes
 from wrnexp.pictures import pictures as drawn
 

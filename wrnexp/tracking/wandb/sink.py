@@ -6,16 +6,19 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import wandb
+
 from wrnexp.errors import one_line
 from wrnexp.records import Record
 from wrnexp.tracking.journal import Plan, Row, Sink
 from wrnexp.tracking.wandb import content
 from wrnexp.tracking.wandb.account import quiet, server, settle_mode
 from wrnexp.tracking.wandb.files import NAME, epochs_of, fragments
-from wrnexp.tracking.wandb.mirror import Mirror
+
+if TYPE_CHECKING:
+    from wrnexp.tracking.wandb.mirror import Mirror
 
 LOST_FOR = 600.0  # seconds for which a server that did not answer is not asked again by the next jobs of a process
 LEAST_SPACE = 2**20  # bytes; below that much W&B's files are taken to be cut short
@@ -72,7 +75,7 @@ class Wandb(Sink):
             return
         self._mirror = self._open(settled, record)
         if self._mirror is not None:
-            record.provenance["wandb"] = self._mirror.place
+            record.provenance["wandb_run"] = self._mirror.place
             if code:
                 self._told(lambda mirror: mirror.code(SOURCE))
 
@@ -101,9 +104,11 @@ class Wandb(Sink):
             self._say(one_line(error), "puts there what is missing")
         self._mirror = None
 
-    def _open(self, mode: str, record: Record) -> Mirror | None:
+    def _open(self, mode: str, record: Record) -> "Mirror | None":
         """Open the W&B run, offline where online cannot be, not at all where W&B's folder cannot be written to."""
         try:
+            from wrnexp.tracking.wandb.mirror import Mirror  # the SDK comes with it
+
             quiet(self._files)
             _check_writable(self._files)
             if mode == "online" and (mirror := self._online(record)) is not None:
@@ -116,8 +121,10 @@ class Wandb(Sink):
             self._say(f"no files for it ({one_line(error)})", "makes its run from the record")
             return None
 
-    def _online(self, record: Record) -> Mirror | None:
+    def _online(self, record: Record) -> "Mirror | None":
         """Open the W&B run at the server; None where that does not answer or says no."""
+        from wrnexp.tracking.wandb.mirror import Mirror
+
         asked = Wandb._asked_in_vain
         if asked is not None and time.monotonic() - asked < LOST_FOR:
             self._say(f"{server()} did not answer a while ago, so this run is kept offline", "puts it online")
@@ -133,7 +140,7 @@ class Wandb(Sink):
         print(f"W&B: {mirror.url}", file=sys.stderr)
         return mirror
 
-    def _told(self, event: Callable[[Mirror], None]) -> None:
+    def _told(self, event: "Callable[[Mirror], None]") -> None:
         """Tell W&B something, which may fail."""
         if self._mirror is None:
             return
