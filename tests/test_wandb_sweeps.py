@@ -28,6 +28,7 @@ KEPT = sorted((ROOT / "sweeps" / "wandb").glob("*.yaml"))
 DROPOUT = ROOT / "sweeps" / "wandb" / "dropout.yaml"
 AGENT = {"WANDB_SWEEP_ID": "s1", "WANDB_RUN_ID": "s1-1", "WANDB_PROJECT": "shared", "WANDB_ENTITY": "me"}
 ONLINE = {"tracking.wandb.mode": "auto", "tracking.wandb.code": False, "tracking.wandb.patience": 5}
+FEWER: dict[str, list[int]] = {"optim.epochs": [1, 2], "loader.batch_size": [12, 24]}
 WANDB = [sys.executable, "-m", "wandb"]
 
 
@@ -41,7 +42,7 @@ def _agents_python(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tiny_sweep(tmp_path: Path, tiny_overrides: list[str]) -> Callable[..., Path]:
-    """Return a function that copies a kept sweep and makes its runs tiny, its own parameters kept but for epochs."""
+    """Return a function that copies a kept sweep and makes its runs tiny; what it asks about stays a question."""
 
     def make(kept: Path, **more: Any) -> Path:
         config = yaml.safe_load(kept.read_text())
@@ -51,9 +52,8 @@ def tiny_sweep(tmp_path: Path, tiny_overrides: list[str]) -> Callable[..., Path]
         config["program"] = str(ROOT / "run.py")
         # A group among the parameters would stand in the W&B run's config in place of its values.
         config["command"].insert(config["command"].index("${args_no_hyphens}"), f"data={small.pop('data')}")
-        config["parameters"] |= {key: {"value": value} for key, value in small.items()}
-        if "optim.epochs" in yaml.safe_load(kept.read_text())["parameters"]:
-            config["parameters"]["optim.epochs"] = {"values": [1, 2]}
+        asked = {key: {"values": values} for key, values in FEWER.items() if key in config["parameters"]}
+        config["parameters"] |= {key: {"value": value} for key, value in small.items()} | asked
         (tmp_path / kept.name).write_text(yaml.safe_dump(config, sort_keys=False))
         return tmp_path / kept.name
 
@@ -124,9 +124,10 @@ def test_an_agent_runs_a_kept_sweep(kept: Path, tiny_sweep: Callable[..., Path],
             assert told in parameters[key].get("values", [parameters[key].get("value", told)])
             if not str(told).startswith("${"):
                 assert nested(run.settings, key) == told
-    assert len({run.settings["optim.epochs"] for run in runs}) == count
+    assert len({(run.settings["optim.epochs"], run.settings["seed"]) for run in runs}) == count
     if kept.stem == "batch_size":  # the rate was computed where the run was
-        assert runs[0].settings["optim"]["lr"] == pytest.approx(0.1 / 128 * runs[0].settings["loader.batch_size"])
+        images = runs[0].settings["loader"]["batch_size"] * runs[0].settings["optim"]["accumulate"]
+        assert runs[0].settings["optim"]["lr"] == pytest.approx(0.1 / 128 * images)
     assert not (ROOT / "wandb").exists()
 
 
