@@ -93,6 +93,8 @@ def publish(
         failure = _send([run for run, needed in zip(batch, needs, strict=True) if needed.what == "send"], server)
         for run, needed in zip(batch, needs, strict=True):
             try:
+                if needed.what == "send" and failure is None:
+                    _settled(run, server)
                 if needed.what in ("send", "complete"):
                     _finish(run, server, failure)
                 yield run, needed
@@ -107,7 +109,7 @@ def _finish(run: LocalRun, server: Server, failure: str | None) -> None:
     Raises:
         ServerError: it is not there; the message says why.
     """
-    remote = _settled(run, server) if failure is None else _held(run, server)
+    remote = _held(run, server)
     if need(run, remote, rebuild=True).what != "complete":
         return
     _complete(run, remote, server.entity(run.entity))
