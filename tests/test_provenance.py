@@ -47,3 +47,11 @@ def test_versions_and_times(tmp_path: Path) -> None:
     assert found["torch"] == torch.__version__.split("+")[0]
     assert datetime.fromisoformat(found["started"]).utcoffset() is not None
     assert found["finished"] is None
+
+
+def test_only_a_sweeps_agent_chooses_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "other")
+    monkeypatch.setenv("WANDB_PROJECT", "mine")
+    assert provenance.agents_run() is None
+    monkeypatch.setenv("WANDB_SWEEP_ID", "s1")
+    assert provenance.agents_run() == {"id": "other", "sweep": "s1", "project": "mine"}

@@ -28,6 +28,7 @@ KEPT = sorted((ROOT / "sweeps" / "wandb").glob("*.yaml"))
 DROPOUT = ROOT / "sweeps" / "wandb" / "dropout.yaml"
 AGENT = {"WANDB_SWEEP_ID": "s1", "WANDB_RUN_ID": "s1-1", "WANDB_PROJECT": "shared", "WANDB_ENTITY": "me"}
 ONLINE = {"tracking.wandb.mode": "auto", "tracking.wandb.code": False, "tracking.wandb.patience": 5}
+FEWER: dict[str, list[int]] = {"optim.epochs": [1, 2], "loader.batch_size": [12, 24]}
 WANDB = [sys.executable, "-m", "wandb"]
 
 
@@ -41,22 +42,18 @@ def _agents_python(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tiny_sweep(tmp_path: Path, tiny_overrides: list[str]) -> Callable[..., Path]:
-    """Return a function that copies a kept sweep and makes its runs tiny, its own parameters kept but for epochs."""
+    """Return a function that copies a kept sweep and makes its runs tiny; what it asks about stays a question."""
 
     def make(kept: Path, **more: Any) -> Path:
         config = yaml.safe_load(kept.read_text())
         given = [override.partition("=")[::2] for override in tiny_overrides]
-        small = (
-            {key: value if value == "off" else yaml.safe_load(value) for key, value in given}
-            | {"data.val_size": 24}
-            | ONLINE
-            | more
-        )
+        small = {key: value if value == "off" else yaml.safe_load(value) for key, value in given}
+        small |= {"data.val_size": 24} | ONLINE | more
         config["program"] = str(ROOT / "run.py")
-        config["parameters"] |= {key: {"value": value} for key, value in small.items()}
-        if "optim.epochs" in yaml.safe_load(kept.read_text())["parameters"]:
-            config["parameters"]["optim.epochs"] = {"values": [1, 2]}
-        # After what it is made of: Hydra takes `experiment` wherever it stands.
+        # A group among the parameters would stand in the W&B run's config in place of its values.
+        config["command"].insert(config["command"].index("${args_no_hyphens}"), f"data={small.pop('data')}")
+        asked = {key: {"values": values} for key, values in FEWER.items() if key in config["parameters"]}
+        config["parameters"] |= {key: {"value": value} for key, value in small.items()} | asked
         (tmp_path / kept.name).write_text(yaml.safe_dump(config, sort_keys=False))
         return tmp_path / kept.name
 
@@ -122,14 +119,15 @@ def test_an_agent_runs_a_kept_sweep(kept: Path, tiny_sweep: Callable[..., Path],
     parameters = yaml.safe_load(path.read_text())["parameters"]
     for run in runs:
         assert run.job_type == run.settings["experiment"]
-        for key in parameters.keys() - {"experiment", "data"}:  # `data: shapes` stands where the nested `data` would
+        for key in parameters.keys() - {"experiment"}:
             told = run.settings[key]  # as the sweep gave it
             assert told in parameters[key].get("values", [parameters[key].get("value", told)])
-            if not str(told).startswith("${") and not key.startswith("data."):
+            if not str(told).startswith("${"):
                 assert nested(run.settings, key) == told
-    assert len({run.settings["optim.epochs"] for run in runs}) == count
+    assert len({(run.settings["optim.epochs"], run.settings["seed"]) for run in runs}) == count
     if kept.stem == "batch_size":  # the rate was computed where the run was
-        assert runs[0].settings["optim"]["lr"] == pytest.approx(0.1 / 128 * runs[0].settings["loader.batch_size"])
+        images = runs[0].settings["loader"]["batch_size"] * runs[0].settings["optim"]["accumulate"]
+        assert runs[0].settings["optim"]["lr"] == pytest.approx(0.1 / 128 * images)
     assert not (ROOT / "wandb").exists()
 
 
