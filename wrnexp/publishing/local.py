@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wrnexp.errors import UserError
+from wrnexp.pictures import Picture, pictures
 from wrnexp.records import Record, RecordError, read_metrics, read_record, record_folders
 from wrnexp.tracking.wandb import content
 from wrnexp.tracking.wandb.files import Fragment, folder_of, fragments
@@ -46,6 +47,11 @@ class LocalRun:
     def fragments(self) -> list[Fragment]:
         """What W&B keeps of it here."""
         return fragments(folder_of(self.folder), self.identity)
+
+    @cached_property
+    def pictures(self) -> list[Picture]:
+        """Those of its pictures that can be read."""
+        return pictures(self.folder)
 
     def setting(self, name: str, default: Any = None) -> Any:
         """Return a value of `tracking.wandb` in the record's config."""
@@ -99,9 +105,10 @@ def _read(paths: Iterable[Path], project: str | None, entity: str | None, left: 
             continue
         place = content.place(record)
         run = LocalRun(path, record, rows, content.wandb_id(record), "", None)
-        chosen = project or place.get("project") or run.setting("project", "wrnexp")
-        yield LocalRun(
-            path, record, rows, run.identity, str(chosen), entity or place.get("entity") or run.setting("entity")
+        yield replace(
+            run,
+            project=str(project or place.get("project") or run.setting("project", "wrnexp")),
+            entity=entity or place.get("entity") or run.setting("entity"),
         )
 
 

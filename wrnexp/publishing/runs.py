@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from wrnexp.locks import held as is_held
-from wrnexp.pictures import pictures
 from wrnexp.publishing.local import LocalRun
 from wrnexp.publishing.server import RemoteRun, Server, ServerError
 from wrnexp.records import finite
@@ -89,27 +88,27 @@ def publish(
     """
     for start in range(0, len(runs), TOGETHER):
         batch = runs[start : start + TOGETHER]
-        needs = [need(run, _held(run, server), rebuild=rebuild) for run in batch]
+        remotes = [_held(run, server) for run in batch]
+        needs = [need(run, remote, rebuild=rebuild) for run, remote in zip(batch, remotes, strict=True)]
         failure = _send([run for run, needed in zip(batch, needs, strict=True) if needed.what == "send"], server)
-        for run, needed in zip(batch, needs, strict=True):
+        for run, remote, needed in zip(batch, remotes, needs, strict=True):
             try:
-                if needed.what == "send" and failure is None:
-                    _settled(run, server)
+                if needed.what == "send":
+                    remote = _settled(run, server) if failure is None else _held(run, server)
                 if needed.what in ("send", "complete"):
-                    _finish(run, server, failure)
+                    _finish(run, remote, server, failure)
                 yield run, needed
             except ServerError as error:
                 yield run, error
                 _held(run, server)  # a server that is gone ends it here
 
 
-def _finish(run: LocalRun, server: Server, failure: str | None) -> None:
-    """Add from a run's record what the server lacks, and see that it is there.
+def _finish(run: LocalRun, remote: RemoteRun | None, server: Server, failure: str | None) -> None:
+    """Add from a run's record what the server lacks of it, and see that it is there.
 
     Raises:
         ServerError: it is not there; the message says why.
     """
-    remote = _held(run, server)
     if need(run, remote, rebuild=True).what != "complete":
         return
     _complete(run, remote, server.entity(run.entity))
@@ -240,7 +239,7 @@ def _equal(wanted: Any, found: Any) -> bool:
 
 
 def _unseen(run: LocalRun, remote: RemoteRun) -> list[str]:
-    return [picture.name for picture in pictures(run.folder) if picture.name not in remote.pictures]
+    return [picture.name for picture in run.pictures if picture.name not in remote.pictures]
 
 
 def _ended(run: LocalRun, remote: RemoteRun) -> bool:

@@ -1,6 +1,8 @@
 """Whether there is an account is found out without asking anybody."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,8 @@ def test_a_home_that_cannot_be_written_is_not_needed(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HOME", str(tmp_path / "file"))
     quiet(tmp_path)
     assert os.environ["WANDB_CACHE_DIR"] == str(tmp_path / "cache")
+
+
+def test_a_run_without_wandb_does_not_import_its_sdk() -> None:
+    code = "import sys, wrnexp.tracking.wandb; sys.exit('wandb' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], timeout=60).returncode == 0

@@ -9,8 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import wandb
-
 from wrnexp.errors import one_line
 from wrnexp.records import Record
 from wrnexp.tracking.journal import Plan, Row, Sink
@@ -134,7 +132,7 @@ class Wandb(Sink):
         except Exception as error:
             Wandb._asked_in_vain = time.monotonic()
             self._say(f"{server()}: {_reason(error, self._patience)}; this run is kept offline", "puts it online")
-            wandb.teardown()  # the SDK stays online in this process otherwise
+            _forget()  # the SDK stays online in this process otherwise
             return None
         Wandb._asked_in_vain = None
         print(f"W&B: {mirror.url}", file=sys.stderr)
@@ -164,7 +162,7 @@ class Wandb(Sink):
 
 
 def _forget() -> None:
-    """End the SDK's part in this process, which may have lost its own; at exit it would tell of that at length."""
+    """End the SDK's part in this process: the next run starts it anew, and at exit nothing is told at length."""
     import wandb
 
     with suppress(Exception):
