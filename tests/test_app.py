@@ -12,12 +12,12 @@ from filelock import FileLock
 from omegaconf import DictConfig
 from safetensors.torch import load_file
 
+from tests.stopping_halfway import interrupting
 from wrnexp import app, identity
 from wrnexp.errors import TrainingError, UserError
 from wrnexp.launch import Job
 from wrnexp.models import WideResNet
 from wrnexp.records import Record, read_metrics, read_record
-from wrnexp.tracking import Journal
 
 Tiny = Callable[..., DictConfig]
 
@@ -109,17 +109,11 @@ def test_one_seed_gives_one_result_and_another_another(tiny: Tiny, tmp_path: Pat
     assert one.run_id != other.run_id
 
 
-def test_a_stopped_run_goes_on(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_run_goes_on(tiny: Tiny, tmp_path: Path) -> None:
     whole = app.run(tiny(), tmp_path / "whole")
 
-    def stop(journal: Journal, epoch: int, step: int) -> None:
-        if (epoch, step) == (1, 2):
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Journal, "on_step", stop)
-        with pytest.raises(KeyboardInterrupt):
-            app.run(tiny(), tmp_path / "stopped")
+    with interrupting(), pytest.raises(KeyboardInterrupt):
+        app.run(tiny(), tmp_path / "stopped")
     assert read_record(tmp_path / "stopped").status == "interrupted"
     assert len(read_metrics(tmp_path / "stopped")) == 1
     resumed = app.run(tiny(), tmp_path / "stopped")

@@ -1,29 +1,17 @@
 """conf/: what each preset composes to, and the contract's table of the two recipes."""
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.golden import compose
 from wrnexp import identity
 from wrnexp.schema import problems
 
 GOLDEN = Path(__file__).parent / "golden"
 
-
-def _compose_module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("golden_compose", GOLDEN / "compose.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-compose = _compose_module()
 
 # The table of the contract: key, base, light.
 TABLE: list[tuple[str, Any, Any]] = [

@@ -10,12 +10,13 @@ import torch
 from omegaconf import DictConfig
 from PIL import Image
 
+from tests.stopping_halfway import interrupting
 from wrnexp import app, identity
 from wrnexp.data import load
 from wrnexp.launch.naming import app_config
 from wrnexp.records import Record, read_metrics, read_record
 from wrnexp.report.media import drawing, pictures, read_mistakes
-from wrnexp.tracking import Journal, Sink
+from wrnexp.tracking import Sink
 
 Tiny = Callable[..., DictConfig]
 ALL = [f"tracking.media.{name}=true" for name in ("augmented", "mistakes", "confusion", "reliability")]
@@ -80,16 +81,10 @@ def test_a_run_draws_before_its_first_step_and_at_its_end(
 
 
 def test_a_run_that_goes_on_keeps_its_grid_and_tells_of_it(
-    tiny: Tiny, tmp_path: Path, listener: Listener, trained_run: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, tmp_path: Path, listener: Listener, trained_run: Path
 ) -> None:
-    def stop(journal: Journal, epoch: int, step: int) -> None:
-        if (epoch, step) == (1, 2):
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Journal, "on_step", stop)
-        with pytest.raises(KeyboardInterrupt):
-            app.run(tiny("loader.workers=2", *ALL), tmp_path)
+    with interrupting(), pytest.raises(KeyboardInterrupt):
+        app.run(tiny("loader.workers=2", *ALL), tmp_path)
     assert [picture.name for picture in pictures(tmp_path)] == NAMES[:1]
     grid = tmp_path / "media" / "augmented.png"
     Image.new("RGB", (3, 3)).save(grid)  # to be told from one drawn anew

@@ -101,25 +101,24 @@ def test_a_kill_at_any_moment_leaves_files_that_publish(
     assert (found.state, found.summary["status"]) == ("failed", "running")
 
 
-@pytest.mark.slow
-def test_nobody_is_asked_anything_in_a_pipe(
-    tmp_path: Path, tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def _no_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in NOBODY:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_no_account")
+def test_nobody_is_asked_anything_in_a_pipe(tmp_path: Path, tiny_overrides: list[str]) -> None:
     done = run(tmp_path, [*tiny_overrides, "tracking.wandb.mode=auto"])
     assert done.returncode == 0
     assert done.stderr == ""  # nothing to say: no account is no trouble
     assert list((tmp_path / "outputs" / "wandb").glob("offline-run-*"))
 
 
-def test_nobody_is_asked_anything_on_a_terminal(
-    tmp_path: Path, tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in NOBODY:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+@pytest.mark.usefixtures("_no_account")
+def test_nobody_is_asked_anything_on_a_terminal(tmp_path: Path, tiny_overrides: list[str]) -> None:
     ours, theirs = pty.openpty()
     command = [*COMMAND, *tiny_overrides, "tracking.wandb.mode=online", "tracking.console.progress=auto"]
     process = subprocess.Popen(command, cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs)

@@ -1,7 +1,6 @@
 """A server of saved views on this machine, for the real SDK: projects, and the workspaces and reports in them."""
 
 import gzip
-import importlib.util
 import json
 import re
 import threading
@@ -114,9 +113,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ViewServer]:
 @pytest.fixture(scope="session")
 def dashboards() -> ModuleType:
     """Return the module that writes the golden files."""
-    spec = importlib.util.spec_from_file_location("golden_dashboards", GOLDEN / "dashboards.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    from tests.golden import dashboards
+
+    return dashboards
