@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from wrnexp import app
 from wrnexp.errors import UserError
-from wrnexp.records import Record, find_record, read_metrics, read_record
+from wrnexp.records import MEASURED, Record, find_record, read_metrics, read_record
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 
@@ -22,7 +22,6 @@ ROOT = Path(__file__).parents[1]
 TWO = ["trainer.device=cpu", "trainer.devices=2"]
 # 5 images in the last step; no dropout, whose masks are each process's own; a rate at which rounding does not grow.
 SAME = ["data.train_limit=101", "model.dropout=0", "optim.lr=0.001"]
-MEASURED = ("seconds", "images_per_second", "data_wait", "peak_memory_bytes")
 
 
 def run(folder: Path, *arguments: str, torchrun: int = 0) -> subprocess.CompletedProcess[str]:

@@ -69,7 +69,8 @@ def test_the_file_has_the_keys_of_the_interface(tmp_path: Path) -> None:
     assert raw["status"] == "running"
     assert raw["time_to"] == dict.fromkeys(["0.50", "0.60", "0.70", "0.75", "0.80"])
     assert list(raw["cost"]) == [
-        *("parameters", "macs_per_image", "steps", "images", "train_seconds", "images_per_second"),
+        *("parameters", "macs_per_image", "steps", "images", "start_seconds", "compile_seconds", "train_seconds"),
+        *("evaluation_seconds", "checkpoint_seconds", "images_per_second"),
         *("peak_memory_bytes", "flops_utilization", "data_wait", "verdict"),
     ]
 

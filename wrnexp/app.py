@@ -14,11 +14,11 @@ from wrnexp import identity, provenance, torchrun
 from wrnexp.allocation import keep_freed_memory
 from wrnexp.data import Dataset, signature
 from wrnexp.engine import Checkpoints, Hardware, Outcome, Trainer
+from wrnexp.engine.evaluate import Splits
 from wrnexp.engine.member import hold_off
 from wrnexp.engine.processes import launch, processes
 from wrnexp.engine.ranks import AgreedStop, Ranks, joined
 from wrnexp.engine.results import final_metrics, save_results
-from wrnexp.engine.trainer import Splits
 from wrnexp.errors import Pruned, UserError
 from wrnexp.launch.naming import Job, app_config
 from wrnexp.locks import alone, writing
@@ -163,6 +163,7 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path, stop: Stop, ranks: R
         splits=Splits(loader.evaluation(data.test), None if data.val is None else loader.evaluation(data.val)),
         average=averaged,
         checkpoints=Checkpoints(journal.folder / "checkpoints"),
+        started=journal.started,
         watcher=journal,
         seed=cfg.seed,
         stop=stop,

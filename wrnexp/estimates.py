@@ -16,7 +16,7 @@ from wrnexp import identity
 from wrnexp.records import Record, RecordError, read_metrics, read_record, record_folders
 
 # Keys of the groups below that do not bear on the time an epoch takes.
-WITHOUT_COST = ("model.dropout", "model.stem_dropout", "data.root")
+WITHOUT_COST = ("model.dropout", "model.stem_dropout", "trainer.checkpoint_seconds", "data.root")
 COSTLY = ("model", "augment", "loader", "data", "trainer")
 
 
@@ -139,7 +139,7 @@ def cost_settings(config: Mapping[str, Any]) -> dict[str, Any]:
         flat["trainer.device"] = str(device).split(":")[0]
     flat.setdefault("trainer.devices", 1)  # records of before there were several
     flat.setdefault("trainer.sync_batchnorm", True)
-    of_no_matter = WITHOUT_COST if flat.get("data.name") in identity.KNOWN_CONTENT else WITHOUT_COST[:2]
+    of_no_matter = WITHOUT_COST if flat.get("data.name") in identity.KNOWN_CONTENT else WITHOUT_COST[:-1]
     return {key: value for key, value in flat.items() if key not in of_no_matter}
 
 

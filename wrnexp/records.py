@@ -16,6 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 SCHEMA_VERSION = 1
 TIME_TO = ("0.50", "0.60", "0.70", "0.75", "0.80")
 
+# Columns of metrics.jsonl that are measured: two equal runs differ in them alone.
+MEASURED = (
+    "seconds", "images_per_second", "data_wait", "peak_memory_bytes", "evaluation_seconds", "checkpoint_seconds",
+)  # fmt: skip
+
 Status = Literal["running", "completed", "failed", "interrupted"]
 
 
@@ -32,10 +37,14 @@ P = TypeVar("P", bound=_Part)
 
 
 class Cost(_Part):
-    """What the run cost. Seconds are of training alone, without evaluation or checkpoints.
+    """What the run cost, all its processes together.
 
-    `train_seconds` is all of it, the start of workers and compilation included; `images_per_second` is the median
-    epoch's, which these do not touch. `data_wait` is the share of `train_seconds` spent waiting for data, 0..1;
+    `start_seconds` lead to the first step, from when a process begins to work on the run (its imports done): data,
+    model, loader, worker processes. `compile_seconds` compile the network and the augmentation and let a GPU choose its
+    algorithms. `train_seconds` are training alone: the epochs without evaluations (`evaluation_seconds`) and what
+    training waited for checkpoints (`checkpoint_seconds`). Where `start_seconds` is null an earlier version trained the
+    run or a part of it, whose `train_seconds` include start and compilation. `images_per_second` is the median epoch's.
+    `data_wait` is the share of `train_seconds` spent waiting for data, 0..1;
     `flops_utilization` that of the device's stated matrix peak, 0..1, null where the peak is not known; `verdict` says
     what bounded the run.
     """
@@ -44,7 +53,11 @@ class Cost(_Part):
     macs_per_image: int | None = None
     steps: int = 0
     images: int = 0
+    start_seconds: float | None = None
+    compile_seconds: float | None = None
     train_seconds: float = Field(default=0.0, ge=0)
+    evaluation_seconds: float | None = None
+    checkpoint_seconds: float | None = None
     images_per_second: float | None = None
     peak_memory_bytes: int | None = None
     flops_utilization: float | None = None

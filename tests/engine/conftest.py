@@ -51,6 +51,10 @@ class Watcher:
     steps: list[tuple[int, int]] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     stop_after: int | None = None
+    before: tuple[float | None, float | None] | None = None
+
+    def on_start(self, start_seconds: float | None, compile_seconds: float | None) -> None:
+        self.before = start_seconds, compile_seconds
 
     def on_resume(self, rows: list[dict[str, Any]]) -> None:
         self.rows = list(rows)

@@ -68,6 +68,9 @@ class Watcher:
     after: int = 0
     seen: int = 0
 
+    def on_start(self, *seconds: float | None) -> None:
+        pass
+
     def on_resume(self, rows: list[Any]) -> None:
         pass
 

@@ -141,7 +141,7 @@ def test_the_budget_is_in_force_while_a_graph_is_compiled(monkeypatch: pytest.Mo
     forward = budgeted(model, 0.3, replace(EAGER, compile=True))
     torch.testing.assert_close(forward(torch.ones(2, 3)), model(torch.ones(2, 3)))
     with pytest.raises(Exception, match="cannot"):
-        forward(torch.ones(3, requires_grad=True))  # another graph
+        forward(torch.ones(2, 3, requires_grad=True))  # another graph
     assert seen == [0.3, 0.3]
     assert functorch_config.activation_memory_budget == 1.0
 

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from wrnexp.engine.ranks import Ranks
 from wrnexp.errors import Stopped, UserError
+from wrnexp.records import MEASURED
 from wrnexp.stopping import Stop
 
 SCRIPT = Path(__file__).with_name("sharing.py")
-MEASURED = ("seconds", "images_per_second", "data_wait", "peak_memory_bytes")
 Shared = tuple[dict[str, Any], dict[str, Any]]
 
 

@@ -14,13 +14,13 @@ import torch
 from wrnexp.engine import Trainer
 from wrnexp.engine.trainer import Outcome, Splits
 from wrnexp.errors import Stopped
+from wrnexp.records import MEASURED
 from wrnexp.stopping import Stop
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 
 Make = Callable[..., Any]
 STEPS = 4  # an epoch of the shared training has
-MEASURED = ("seconds", "images_per_second", "data_wait", "peak_memory_bytes")
 
 
 def told(trainer: Trainer) -> Outcome:
@@ -66,6 +66,9 @@ class Between:
 
     after: int
     seen: int = 0
+
+    def on_start(self, *seconds: float | None) -> None:
+        pass
 
     def on_resume(self, rows: list[Any]) -> None:
         pass

@@ -186,7 +186,8 @@ def test_rows_say_what_the_contract_lists(trainer: Make) -> None:
     (row, *_) = trainer().fit().rows
     assert list(row) == [
         "epoch", "step", "lr", "train_loss", "val_loss", "val_accuracy", "test_loss", "test_accuracy", "seconds",
-        "images_per_second", "data_wait", "grad_norm", "clipped", "peak_memory_bytes",
+        "images_per_second", "data_wait", "grad_norm", "clipped", "peak_memory_bytes", "evaluation_seconds",
+        "checkpoint_seconds",
     ]  # fmt: skip
     assert row["seconds"] > 0
     assert 0 <= row["data_wait"] <= 1

@@ -1,36 +1,94 @@
-"""Checkpoints: all that resuming needs, written beside and renamed, loaded with `weights_only=True`."""
+"""Checkpoints: all that resuming needs, copied between two steps, written by a thread, loaded with `weights_only=True`.
+
+A file is written beside its place and renamed, so that a kill at any moment leaves a whole one.
+"""
 
 import os
 import pickle
+import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from wrnexp.errors import UserError
 
 State = Mapping[str, Any]
 
+SHARE = 0.01  # of the time that checkpoints may take where no interval is given
+WITHIN_EPOCH = 60.0  # least seconds between two checkpoints within one epoch: each waits for the device
+
 
 class Checkpoints:
-    """The checkpoints of one run's folder."""
+    """The checkpoint files of one run's folder, and the thread that writes them.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: of the files; made with the first one.
+        seconds: least time between the starts of two writes; None: so long that copying and writing take less than
+            `SHARE` of the time.
+
+    Attributes:
+        last: file of the newest state.
+        best: file of the state with the best validation accuracy.
+    """
+
+    def __init__(self, folder: Path, seconds: float | None = None) -> None:
         self.last = folder / "last.pt"
         self.best = folder / "best.pt"
+        self.seconds = seconds
+        self._newest: State | None = None  # copied, not yet handed to the thread
+        self._newest_best: State | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._write: Future[float] | None = None
+        self._copying = self._cost = 0.0  # seconds of the newest copy; of the last copy and write together
+        self._last_write: float | None = None
+        self._opened = time.monotonic()
 
-    def save(self, state: State, *, best: bool) -> None:
-        """Write `last.pt`, and `best.pt` as the same file's second name where this is the best so far."""
-        self.last.parent.mkdir(parents=True, exist_ok=True)
-        beside = self.last.with_suffix(".writing")
-        with beside.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
+    def update(self, state: State, *, best: bool = False) -> None:
+        """Copy the state of training; start writing it where a write is due.
+
+        A state that is not written now is written by a later `update` or by `close`, unless a newer one replaces it.
+
+        Args:
+            state: tensors of any device, plain values, and dicts and lists of them. The caller may change them
+                afterwards.
+            best: the validation accuracy is the best so far.
+
+        Raises:
+            OSError, RuntimeError: an earlier write failed.
+        """
+        start = time.monotonic()
+        self._newest = snapshot(state)
+        self._copying = time.monotonic() - start
         if best:
-            _link(beside, self.best)
-        beside.replace(self.last)
+            self._newest_best = self._newest
+        if self._due():
+            self._start_write()
+
+    def due_within_epoch(self) -> bool:
+        """True if the last write is long ago, though the epoch has not ended."""
+        return self._due(WITHIN_EPOCH)
+
+    def close(self) -> None:
+        """Wait until the newest state is on disk.
+
+        Raises:
+            OSError, RuntimeError: a write failed.
+        """
+        try:
+            earlier = self._write
+            if self._newest is not None:
+                self._start_write()  # queued behind the earlier one, so that no interruption of the waiting loses it
+            if earlier is not None:
+                earlier.result()
+            self._await_write()
+        finally:
+            if self._thread is not None:
+                self._thread.shutdown()
+                self._thread = None
 
     def load(self) -> dict[str, Any] | None:
         """Return the last state, on the CPU, or None where there is none.
@@ -48,6 +106,76 @@ class Checkpoints:
                 "or use rerun=true"
             ) from error
         return state
+
+    def _due(self, least: float = 0.0) -> bool:
+        if self._write is not None and not self._write.done():
+            return False
+        if self._write is not None:
+            self._await_write()
+        if self._last_write is None and not least:
+            return True  # the first one tells what a write costs
+        interval = self._cost / SHARE if self.seconds is None else self.seconds
+        return time.monotonic() - (self._last_write or self._opened) >= max(interval, least)
+
+    def _start_write(self) -> None:
+        assert self._newest is not None
+        self._thread = self._thread or ThreadPoolExecutor(1, "checkpoint")
+        self._write = self._thread.submit(self._write_files, self._newest, self._newest_best)
+        self._newest = self._newest_best = None
+        self._last_write = time.monotonic()
+
+    def _await_write(self) -> None:
+        write, self._write = self._write, None
+        if write is not None:
+            self._cost = self._copying + write.result()
+
+    def _write_files(self, newest: State, best: State | None) -> float:
+        """Write both files, best first: a kill between them repeats the epochs that lead to it. Return the seconds."""
+        start = time.monotonic()
+        self.last.parent.mkdir(parents=True, exist_ok=True)
+        if best is not None and best is not newest:
+            _written(best, self.best).replace(self.best)
+        written = _written(newest, self.last)
+        if best is newest:
+            _link(written, self.best)
+        written.replace(self.last)
+        return time.monotonic() - start
+
+
+def snapshot(state: State) -> State:
+    """Return a deep copy with all tensors on the CPU.
+
+    From a GPU tensors go to page-locked memory, several times faster than to ordinary memory; the host waits once.
+    """
+    devices: set[torch.device] = set()
+    copied: State = _copied(state, devices)
+    for device in devices:
+        torch.cuda.synchronize(device)
+    return copied
+
+
+def _copied(value: Any, devices: set[torch.device]) -> Any:
+    """Copy nested dicts, lists and tensors; add the GPUs whose copies are under way to `devices`."""
+    if isinstance(value, Tensor):
+        pinned = value.device.type == "cuda"
+        devices |= {value.device} if pinned else set()
+        copy = torch.empty_like(value, device="cpu", pin_memory=pinned, requires_grad=False)
+        return copy.copy_(value.detach(), non_blocking=pinned)
+    if isinstance(value, Mapping):
+        return {key: _copied(item, devices) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_copied(item, devices) for item in value)
+    return value
+
+
+def _written(state: State, target: Path) -> Path:
+    """Write `state` beside `target`, down to the disk; return where."""
+    beside = target.with_suffix(".writing")
+    with beside.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    return beside
 
 
 def _link(source: Path, target: Path) -> None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from wrnexp.caches import cache_folder
 
@@ -31,8 +31,8 @@ def launch_bound(flop: float) -> bool:
 def compiled(model: nn.Module, *, cuda_graphs: bool, backend: str | Callable[..., Any] = "inductor") -> nn.Module:
     """Return `model` as a compiled function of it; nothing is compiled before the first call.
 
-    Sizes are fixed: the last micro-batch of an epoch, where it is smaller, gets kernels of its own. With open sizes
-    torch would recompile at that point for any size, and use those slower kernels for all batches after it.
+    Sizes are fixed: each number of images gets kernels of its own. With open sizes torch would recompile at the second
+    one for any size, and use those slower kernels for all batches after it. See `FixedSize`.
 
     Args:
         model: one of wrnexp's own compiles as a single graph or not at all; a foreign one may fall back in places.
@@ -42,6 +42,35 @@ def compiled(model: nn.Module, *, cuda_graphs: bool, backend: str | Callable[...
     ours = type(model).__module__.startswith("wrnexp.")
     mode = "reduce-overhead" if cuda_graphs else "default"
     return torch.compile(model, fullgraph=ours, dynamic=False, mode=mode, backend=backend)  # type: ignore[return-value]
+
+
+class FixedSize(nn.Module):
+    """A forward pass that is compiled for one number of images; other batches run uncompiled.
+
+    The last micro-batch of an epoch may be smaller than the others. Compiling a network again takes a minute, for one
+    batch per epoch. The size of the first batch that is not empty is the compiled one.
+
+    Args:
+        model: runs the other batches.
+        fast: `compiled` of the model.
+    """
+
+    def __init__(self, model: nn.Module, fast: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.model = model
+        self._fast = [fast]  # in a list, so that its parameters do not count twice
+        self._size: int | None = None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits of `images`, [N, 3, H, W]."""
+        logits: Tensor = (self._fast[0] if self.is_compiled_for(len(images)) else self.model)(images)
+        return logits
+
+    def is_compiled_for(self, images: int) -> bool:
+        """True if a batch of so many images runs compiled; the first call that is not of 0 decides."""
+        if self._size is None and images:
+            self._size = images
+        return images == self._size
 
 
 @contextmanager

@@ -1,15 +1,19 @@
-"""Evaluation: a free function from a model and batches to logits and what they are worth."""
+"""Evaluation: a free function from a model and batches to logits, and the evaluations of a training."""
 
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wrnexp.engine.compiling import FixedSize, compiled
 from wrnexp.engine.hardware import Hardware
 from wrnexp.engine.ranks import Ranks
+
+Batches = Iterable[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,16 @@ class Evaluation:
         return float(F.cross_entropy(self.logits.double(), self.labels))
 
 
+@dataclass(frozen=True)
+class Splits:
+    """The batches to evaluate on, each to be iterated over many times. No validation where `val` is None."""
+
+    test: Batches
+    val: Batches | None = None
+
+
 @torch.inference_mode()
-def evaluate(
-    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], hardware: Hardware, ranks: Ranks | None = None
-) -> Evaluation:
+def evaluate(model: nn.Module, batches: Batches, hardware: Hardware, ranks: Ranks | None = None) -> Evaluation:
     """Return the model's answers in evaluation mode; its mode is put back afterwards.
 
     Args:
@@ -60,6 +70,51 @@ def evaluate(
     if ranks is not None and ranks.count > 1:
         logits, labels = (_in_order(ranks.gathered([part.cpu() for part in parts])) for parts in (logits, labels))
     return Evaluation(torch.cat(logits).cpu(), torch.cat(labels).cpu())
+
+
+@dataclass
+class Evaluator:
+    """Evaluates one network on the splits of a training; compiled where the training is.
+
+    Attributes:
+        test_looks: how often the test set was read.
+        seconds: spent in evaluations by this process.
+    """
+
+    model: nn.Module
+    splits: Splits
+    hardware: Hardware
+    ranks: Ranks
+    test_looks: int = field(default=0, init=False)
+    seconds: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        # Without CUDA graphs: a replay would overwrite the logits of the batch before.
+        fast = self.hardware.compile
+        self._forward = FixedSize(self.model, compiled(self.model, cuda_graphs=False)) if fast else self.model
+
+    def warm_up(self) -> None:
+        """Compile the forward pass for the test set's batches, on zeros. Waits for the device."""
+        for images, labels in self.splits.test:
+            evaluate(self._forward, [(torch.zeros_like(images), labels)], self.hardware)
+            return
+
+    def validate(self) -> Evaluation | None:
+        """Evaluate on the validation images; None without any."""
+        return None if self.splits.val is None else self._timed(self.splits.val)
+
+    def test(self) -> Evaluation:
+        """Evaluate on the test images, and count it."""
+        evaluation = self._timed(self.splits.test)
+        self.test_looks += 1  # a look that is broken off has told nobody anything
+        return evaluation
+
+    def _timed(self, batches: Batches) -> Evaluation:
+        start = time.perf_counter()
+        self.ranks.like_first(self.model.buffers())  # where each has batch statistics of its own, one must be evaluated
+        evaluation = evaluate(self._forward, batches, self.hardware, self.ranks)
+        self.seconds += time.perf_counter() - start
+        return evaluation
 
 
 def _in_order(dealt: list[list[Tensor]]) -> list[Tensor]:

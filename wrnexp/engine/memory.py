@@ -1,7 +1,8 @@
 """The activations that a forward pass leaves for the backward pass: how many of them are kept, and their bytes."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch._functorch import config as functorch_config
 from torch.autograd.graph import saved_tensors_hooks
 
-from wrnexp.engine.compiling import compiled
+from wrnexp.engine.compiling import FixedSize, compiled
 from wrnexp.engine.hardware import Hardware
 from wrnexp.errors import UserError
 
@@ -73,7 +74,7 @@ def budgeted(model: nn.Module, budget: float, hardware: Hardware) -> Forward:
     """
     if hardware.compile:
         backend = "inductor" if budget == 1 else Budgeted(budget)
-        return compiled(model, cuda_graphs=hardware.cuda_graphs, backend=backend)
+        return FixedSize(model, compiled(model, cuda_graphs=hardware.cuda_graphs, backend=backend))
     if budget == 1:
         return model
     if not isinstance(model, Recomputes):
@@ -84,6 +85,29 @@ def budgeted(model: nn.Module, budget: float, hardware: Hardware) -> Forward:
         )
     model.keep(budget)
     return model
+
+
+@contextmanager
+def budget_of_batch(forward: Forward, images: int, budget: float) -> Iterator[None]:
+    """Let a batch that a compiled network runs uncompiled keep no more activations than the compiled ones.
+
+    The block holds forward and backward pass. A model that cannot recompute keeps all activations of such a batch.
+
+    Args:
+        forward: of `budgeted`.
+        images: in the batch.
+        budget: as for `budgeted`.
+    """
+    uncompiled = isinstance(forward, FixedSize) and not forward.is_compiled_for(images)
+    model = forward.model if isinstance(forward, FixedSize) else None
+    if budget == 1 or not uncompiled or not isinstance(model, Recomputes):
+        yield
+        return
+    model.keep(budget)
+    try:
+        yield
+    finally:
+        model.keep(1.0)  # else the compiled graph would not fit the model, and be compiled again
 
 
 @dataclass(frozen=True)

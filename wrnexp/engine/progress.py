@@ -1,4 +1,4 @@
-"""An epoch under way: how far it is, and what a process needs to go on in the middle of it as if it had not stopped."""
+"""An epoch under way: how far it is, and what a process needs to resume in the middle of it."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -7,8 +7,8 @@ from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from wrnexp.engine.generators import generator_states, restore_generators
 from wrnexp.engine.meters import Meters, Waiting, clock
 from wrnexp.engine.ranks import Ranks
 from wrnexp.engine.step import Batch
@@ -17,53 +17,68 @@ State = Mapping[str, Any]
 
 
 class Progress:
-    """The steps of one epoch that are done, their sums, and the state of the generators that dropout draws from.
+    """The completed steps of one epoch, their sums, and the state of the generators that dropout draws from.
 
     Args:
         epoch: counted from 0.
         device: that steps are computed on.
-        kept: what `state_dict` returned in an earlier process; None at an epoch's start.
+        resumed: what `state_dict` returned in an earlier process; None at an epoch's start.
         ranks: the processes that share the run.
 
     Attributes:
-        steps: done so far.
-        whole: it has started and no step is under way, so that the state can be kept.
+        steps: completed so far.
+        whole: it has started and no step is under way, so that its state can be saved.
         meters: the sums so far.
     """
 
-    def __init__(self, epoch: int, device: torch.device, kept: State | None = None, ranks: Ranks | None = None) -> None:
+    def __init__(
+        self, epoch: int, device: torch.device, resumed: State | None = None, ranks: Ranks | None = None
+    ) -> None:
         self._ranks = ranks or Ranks()
-        self.epoch, self._device, self._kept = epoch, device, kept
+        self.epoch, self._device, self._resumed = epoch, device, resumed
         self.steps, self.whole = 0, False
         self.meters = Meters(device, self._ranks)
         self._seconds = self._waited = 0.0
+        self._clock = clock(device)
+        self._start: float | None = None
         self._end: float | None = None
-        if kept is not None:
-            self.steps, self._seconds, self._waited = kept["steps"], kept["seconds"], kept["waited"]
-            self.meters.load_state_dict(self._own_meters(kept))
+        if resumed is not None:
+            self.steps, self._seconds, self._waited = resumed["steps"], resumed["seconds"], resumed["waited"]
+            self.meters.load_state_dict(self._own_meters(resumed))
 
-    def start(self, open_epoch: Callable[[], Iterator[Batch]], read: int) -> Iterator[Batch]:
-        """Start the clocks and return the epoch's batches that are left: those after the first `read`.
+    def open(self, open_epoch: Callable[[], Iterator[Batch]], read: int) -> Iterator[Batch]:
+        """Return the epoch's batches that are left: those after the first `read`.
 
-        These are loaded and let go: what a loader draws depends on the place in the epoch, so it costs time alone, a
-        second or so, and every loader can do it.
+        Those are loaded and dropped: what a loader draws depends on the position in the epoch, so it costs time alone,
+        a second or so, and every loader can do it.
         """
-        self._clock = clock(self._device)
+        batches = open_epoch()
+        next(islice(batches, read, read), None)
+        if self._resumed is not None:
+            self._restore_generators(self._resumed)
+        return batches
+
+    def start(self, open_batches: Callable[[], Iterator[Batch]]) -> Iterator[Batch]:
+        """Start the clocks, then open the batches; waiting for them counts as waiting for data."""
         self._start = time.perf_counter()
-        with self._clock:  # processes may start here
-            batches = open_epoch()
-            next(islice(batches, read, read), None)
-        if self._kept is not None:
-            self._draw_on(self._kept)
+        with self._clock:  # worker processes may start here
+            batches = open_batches()
         self.whole = True
         return Waiting(batches, self._clock)
 
     @contextmanager
     def a_step(self) -> Iterator[None]:
-        """Count the block as a step done, once it is left without an error."""
+        """Count the block as a completed step, once it is left without an error."""
         self.whole = False
         yield
         self.steps, self.whole = self.steps + 1, True
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the block out of the epoch's seconds."""
+        start = time.perf_counter()
+        yield
+        self._seconds -= time.perf_counter() - start
 
     def end(self) -> float:
         """Stop the clocks; return the seconds that the epoch took, in all processes."""
@@ -73,7 +88,8 @@ class Progress:
     @property
     def seconds(self) -> float:
         """The seconds that the epoch has taken so far, in all processes."""
-        return self._seconds + (self._end or time.perf_counter()) - self._start
+        running = 0.0 if self._start is None else (self._end or time.perf_counter()) - self._start
+        return self._seconds + running
 
     @property
     def waited(self) -> float:
@@ -81,8 +97,8 @@ class Progress:
         return self._waited + self._clock.seconds
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what other processes need to go on after the steps done; waits for the device."""
-        own = {"meters": self.meters.state_dict(), "random": _random_state(self._device)}
+        """Return what other processes need to resume after the completed steps; waits for the device."""
+        own = {"meters": self.meters.state_dict(), "random": generator_states(self._device)}
         first, *others = self._ranks.gathered(own)
         return {
             "epoch": self.epoch,
@@ -93,41 +109,24 @@ class Progress:
             "others": others,  # of the processes after the first
         }
 
-    def _own(self, kept: State) -> State | None:
-        """Return what a process of this rank kept; None where a run goes on in another number of processes."""
-        every = [kept, *kept.get("others", [])]
+    def _own(self, resumed: State) -> State | None:
+        """Return what a process of this rank saved; None where a run resumes in another number of processes."""
+        every = [resumed, *resumed.get("others", [])]
         own: State | None = every[self._ranks.rank] if len(every) == self._ranks.count else None
         return own
 
-    def _own_meters(self, kept: State) -> State:
-        """Return the sums that this process goes on from: its own, or those of all where it is the first."""
-        if (own := self._own(kept)) is not None:
+    def _own_meters(self, resumed: State) -> State:
+        """Return the sums that this process resumes from: its own, or those of all where it is the first."""
+        if (own := self._own(resumed)) is not None:
             return own["meters"]  # type: ignore[no-any-return]
-        meters = dict(kept["meters"])
+        meters = dict(resumed["meters"])
         sums = meters["sums"].clone()
-        sums[0] = sum(one["meters"]["sums"][0] for one in (kept, *kept.get("others", []))) if self._ranks.first else 0
+        processes = (resumed, *resumed.get("others", []))
+        sums[0] = sum(process["meters"]["sums"][0] for process in processes) if self._ranks.first else 0
         return meters | {"sums": sums}
 
-    def _draw_on(self, kept: State) -> None:
-        """Put back this process's generators; in another number of processes those after the first begin anew."""
-        own = kept if self._ranks.first else self._own(kept)
+    def _restore_generators(self, resumed: State) -> None:
+        """Set this process's generators; in another number of processes those after the first start from a new seed."""
+        own = resumed if self._ranks.first else self._own(resumed)
         if own is not None:
-            _set_random_state(self._device, own["random"])
-
-
-def _random_state(device: torch.device) -> dict[str, Tensor]:
-    """Return the state of the global generators of the CPU and of the device, uint8 each."""
-    states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    if device.type == "mps":
-        states["mps"] = torch.mps.get_rng_state()
-    return states
-
-
-def _set_random_state(device: torch.device, states: Mapping[str, Tensor]) -> None:
-    torch.set_rng_state(states["cpu"])
-    if device.type == "cuda" and "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"], device)
-    if device.type == "mps" and "mps" in states:
-        torch.mps.set_rng_state(states["mps"])
+            restore_generators(self._device, own["random"])

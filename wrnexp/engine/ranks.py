@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from wrnexp.errors import Stopped, UserError
@@ -91,22 +91,21 @@ class Ranks:
         for tensor in tensors if self.count > 1 else ():
             dist.broadcast(tensor, src=0)
 
-    def network(self, forward: Any, plain: nn.Module) -> Any:
+    def network(self, forward: Any) -> Any:
         """Return `forward` such that a backward pass leaves the mean over the processes of their gradients.
 
         Gradients are sent while the backward pass goes on, in buckets of 25 MiB (Li et al., "PyTorch Distributed:
         Experiences on Accelerating Data Parallel Training", 2020).
 
         Args:
-            forward: the model, or the model compiled.
-            plain: the model itself.
+            forward: the model, or a module around it. An empty share of a micro-batch must run uncompiled: nothing in
+                its graph depends on anything, so the compiler would send what other processes wait for in an order of
+                its own.
         """
         if self.count == 1:
             return forward
         # Of buffers those of batch norm are equal already, or each process's own (`trainer.sync_batchnorm=false`).
-        return DistributedDataParallel(
-            forward if forward is plain else _Compiled(forward, plain), gradient_as_bucket_view=True, **_NO_BUFFERS
-        )
+        return DistributedDataParallel(forward, gradient_as_bucket_view=True, **_NO_BUFFERS)
 
     def summing(self, network: Any, *, last: bool) -> AbstractContextManager[None]:
         """Return the context of one micro-batch, forward and backward: only the last one of a step sends gradients."""
@@ -118,24 +117,6 @@ class Ranks:
 
 _RENAMED = "forward_sync_buffers" in inspect.signature(DistributedDataParallel.__init__).parameters  # torch 2.13
 _NO_BUFFERS: dict[str, Any] = {"forward_sync_buffers" if _RENAMED else "broadcast_buffers": False}
-
-
-class _Compiled(nn.Module):
-    """A compiled model that computes an empty share of a micro-batch uncompiled.
-
-    Without images nothing in the graph depends on anything, and the compiler sends what other processes wait for in an
-    order of its own.
-    """
-
-    def __init__(self, forward: Any, plain: nn.Module) -> None:
-        super().__init__()
-        self.plain = plain
-        self._forward = [forward]  # in a list, so that its parameters do not count twice
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the logits of `images`."""
-        found: Tensor = (self._forward[0] if len(images) else self.plain)(images)
-        return found
 
 
 @contextmanager

@@ -1,14 +1,15 @@
 """One optimizer step: micro-batches forward and backward, clip, update, average."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from wrnexp.engine.generators import preserve_generators
 from wrnexp.engine.hardware import Hardware
-from wrnexp.engine.memory import budgeted
+from wrnexp.engine.memory import budget_of_batch, budgeted
 from wrnexp.engine.meters import Meters
 from wrnexp.engine.norm import shared_norms
 from wrnexp.engine.ranks import Ranks
@@ -100,7 +101,9 @@ class TrainStep:
         self.recipe = recipe
         self.model = hardware.place(shared_norms(model) if sync_batchnorm and self._ranks.count > 1 else model)
         self.average = average(self.model)
-        self.forward = self._ranks.network(budgeted(self.model, memory_budget, hardware), self.model)
+        self._budget = memory_budget
+        self._network = budgeted(self.model, memory_budget, hardware)
+        self.forward = self._ranks.network(self._network)
         self._parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = recipe.optimizer(self.model)
         self._limit = recipe.clip_norm or math.inf
@@ -131,12 +134,38 @@ class TrainStep:
         inputs, targets = self.hardware.batch(*batch)
         if self.hardware.cuda_graphs:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-        with self.hardware.autocast():
-            logits = self.forward(inputs)
-        loss = self.recipe.loss(logits, targets)
-        # Processes' gradients are averaged, and it is their sum that is wanted.
-        (loss / (images / self._ranks.count)).backward()  # type: ignore[no-untyped-call]
+        with budget_of_batch(self._network, len(inputs), self._budget):
+            with self.hardware.autocast():
+                logits = self.forward(inputs)
+            loss = self.recipe.loss(logits, targets)
+            # DDP averages gradients over ranks; scale the loss by the number of ranks to get their sum.
+            (loss / (images / self._ranks.count)).backward()  # type: ignore[no-untyped-call]
         return loss
+
+    def warm_up(self, like: Batch, sizes: Collection[int]) -> None:
+        """Compile forward and backward pass on batches of zeros; afterwards the state is what it was, bit for bit.
+
+        On a GPU cuDNN tries its algorithms for these shapes too. Waits for the device. Every process must call it.
+
+        Args:
+            like: a batch of this process, images [N, 3, H, W] and targets [N, ...]; its values are not used.
+            sizes: images of this process in the batches to come, the most frequent first: that one is compiled.
+        """
+        buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        training = self.model.training
+        self.model.train()
+        with preserve_generators(self.hardware.device):
+            for size in sizes:
+                batch = tuple(values.new_zeros(size, *values.shape[1:]) for values in like)
+                # CUDA graphs: the first call allocates, the second records, the third replays.
+                for _ in range(3 if self.hardware.cuda_graphs else 1):
+                    self._gradients((batch[0], batch[1]), max(size, 1))
+        self.model.train(training)
+        self.clear_gradients()
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+        self.hardware.synchronize()
 
     def _clip(self) -> Tensor:
         """Clip the gradients where there is a limit; return their global norm before that."""

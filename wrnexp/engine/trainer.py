@@ -1,26 +1,27 @@
 """Training: an epoch of steps, a look at the validation and test sets, a checkpoint, a line in the log; and again."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
+from wrnexp.batching import share
 from wrnexp.engine.checkpoint import Checkpoints
-from wrnexp.engine.evaluate import Evaluation, evaluate
+from wrnexp.engine.evaluate import Evaluation, Evaluator, Splits
 from wrnexp.engine.hardware import Hardware
 from wrnexp.engine.memory import out_of_memory
 from wrnexp.engine.progress import Progress
 from wrnexp.engine.ranks import Ranks
 from wrnexp.engine.step import Average, Batch, Recipe, TrainStep
+from wrnexp.engine.watcher import Row, Watcher
 from wrnexp.errors import DivergedError, Stopped, TrainingError, UserError
 from wrnexp.seeding import derive
 from wrnexp.stopping import Stop
-
-Row = dict[str, Any]
 
 
 class Batches(Protocol):
@@ -34,30 +35,6 @@ class Batches(Protocol):
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Return the micro-batches of an epoch, counted from 0, in the order of the plan."""
         ...
-
-
-class Watcher(Protocol):
-    """Who is told how training goes."""
-
-    def on_resume(self, rows: list[Row]) -> None:
-        """Hear what an earlier process logged, before the first step."""
-        ...
-
-    def on_step(self, epoch: int, step: int) -> None:
-        """Hear that `step` steps of epoch `epoch` (from 0) are done."""
-        ...
-
-    def on_epoch(self, rows: list[Row]) -> None:
-        """Hear that an epoch is done; `rows` are the log so far."""
-        ...
-
-
-@dataclass(frozen=True)
-class Splits:
-    """The batches to evaluate on, each to be iterated over many times. No validation where `val` is None."""
-
-    test: Iterable[Batch]
-    val: Iterable[Batch] | None = None
 
 
 @dataclass(frozen=True)
@@ -102,12 +79,17 @@ class Trainer:
     stop: Stop = field(default_factory=Stop)  # what may tell it to end
     devices: int | str = 1  # of the config; `ranks` says what became of it
     sync_batchnorm: bool = True  # of the config
+    checkpoint_seconds: float | None = None
     ranks: Ranks = field(default_factory=Ranks)
+    started: float = field(default_factory=time.perf_counter)  # when this process began to work on the run
 
     rows: list[Row] = field(default_factory=list, init=False)
-    test_looks: int = field(default=0, init=False)
     progress: Progress | None = field(default=None, init=False)  # of the epoch under way
-    _kept: dict[str, Any] | None = field(default=None, init=False)  # where an earlier process stopped in an epoch
+    # Seconds before training of all processes, {"start", "compile"}; None: a checkpoint does not tell.
+    before: dict[str, float] | None = field(default_factory=lambda: {"start": 0.0, "compile": 0.0}, init=False)
+    _mid_epoch: dict[str, Any] | None = field(default=None, init=False)  # where an earlier process stopped in an epoch
+    _opened: tuple[Progress, Iterator[Batch]] | None = field(default=None, init=False)  # this process's first epoch
+    _checkpoint_seconds: float = field(default=0.0, init=False)  # that training waited for since the last row
 
     def __post_init__(self) -> None:
         flop = 6 * self.macs_per_image * self.batches.plan[0][0] if self.macs_per_image else None
@@ -117,6 +99,7 @@ class Trainer:
                 f"trainer.sync_batchnorm=false needs an image for each of the {self.ranks.count} devices in every "
                 f"micro-batch, and one has {least}: use loader.drop_last=true, or another loader.batch_size"
             )
+        self.checkpoints.seconds = self.checkpoint_seconds
         self.hardware = Hardware.settle(
             self.device, self.precision, self.channels_last, self.compile, self.cuda_graphs, flop
         )
@@ -129,6 +112,7 @@ class Trainer:
             self.ranks,
             self.sync_batchnorm,
         )
+        self.evaluator = Evaluator(self.step.average.model, self.splits, self.hardware, self.ranks)
 
     def fit(self) -> Outcome:
         """Train from the last checkpoint, or from the start, to the last epoch.
@@ -136,13 +120,19 @@ class Trainer:
         Raises:
             UserError: the checkpoint is not of this model.
             TrainingError: the loss is not finite, or memory ran out.
-            Stopped: a signal has told the process to end; the checkpoint holds every step that was done.
+            Stopped: a signal has told the process to end; the checkpoint holds every completed step.
         """
+        try:
+            return self._fit_or_explain()
+        finally:
+            self.checkpoints.close()  # also after an error: the last epoch may not be on disk yet
+
+    def _fit_or_explain(self) -> Outcome:
         try:
             with self.hardware.settings():
                 return self._fit()
         except Stopped as stopped:
-            self._keep(stopped)
+            self._save_mid_epoch(stopped)
             raise
         except (RuntimeError, MemoryError) as error:
             told = out_of_memory(error, self.memory_budget)
@@ -153,36 +143,85 @@ class Trainer:
 
     def _fit(self) -> Outcome:
         self._resume()
+        self._start()
         self.hardware.reset_peak_memory()
         test = val = None
         for epoch in range(len(self.rows), self.recipe.epochs):
             row = self.train_epoch(epoch)
-            val = self._validate()
-            test = self._test() if self._looks(epoch) else None
+            evaluated = self.evaluator.seconds
+            val = self.evaluator.validate()
+            test = self.evaluator.test() if self._looks(epoch) else None
+            row["evaluation_seconds"] = self.evaluator.seconds - evaluated
             with self.stop.held():
                 self._close(row, val, test)
-        test, val = test or self._test(), val or self._validate()
-        return Outcome(self.rows, test, val, self.step.average.model, self.test_looks)
+        test, val = test or self.evaluator.test(), val or self.evaluator.validate()
+        return Outcome(self.rows, test, val, self.step.average.model, self.evaluator.test_looks)
+
+    def _start(self) -> None:
+        """Open the first epoch of this process, up to its first batch, and compile: all that comes before the clock."""
+        compile_seconds = 0.0
+        if len(self.rows) < self.recipe.epochs:
+            progress = self._new_progress(len(self.rows))
+            batches = self._open(progress)
+            first = list(islice(batches, 1))  # worker processes have started once it is there
+            compile_seconds = self._warm_up(progress.epoch, first)
+            self._opened = progress, chain(first, batches)
+        if self.before is not None:
+            self.before["start"] += time.perf_counter() - self.started - compile_seconds
+            self.before["compile"] += compile_seconds
+        before = self.before or {}
+        self.watcher.on_start(before.get("start"), before.get("compile"))
+
+    def _warm_up(self, epoch: int, first: list[Batch]) -> float:
+        """Compile everything, and let a GPU choose its algorithms, on throwaway batches; return the seconds.
+
+        Args:
+            epoch: the one that is open.
+            first: its next batch; none where an earlier process has made all its steps.
+        """
+        start = time.perf_counter()
+        if self.hardware.compile or self.hardware.device.type == "cuda":
+            if (warm_up := getattr(self.batches, "warm_up", None)) is not None:
+                warm_up()
+            sizes = sorted({size for step in self.batches.plan for size in step}, reverse=True)
+            like = (first or list(islice(self.batches.epoch(epoch), 1)))[0]
+            self.step.warm_up(like, [_length(share(size, self.ranks.rank, self.ranks.count)) for size in sizes])
+            self.evaluator.warm_up()
+        return time.perf_counter() - start
 
     def train_epoch(self, epoch: int) -> Row:
         """Train one epoch, or what is left of it, and return its row of the log, without evaluations."""
-        plan, progress = self.batches.plan, self._progress(epoch)
-        # For dropout: the same whether resumed or not, and of each process its own.
-        own = () if self.ranks.first else (self.ranks.rank, progress.steps)
-        torch.manual_seed(derive(self.seed, "train", epoch, *own))
+        plan = self.batches.plan
+        if self._opened is None:
+            progress = self._new_progress(epoch)
+            batches = progress.start(lambda: self._open(progress))
+        else:
+            (progress, opened), self._opened = self._opened, None
+            batches = progress.start(lambda: opened)
         self.step.model.train()
-        batches = progress.start(lambda: self.batches.epoch(epoch), read=sum(map(len, plan[: progress.steps])))
         for index, sizes in enumerate(plan[progress.steps :], progress.steps):
             with self.stop.held(), progress.a_step():
                 self.step(islice(batches, len(sizes)), sizes, self._rate(epoch, index), progress.meters)
             self.watcher.on_step(epoch, index + 1)
+            # Several processes would have to agree on the moment.
+            if self.ranks.count == 1 and index + 1 < len(plan) and self.checkpoints.due_within_epoch():
+                with self.stop.held(), progress.paused():
+                    self._save(self._state() | {"progress": progress.state_dict()})
         return self._row(progress)
 
-    def _progress(self, epoch: int) -> Progress:
+    def _new_progress(self, epoch: int) -> Progress:
         """Return where an epoch stands: at its start, or where an earlier process stopped in the middle of it."""
-        kept, self._kept = self._kept, None
-        self.progress = Progress(epoch, self.hardware.device, kept, self.ranks)
+        mid_epoch, self._mid_epoch = self._mid_epoch, None
+        self.progress = Progress(epoch, self.hardware.device, mid_epoch, self.ranks)
         return self.progress
+
+    def _open(self, progress: Progress) -> Iterator[Batch]:
+        """Return the batches that are left of an epoch, the generators set."""
+        # For dropout: the same whether resumed or not, and of each process its own.
+        own = () if self.ranks.first else (self.ranks.rank, progress.steps)
+        torch.manual_seed(derive(self.seed, "train", progress.epoch, *own))
+        read = sum(map(len, self.batches.plan[: progress.steps]))
+        return progress.open(lambda: self.batches.epoch(progress.epoch), read)
 
     def _rate(self, epoch: int, index: int) -> float:
         steps = len(self.batches.plan)
@@ -193,7 +232,7 @@ class Trainer:
         if not math.isfinite(means["train_loss"]):
             raise DivergedError(
                 f"the training loss is {means['train_loss']} in epoch {epoch + 1}: a lower optim.lr, a longer "
-                "optim.schedule.warmup_epochs or optim.clip_norm may help; the checkpoint is of the epoch before"
+                "optim.schedule.warmup_epochs or optim.clip_norm may help; the checkpoint is of an earlier epoch"
             )
         return {
             "epoch": epoch + 1,
@@ -207,24 +246,13 @@ class Trainer:
             "grad_norm": means["grad_norm"],
             "clipped": means["clipped"],
             "peak_memory_bytes": self.hardware.peak_memory(),
+            "evaluation_seconds": 0.0,
+            "checkpoint_seconds": 0.0,
         }
-
-    def _validate(self) -> Evaluation | None:
-        return None if self.splits.val is None else self._evaluate(self.splits.val)
 
     def _looks(self, epoch: int) -> bool:
         """Say whether this epoch reads the test set; the last one always does."""
         return epoch + 1 == self.recipe.epochs or bool(self.test_every and (epoch + 1) % self.test_every == 0)
-
-    def _test(self) -> Evaluation:
-        found = self._evaluate(self.splits.test)
-        self.test_looks += 1  # a look that is broken off has told nobody anything
-        return found
-
-    def _evaluate(self, batches: Iterable[Batch]) -> Evaluation:
-        model = self.step.average.model
-        self.ranks.like_first(model.buffers())  # where each has batch statistics of its own, one must be evaluated
-        return evaluate(model, batches, self.hardware, self.ranks)
 
     def _close(self, row: Row, val: Evaluation | None, test: Evaluation | None) -> None:
         """Close the epoch: its row, the checkpoint, then the watcher; a kill in between loses nothing."""
@@ -234,26 +262,30 @@ class Trainer:
             row |= {"test_loss": test.loss, "test_accuracy": test.accuracy}
         value = row["val_accuracy"]
         best = value is not None and all(value > old["val_accuracy"] for old in self.rows)
+        row["checkpoint_seconds"], self._checkpoint_seconds = self._checkpoint_seconds, 0.0
         self.rows.append(row)
         self.progress = None
         self._save(self._state(), best=best)
         self.watcher.on_epoch(self.rows)
 
     def _state(self) -> dict[str, Any]:
-        """Return all that a checkpoint holds."""
-        return self.step.state_dict() | {"rows": self.rows, "test_looks": self.test_looks}
+        """Return all that a checkpoint holds between epochs."""
+        looks = {"test_looks": self.evaluator.test_looks, "before": self.before}
+        return self.step.state_dict() | looks | {"rows": self.rows}
 
-    def _keep(self, stopped: Stopped) -> None:
-        """Write a checkpoint within the epoch under way, where no step of it was broken off."""
+    def _save_mid_epoch(self, stopped: Stopped) -> None:
+        """Save the state within the epoch under way, if no step of it was broken off."""
         if self.progress is None or not self.progress.whole or not self.progress.steps or not self.stop.agreed:
             return
-        self._save(self._state() | {"progress": self.progress.state_dict()}, best=False)
+        self._save(self._state() | {"progress": self.progress.state_dict()})
         steps, epoch = len(self.batches.plan), self.progress.epoch + 1
         stopped.kept = f"up to step {self.progress.steps} of {steps} in epoch {epoch}"
 
-    def _save(self, state: dict[str, Any], *, best: bool) -> None:
+    def _save(self, state: dict[str, Any], *, best: bool = False) -> None:
+        start = time.perf_counter()
         if self.ranks.first:
-            self.checkpoints.save(state, best=best)
+            self.checkpoints.update(state, best=best)
+        self._checkpoint_seconds += time.perf_counter() - start
 
     def _resume(self) -> None:
         # The first process's: the others may be on a machine that does not see the run's folder.
@@ -262,8 +294,9 @@ class Trainer:
             return
         try:
             self.step.load_state_dict(state)
-            self.rows, self.test_looks = list(state["rows"]), state["test_looks"]
-            self._kept = state.get("progress")  # absent from a checkpoint between epochs
+            self.rows, self.evaluator.test_looks = list(state["rows"]), state["test_looks"]
+            self.before = state.get("before")  # absent before version 0.2
+            self._mid_epoch = state.get("progress")  # absent from a checkpoint between epochs
             if self.rows:
                 self.watcher.on_resume(self.rows)
         except (KeyError, RuntimeError, ValueError) as error:
@@ -271,3 +304,7 @@ class Trainer:
                 f"{self.checkpoints.last} is not of this model ({str(error).splitlines()[0]}); move it away to train "
                 "from the start, or use rerun=true"
             ) from error
+
+
+def _length(images: slice) -> int:
+    return int(images.stop - images.start)

@@ -190,6 +190,9 @@ class Trainer(Keys):
     test_every: Size
     devices: Any = Field(description="a whole number, 1 or more, or auto for all visible GPUs")
     sync_batchnorm: Switch
+    checkpoint_seconds: float | None = Field(
+        ge=0, allow_inf_nan=False, description="a number of seconds, 0 or more, or null for less than 1% of the time"
+    )
 
     @field_validator("devices")
     @classmethod

@@ -6,6 +6,7 @@ error leaves `failed`, a signal and a search that stops the run `interrupted`.
 
 import statistics
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,10 +57,14 @@ class Journal:
         record: of the run.
         folder: of the run.
         silent: write nothing and tell nobody: another process of the same run does.
+
+    Attributes:
+        started: when this process began to work on the run, by `time.perf_counter`.
     """
 
     def __init__(self, record: Record, folder: Path, *, silent: bool = False) -> None:
         self.record = record
+        self.started = time.perf_counter()
         self._silent = silent
         self.folder = folder
         self._sinks: list[Sink] = []
@@ -71,6 +76,11 @@ class Journal:
             with self._harmless("a sink"):
                 self._sinks.append(make())
         self._write()  # a sink may have said in it where it keeps what it hears
+
+    def on_start(self, start_seconds: float | None, compile_seconds: float | None) -> None:
+        """Write what all processes of the run took before training: their start, and compilation."""
+        self.record.cost.start_seconds, self.record.cost.compile_seconds = start_seconds, compile_seconds
+        self._write()
 
     def on_step(self, epoch: int, step: int) -> None:
         """Pass on that a step is done."""
@@ -97,6 +107,9 @@ class Journal:
         cost.steps, cost.train_seconds = last["step"], seconds
         cost.images = round(sum(row["images_per_second"] * row["seconds"] for row in rows))
         cost.data_wait = sum(row["data_wait"] * row["seconds"] for row in rows) / seconds
+        if all("evaluation_seconds" in row for row in rows):  # not in epochs that an earlier version trained
+            cost.evaluation_seconds = sum(row["evaluation_seconds"] for row in rows)
+            cost.checkpoint_seconds = sum(row["checkpoint_seconds"] for row in rows)
         self._judge_speed([row["images_per_second"] for row in rows])
         names = ("train_loss", "val_loss", "val_accuracy", "test_accuracy")
         self.record.metrics |= {name: finite(last[name]) for name in names}
@@ -106,7 +119,7 @@ class Journal:
         self._write()
 
     def _judge_speed(self, rates: list[float]) -> None:
-        """Take the speed of the median epoch: the first one of a process starts workers and compiles.
+        """Take the speed of the median epoch: the first one of a process still warms up.
 
         Of an even number of epochs it is the faster of the two in the middle, so that the second of two counts.
         """
