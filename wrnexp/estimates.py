@@ -28,7 +28,7 @@ class Estimate:
         seconds: the whole run, with evaluation and start where the records tell them.
         epochs: of the run.
         seconds_per_epoch: training alone.
-        start_seconds: what `seconds` holds once a run, whatever its epochs: workers and compilation.
+        start_seconds: what `seconds` holds once per run, whatever its epochs: start and compilation.
         gpus: GPUs that the run occupies; 0 where the records are of another device.
         n: runs that the figures come from.
         basis: where they come from, in words.
@@ -55,7 +55,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Timed:
-    """What one run on record took: seconds of training of each finished epoch, and of all that was not training."""
+    """What one run on record took: seconds of training of each finished epoch, and of all that was not training.
+
+    The first epoch of older versions held start and compilation: `start` is by how much it was longer than the median.
+    """
 
     arm_id: str
     settings: Mapping[str, Any]
@@ -64,17 +67,13 @@ class Timed:
     device_type: str
     started: str
     epochs: tuple[float, ...]
-    beside: float | None  # start, evaluation, checkpoints; None for a run that is not complete
+    start: float  # until training: start and compilation
+    beside: float | None  # evaluation, checkpoints; None for a run that is not complete
 
     @property
     def epoch(self) -> float:
-        """The median epoch; the first, which starts workers and compiles, only where there is no other."""
+        """The median epoch; the first, in which older versions compiled, only where there is no other."""
         return median(self.epochs[1:] or self.epochs)
-
-    @property
-    def start(self) -> float:
-        """By how much the first epoch was longer than the median one."""
-        return max(0.0, self.epochs[0] - self.epoch)
 
 
 @dataclass(frozen=True)
@@ -189,6 +188,7 @@ def _timed(folder: Path) -> Timed | None:
     if not seconds or min(seconds) <= 0:
         return None
     where = record.provenance
+    start, measured = _start(record, seconds)
     return Timed(
         arm_id=record.arm_id,
         settings=cost_settings(record.config),
@@ -197,12 +197,22 @@ def _timed(folder: Path) -> Timed | None:
         device_type=str(where.get("device_type")),
         started=str(where.get("started") or ""),
         epochs=seconds,
-        beside=_beside(record, sum(seconds)),
+        start=start,
+        beside=_beside(record, sum(seconds) + measured),
     )
 
 
+def _start(record: Record, epochs: Sequence[float]) -> tuple[float, float]:
+    """Return the seconds until training, and how many of them are not in `epochs`."""
+    cost = record.cost
+    if cost.start_seconds is None:
+        return max(0.0, epochs[0] - median(epochs[1:] or epochs)), 0.0
+    seconds = cost.start_seconds + (cost.compile_seconds or 0.0)
+    return seconds, seconds
+
+
 def _beside(record: Record, trained: float) -> float | None:
-    """Return the seconds of a complete run that were not training; None where its times do not tell."""
+    """Return the seconds of a complete run beyond start and training; None where its times do not tell."""
     times = [record.provenance.get(key) for key in ("started", "finished")]
     if record.status != "completed" or not all(isinstance(time, str) for time in times):
         return None

@@ -50,7 +50,11 @@ def write_run(tmp_path: Path) -> WriteRun:
             **{"run_id": f"run-{label}-{seed}", "status": "completed", "test_looks": 101} | fields,
             label=label,
             seed=seed,
-            cost=Cost(**{"parameters": 11_007_540, "train_seconds": 1000.0 + seed} | (cost or {})),
+            cost=Cost(
+                **{"parameters": 11_007_540, "start_seconds": 5.0, "compile_seconds": 60.0}
+                | {"train_seconds": 1000.0 + seed}
+                | (cost or {})
+            ),
             data=DataInfo(**DATA | {"train": 50_000, "val": 0, "test": 10_000} | (data or {})),
             provenance=PROVENANCE
             | {"device": "NVIDIA H200", "finished": f"2026-01-01T0{seed % 10}:00:00+00:00"}

@@ -114,6 +114,17 @@ def test_costs_on_different_devices_do_not_compare(pair: Pair) -> None:
     assert found[COMPARABLE].measured is not None
 
 
+def test_times_with_and_without_start_and_compilation_do_not_compare(pair: Pair) -> None:
+    for accuracy_seconds in (10.0, 11.0):
+        pair.add("base", cost={"start_seconds": None, "compile_seconds": None}, time_to={"0.70": accuracy_seconds})
+        pair.add("light", cost={"images_per_second": 100}, time_to={"0.70": 5.0})
+    claims = pair.claims()
+    for index in (REACHES, EPOCH):
+        assert claims[index].verdict == "not measured"
+        assert "include start and compilation" in claims[index].note
+    assert "include start" not in claims[SPEED].note
+
+
 def test_the_speed_claim_says_how_large_steps_are(pair: Pair) -> None:
     sizes: Mapping[str, int] = {"base": 128, "light": 1024}
     for label, size in sizes.items():

@@ -99,6 +99,16 @@ class ResidentLoader:
             return from_a_stream(batches, self._stream)
         return from_a_thread(batches) if self._device.type == "cpu" else batches
 
+    def warm_up(self) -> None:
+        """Send the images to the device and compile the augmentation, on a batch that is thrown away; waits for it."""
+        key = self._epochs.keys(0)[0]
+        if self._stream is None:
+            self._prepared(key)
+            return
+        with torch.cuda.stream(self._stream):
+            self._prepared(key)
+        self._stream.synchronize()
+
     def preview(self, count: int) -> Batch:
         """Return the first images of epoch 0 as the model sees them, made apart from training.
 

@@ -4,6 +4,7 @@ from wrnexp.report.claims import Claim
 from wrnexp.report.tables import ArmRow, PairRow
 from wrnexp.report.wording import (
     NONE,
+    OLDER_TIMES,
     PAIRED_COLUMNS,
     count,
     decimals,
@@ -51,7 +52,7 @@ def arm_cells(row: ArmRow) -> list[str]:
         span(accuracy.ci95, percent),
         decimals(row.nll),
         decimals(row.ece),
-        seconds(row.train_seconds),
+        seconds(row.train_seconds) + (OLDER_TIMES if row.older_times else ""),
         count(row.images_per_second),
         mebibytes(row.peak_memory_bytes),
         count(row.parameters),

@@ -72,6 +72,11 @@ def cost(run: Run, name: str) -> float | None:
     return value
 
 
+def times_include_start(run: Run) -> bool:
+    """True if the run's training seconds include start and compilation: a version before `start_seconds` trained it."""
+    return run.record.cost.start_seconds is None
+
+
 def series(run: Run, key: str) -> dict[int, float]:
     """Return a column of metrics.jsonl by epoch, without the epochs where it was not measured."""
     return {row["epoch"]: row[key] for row in run.rows if _is_number(row.get("epoch")) and _is_number(row.get(key))}

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from wrnexp.records import DataInfo
 from wrnexp.report.arms import Arm
-from wrnexp.report.tables import Origin, Report, looks
-from wrnexp.report.wording import listed, several
+from wrnexp.report.measures import times_include_start
+from wrnexp.report.tables import Origin, Report, has_older_times, looks
+from wrnexp.report.wording import OLDER_TIMES, listed, several
 
 
 def notes(report: Report) -> list[str]:
@@ -17,7 +18,8 @@ def notes(report: Report) -> list[str]:
         "Intervals are 95% t-intervals over seeds, differences are paired by seed, p-values are of the paired t-test, "
         f"corrected by Holm for {several(len(report.pairs), 'comparison')}. The seeds needed are for 80% power at the "
         "measured difference and spread, before that correction; both are themselves uncertain with few seeds.",
-        "Training seconds are without evaluation.",
+        "Training seconds are without start, compilation, evaluation and checkpoints.",
+        *older_times(report.arms),
         *(["Claims are judged one by one, without a correction for their number."] if report.claims else []),
         *_labels(report.arms),
         *warnings(report.origins),
@@ -47,6 +49,17 @@ def warnings(origins: Sequence[Origin]) -> list[str]:
     if len(kinds["git_commit"]) > 1 or len(kinds["torch"]) > 1:
         found.append("Warning: the runs were made with different code or versions, see the table above.")
     return found
+
+
+def older_times(arms: Sequence[Arm]) -> list[str]:
+    """Say which arms have times of earlier versions, and whether others do not; nothing where none has."""
+    older = [arm.label for arm in arms if has_older_times(arm)]
+    mixed = not all(times_include_start(run) for arm in arms for run in arm.runs)
+    text = (
+        f"{OLDER_TIMES} An earlier version trained runs of {listed(older)}: their training seconds and seconds to an "
+        "accuracy include start and compilation"
+    )
+    return [f"{text}, those of the other runs do not: they do not compare." if mixed else f"{text}."] if older else []
 
 
 def _data(data: DataInfo | None) -> str:

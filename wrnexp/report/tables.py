@@ -17,7 +17,7 @@ from wrnexp.report.crossed import as_json as crossed_json
 from wrnexp.report.images import Calibrated, ImagePair, pair_json
 from wrnexp.report.literature import Beside
 from wrnexp.report.literature import as_json as literature_json
-from wrnexp.report.measures import Run, cost, metric
+from wrnexp.report.measures import Run, cost, metric, times_include_start
 from wrnexp.stats import (
     Equivalence,
     Paired,
@@ -52,6 +52,7 @@ class ArmRow:
     nll: float | None
     ece: float | None
     train_seconds: float | None
+    older_times: bool
     images_per_second: float | None
     peak_memory_bytes: float | None
     parameters: float | None
@@ -161,6 +162,11 @@ def as_json(report: Report) -> dict[str, Any]:
     }
 
 
+def has_older_times(arm: Arm) -> bool:
+    """True if training seconds of a run of the arm include start and compilation."""
+    return any(map(times_include_start, arm.runs))
+
+
 def _accuracy(run: Run) -> float:
     return run.accuracy
 
@@ -174,6 +180,7 @@ def _arm_row(arm: Arm) -> ArmRow:
         nll=arm.mean(partial(metric, name="test_nll")),
         ece=arm.mean(partial(metric, name="test_ece")),
         train_seconds=arm.mean(partial(cost, name="train_seconds")),
+        older_times=has_older_times(arm),
         images_per_second=arm.mean(partial(cost, name="images_per_second")),
         peak_memory_bytes=arm.mean(partial(cost, name="peak_memory_bytes")),
         parameters=arm.mean(partial(cost, name="parameters")),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from wrnexp.stats import Interval, Paired
 
 NONE = "-"
+OLDER_TIMES = "†"  # marks times of records that include start and compilation
 PAIRED_COLUMNS = ("n", "difference, points", "95% interval", "p", "p (Holm)")
 
 

@@ -25,6 +25,8 @@ SUMMARY = (
     ("validation accuracy", "metrics", "val_accuracy", "{:.2%}"),
     ("test NLL", "metrics", "test_nll", "{:.4f} nats"),
     ("test ECE", "metrics", "test_ece", "{:.4f}"),
+    ("start", "cost", "start_seconds", "{:,.1f} s"),
+    ("compilation", "cost", "compile_seconds", "{:,.1f} s"),
     ("training time", "cost", "train_seconds", "{:,.1f} s"),
     ("speed", "cost", "images_per_second", "{:,.0f} images/s"),
     ("of the matrix peak", "cost", "flops_utilization", "{:.1%}"),
@@ -117,6 +119,9 @@ def summary(record: Record) -> Table:
     for name, part, key, form in SUMMARY:
         if (value := values[part].get(key)) is not None:
             table.add_row(name, form.format(value))
+    if evaluation := record.cost.evaluation_seconds:
+        share = evaluation / (evaluation + record.cost.train_seconds)
+        table.add_row("evaluation", f"{evaluation:,.1f} s ({share:.1%} of an epoch)")
     if memory := record.cost.peak_memory_bytes:
         table.add_row("peak memory", f"{memory / 2**20:,.0f} MiB")
     for level, seconds in record.time_to.items():

@@ -66,6 +66,8 @@ def write_run(
             config=config | {"seed": seed},
             metrics={"test_accuracy": accuracy, "test_nll": 1.2, "test_ece": 0.05},
             cost=Cost(
+                start_seconds=5.0,
+                compile_seconds=0.0,
                 train_seconds=900.0 + 10 * chance.random() + 1000 * skill,
                 peak_memory_bytes=2**33,
                 parameters=11_007_540,

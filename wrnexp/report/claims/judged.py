@@ -14,7 +14,7 @@ from typing import Literal
 from wrnexp.report.arms import Arm
 from wrnexp.report.claims.ledger import Entry, Ledger
 from wrnexp.report.claims.measured import MEASURES, Measure, remark
-from wrnexp.report.claims.scope import devices_problem, scope
+from wrnexp.report.claims.scope import devices_problem, scope, times_problem
 from wrnexp.stats import Interval, equivalence, paired, paired_ratio, summary
 
 Unit = Literal["ratio", "accuracy", "level"]
@@ -90,6 +90,8 @@ def _pair(claim: Claim, entry: Entry, a: Arm, b: Arm) -> Claim:
     if not set(a.seeds) & set(b.seeds):
         return replace(claim, note="the arms have no seed in common")
     if measure.machine and (problem := devices_problem([a, b])):
+        return replace(claim, note=problem)
+    if measure.times and (problem := times_problem([a, b])):
         return replace(claim, note=problem)
     if entry.compare == "time":
         return _time(claim, entry, a, b)

@@ -18,12 +18,14 @@ class Measure:
     Attributes:
         read: returns it, None where the run has none.
         machine: it is the machine's as much as the recipe's: runs on different devices do not compare.
+        times: it is, or counts from, training seconds, which older records measure otherwise.
         accuracy: it is in units of accuracy, 0..1.
         missing: what is said where no common seed has it.
     """
 
     read: Callable[[Run], float | None]
     machine: bool = False
+    times: bool = False
     accuracy: bool = False
     missing: str = RECORDED
 
@@ -44,9 +46,9 @@ MEASURES = {
     "test_accuracy": Measure(_accuracy, accuracy=True),
     "peak_memory": Measure(partial(cost, name="peak_memory_bytes"), machine=True),
     "images_per_second": Measure(partial(cost, name="images_per_second"), machine=True),
-    "train_seconds": Measure(partial(cost, name="train_seconds"), machine=True),
-    "seconds_to_70": Measure(_seconds_to_70, machine=True),
-    "epoch_seconds": Measure(epoch_seconds, machine=True),
+    "train_seconds": Measure(partial(cost, name="train_seconds"), machine=True, times=True),
+    "seconds_to_70": Measure(_seconds_to_70, machine=True, times=True),
+    "epoch_seconds": Measure(epoch_seconds, machine=True, times=True),
     "epochs": Measure(_epochs),
     "parameters": Measure(partial(cost, name="parameters")),
     "late_oscillation": Measure(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from wrnexp.report.arms import Arm
-from wrnexp.report.measures import Run
+from wrnexp.report.measures import Run, times_include_start
 from wrnexp.report.wording import count, listed
 
 ELSEWHERE = "not the setting of the claims (CIFAR-100 in full on a GPU)"
@@ -24,6 +24,12 @@ def devices_problem(arms: Sequence[Arm]) -> str:
     """Say so where the arms ran on different devices; else an empty text."""
     devices = sorted({run.device for arm in arms for run in arm.runs})
     return "" if len(devices) == 1 else f"the runs were made on different devices ({listed(devices)})"
+
+
+def times_problem(arms: Sequence[Arm]) -> str:
+    """Say so where training times of some runs include start and compilation; else an empty text."""
+    kinds = {times_include_start(run) for arm in arms for run in arm.runs}
+    return "" if len(kinds) == 1 else "some runs are of an earlier version, whose times include start and compilation"
 
 
 def _data(runs: Sequence[Run]) -> str:

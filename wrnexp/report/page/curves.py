@@ -6,6 +6,7 @@ from statistics import fmean
 
 from wrnexp.report.arms import Arm
 from wrnexp.report.measures import Run, series
+from wrnexp.report.notes import older_times
 from wrnexp.report.page.chart import (
     ArmMark,
     Chart,
@@ -58,6 +59,7 @@ def time_to_accuracy(arms: Sequence[Arm], looks: Sequence[ArmMark]) -> Chart | s
     levels = sorted({row["level"] for row in reached})[-MOST_LEVELS:]
     rows = [row for row in rows if row["level"] in levels]
     notes = ["A point is drawn where every seed of the arm reached the accuracy; the data name the others too."]
+    notes += older_times(arms)
     notes += [NO_TEST_CURVE] if measure == "val_accuracy" else []
     spec = _time_spec(rows, looks, name)
     text = _time_text(rows, levels, name, {mark.label: mark.short for mark in looks})

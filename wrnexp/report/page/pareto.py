@@ -6,6 +6,7 @@ from statistics import fmean
 
 from wrnexp.report.arms import Arm
 from wrnexp.report.measures import Run, cost
+from wrnexp.report.notes import older_times
 from wrnexp.report.page.chart import ArmMark, Chart, Row, Spec, Variant, chart, coloured, parameters, quantity, tooltip
 from wrnexp.report.wording import listed
 
@@ -32,6 +33,7 @@ def pareto(arms: Sequence[Arm], looks: Sequence[ArmMark]) -> Chart | str:
     ]
     if len(devices) > 1:
         notes.append(f"The runs were made on different devices ({listed(devices)}): time and memory do not compare.")
+    notes += older_times(arms)
     text = _text(*next(iter(found.items())), {mark.label: mark.short for mark in looks})
     return Chart("pareto", "Accuracy against cost", text, variants, "Cost", list(looks), log="x", notes=notes)
 
