@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from wrnexp.batching import share, step_plan
 from wrnexp.engine import Checkpoints, Trainer
+from wrnexp.engine.evaluate import Splits
 from wrnexp.engine.norm import shared_norms
 from wrnexp.engine.ranks import AgreedStop, Ranks, joined
-from wrnexp.engine.trainer import Outcome, Splits
+from wrnexp.engine.trainer import Outcome
 from wrnexp.errors import Stopped
 from wrnexp.models import WideResNet
 from wrnexp.optim import Cosine, SGDRecipe, averaged

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from wrnexp.engine import Trainer
-from wrnexp.engine.trainer import Outcome, Splits
+from wrnexp.engine.evaluate import Splits
+from wrnexp.engine.trainer import Outcome
 from wrnexp.errors import Stopped
 from wrnexp.records import MEASURED
 from wrnexp.stopping import Stop

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wrnexp.engine import Trainer
-from wrnexp.engine.trainer import Splits
+from wrnexp.engine.evaluate import Splits
 from wrnexp.errors import TrainingError, UserError
 
 Make = Callable[..., Any]
