@@ -66,7 +66,9 @@ def measure(args: argparse.Namespace) -> Iterator[Figure]:
 
 
 def _size(name: str, size: float, whole: float, budget: float) -> Figure:
-    return Figure(name, size, "MiB") if budget == 1 else Figure(name, size, "MiB", whole, size / whole)
+    return (
+        Figure(name, size, "MiB") if budget == 1 else Figure(name, size, "MiB", whole, size / whole if whole else None)
+    )
 
 
 def _memory(args: argparse.Namespace, budget: float, step: "TrainStep", batch: "Batch") -> dict[str, float]:
