@@ -1,6 +1,8 @@
 """`wrnexp bench augment` and `loader`: what they measure, and what they write."""
 
+import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,10 @@ import torch
 import yaml
 
 from wrnexp import cli
-from wrnexp.cli.bench import augment
+from wrnexp.cli.bench import Figure, augment
+from wrnexp.cli.bench.pace import Effort, Side
 from wrnexp.cli.bench.recipes import CLASSES, MEAN, RECIPES, SIDE, STD, dataset, pictures, recipe
+from wrnexp.engine import Hardware
 
 CONF = Path(__file__).parents[2] / "conf" / "augment"
 
@@ -60,8 +64,74 @@ def test_bench_augment_compares_every_recipe(tmp_path: Path) -> None:
     assert torch.get_num_threads() == threads
 
 
+def test_quick_mode_has_the_two_recipes_and_what_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, Effort]] = []
+
+    def compare(self: Effort, name: str, unit: str, *sides: Side) -> Figure:
+        asked.append((name, self))
+        return Figure(name, 1.0, unit)
+
+    monkeypatch.setattr(Effort, "compare", compare)
+    assert cli.main(["bench", "augment", "--batch", "8", "--quick", "--repeat", "5", "--device", "cpu"]) == 0
+    assert [one for one in asked if "torchvision" in one[0]] == [
+        (f"{name}, batch 8, against torchvision", Effort(None, 5, None)) for name in ("base", "light")
+    ]
+
+
+def test_a_device_is_compared_with_the_cpu_and_compiled_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    sides: dict[str, tuple[Side, Side]] = {}
+
+    def resident(name: str, images: object, hardware: Hardware) -> augment.Once:
+        made = on_device(name, images, hardware)
+
+        def once(epoch: int) -> Any:
+            order.append("device")
+            return made(epoch)
+
+        return once
+
+    def compare(self: Effort, name: str, unit: str, *pair: Side) -> Figure:
+        order.append("compare")
+        sides[name] = pair[0], pair[1]
+        return Figure(name, 1.0, unit)
+
+    on_device: Any = augment._resident
+    monkeypatch.setattr(augment, "_resident", resident)
+    monkeypatch.setattr(Effort, "compare", compare)
+    monkeypatch.setattr(augment, "find_spec", lambda name: None)
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    # No kernel runs on meta tensors, but shapes and devices are those of a GPU's.
+    hardware = replace(Hardware.settle("cpu"), device=torch.device("meta"), compile=True)
+    args = argparse.Namespace(quick=True, rounds=None, repeat=None)
+    against_torchvision, compilation, device = augment._compare("light", pictures(6), args, hardware)
+    assert order == ["compare", "device", "compare"]
+    assert (compilation.name, compilation.unit) == ("light, batch 6, on meta, compilation", "s")
+    assert device.name == "light, batch 6, on meta, against the CPU"
+    assert sides[device.name][1] is sides[against_torchvision.name][0]
+    made, labels = on_device("light", pictures(6), hardware)(0)
+    assert (made.shape, made.dtype, made.device.type) == ((6, 3, SIDE, SIDE), torch.float32, "meta")
+    assert labels.device.type == "meta"
+
+
 def test_bench_loader_compares_both_loaders(tmp_path: Path) -> None:
     path = tmp_path / "loader.json"
     sizes = ["--batch", "16", "--images", "64", "--reference-images", "32", "--workers", "1", "--rounds", "1"]
     assert cli.main(["bench", "loader", *sizes, "--recipe", "light", "--device", "cpu", "--json", str(path)]) == 0
     assert [figure["name"] for figure in read(path)] == ["light, 1 workers, batch 16", "light, resident, batch 16"]
+
+
+def test_the_first_batch_of_a_compiled_loader_is_a_figure_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = Hardware.settle
+    monkeypatch.setattr(Hardware, "settle", lambda *given: replace(settle(*given), compile=True))
+    path = tmp_path / "loader.json"
+    sizes = ["--batch", "16", "--images", "64", "--reference-images", "32", "--workers", "1", "--quick"]
+    assert cli.main(["bench", "loader", *sizes, "--recipe", "base", "--device", "cpu", "--json", str(path)]) == 0
+    title = "base, resident, batch 16"
+    assert [(figure["name"], figure["unit"], figure["ratio"] is None) for figure in json.loads(path.read_text())] == [
+        ("base, 1 workers, batch 16", "images/s", False),
+        (f"{title}, compilation", "s", True),
+        (title, "images/s", False),
+    ]

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from wrnexp.records import write_json
+
+NAME_WIDTH = 64
 
 
 @dataclass(frozen=True)
@@ -49,26 +48,33 @@ def positive(text: str) -> int:
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command with its benchmarks."""
-    from wrnexp.cli.bench import augment, loader, memory, startup, step
+    from wrnexp.cli.bench import all, augment, loader, memory, profile, startup, step
 
     parser = subparsers.add_parser("bench", help="how fast, against what", description=__doc__)
     names = parser.add_subparsers(metavar="NAME", required=True)
-    for module in (step, augment, loader, memory, startup):
-        one = module.add_parser(names)
-        one.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON too")
-        one.set_defaults(run=run, measure=module.measure)
+    for module in (step, augment, loader, memory, startup, profile, all):
+        benchmark = module.add_parser(names)
+        benchmark.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON too")
+        benchmark.set_defaults(run=run, measure=module.measure)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print a table, write JSON where asked."""
-    figures: list[Figure] = args.measure(args)
-    table = Table("what", "value", "unit", "reference", "ratio", show_edge=False)
-    for one in figures:
-        reference = "" if one.reference is None else f"{one.reference:,.1f}"
-        table.add_row(
-            one.name, f"{one.value:,.1f}", one.unit, reference, "" if one.ratio is None else f"{one.ratio:.2f}"
-        )
-    Console(highlight=False).print(table)
-    if args.json:
-        write_json(args.json, [asdict(one) for one in figures])
+    """Measure; print each figure and write JSON where asked as soon as it is there, so that a stop loses none."""
+    figures: list[Figure] = []
+    print(_line("what", "value", "unit", "reference", "ratio"), flush=True)
+    for figure in args.measure(args):
+        figures.append(figure)
+        reference, ratio = _number(figure.reference), "" if figure.ratio is None else f"{figure.ratio:.2f}"
+        print(_line(figure.name, _number(figure.value), figure.unit, reference, ratio), flush=True)
+        if args.json:
+            write_json(args.json, [asdict(each) for each in figures])
     return 0
+
+
+def _line(name: str, value: str, unit: str, reference: str, ratio: str) -> str:
+    short = name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"
+    return f"{short:<{NAME_WIDTH}} {value:>9} {unit:<11} {reference:>9} {ratio:>6}".rstrip()
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.1f}" if value >= 10 else f"{value:.3g}"

@@ -27,6 +27,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
     "trivialaugment": CROP | {"policy": "trivialaugment"},
 }  # fmt: skip
+QUICK_RECIPES = ("base", "light")
 
 
 def recipe(name: str) -> "Augment":
