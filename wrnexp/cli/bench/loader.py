@@ -74,19 +74,13 @@ def _compare(
     }
     for kind, loader in loaders.items():
         title = f"{name}, {kind}, batch {args.batch}"
-        if kind == "resident" and hardware.compile:
-            yield Figure(f"{title}, compilation", _first_batch(loader, hardware), "s")
+        if isinstance(loader, ResidentLoader) and hardware.compile:
+            start = time.perf_counter()
+            loader.warm_up()
+            yield Figure(f"{title}, compilation", time.perf_counter() - start, "s")
         yield effort.compare(title, "images/s", _epochs(loader, args.images, hardware), other)
         loader.close()
     reference.close()
-
-
-def _first_batch(loader: "TrainLoader | ResidentLoader", hardware: "Hardware") -> float:
-    """Return the seconds until the first batch of an epoch is there."""
-    start = time.perf_counter()
-    next(loader.epoch(0))
-    hardware.synchronize()
-    return time.perf_counter() - start
 
 
 def _epochs(loader: "TrainLoader | ResidentLoader", images: int, hardware: "Hardware") -> Side:

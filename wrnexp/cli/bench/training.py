@@ -61,17 +61,9 @@ def sgd(clip_norm: float | None) -> "SGDRecipe":
 
 def compilation(name: str, step: "TrainStep", batch: "Batch") -> Iterator[Figure]:
     """Compile a step for batches like `batch`; yield the seconds that it took, or nothing where it runs uncompiled."""
-    from wrnexp.engine.meters import Meters
-
-    hardware, images = step.hardware, len(batch[1])
-    hardware.synchronize()
     start = time.perf_counter()
-    if warm_up := getattr(step, "warm_up", None):
-        warm_up(batch, {images})
-    else:
-        step([batch], [images], 0.0, Meters(hardware.device))
-    hardware.synchronize()
-    if hardware.compile:
+    step.warm_up(batch, [len(batch[1])])
+    if step.hardware.compile:
         yield Figure(f"{name}, compilation", time.perf_counter() - start, "s")
 
 
@@ -130,19 +122,18 @@ class SyntheticTraining:
 
     def _trainer(self, device: str, precision: str) -> "Trainer":
         from wrnexp.engine import Checkpoints, Trainer
-        from wrnexp.engine.trainer import Splits
+        from wrnexp.engine.evaluate import Splits
         from wrnexp.models import WideResNet, multiply_adds
         from wrnexp.optim import averaged
 
         depth, width, dropout, stem_dropout, _ = self.net
         model = WideResNet(depth, width, dropout, stem_dropout, num_classes=CLASSES)
-        checkpoints = Checkpoints(Path())
-        setattr(checkpoints, "seconds", math.inf)  # noqa: B010 (never)
         return Trainer(
             device=device, precision=precision, channels_last=None, compile=None, cuda_graphs=None,
             memory_budget=1.0, ema=None, test_every=0, model=model, recipe=sgd(clip_norm=None),
-            batches=self._batches, splits=Splits(test=[]), average=averaged, checkpoints=checkpoints,
-            watcher=_Deaf(), seed=0, macs_per_image=multiply_adds(model, 32),
+            batches=self._batches, splits=Splits(test=[]), average=averaged,
+            checkpoints=Checkpoints(Path()), checkpoint_seconds=math.inf, watcher=_Deaf(), seed=0,
+            macs_per_image=multiply_adds(model, 32),
         )  # fmt: skip
 
     @property
