@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.utils import counters
 
-from wrnexp.engine import Trainer, compiling
+from wrnexp.engine import Trainer, compiling, evaluate
 from wrnexp.engine.evaluate import Splits
 from wrnexp.errors import Stopped
 
@@ -254,3 +255,24 @@ def test_the_first_size_is_compiled_and_an_empty_batch_decides_nothing(graphs: l
         torch.testing.assert_close(forward(images), model(images))
     assert [shape[0] for shape in graphs] == [5]
     assert not forward.is_compiled_for(0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("changes", [*EVERY_FORM, {"cuda_graphs": True}, {"compile": False}])
+def test_a_gpu_compiles_before_the_first_step_and_saves_what_it_has(
+    trainer: Make, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    """Epochs end with a batch of 2 images of 4; evaluation and steps have a graph each, whatever is replayed."""
+    settings = {"device": "cuda", "precision": "auto", "channels_last": None, "compile": True, "dropout": 0.3} | changes
+    ours = trainer(**settings)
+    counts: list[int] = []
+    ours.watcher.on_step = lambda epoch, step: counts.append(counters["stats"]["unique_graphs"])
+    outcome = ours.fit()
+    assert len(set(counts)) == 1
+    assert (ours.watcher.before[1] or 0) > 0
+    saved = torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)
+    for name, value in ours.step.model.state_dict().items():
+        assert torch.equal(saved["model"][name], value.cpu()), name
+    eager = evaluate(outcome.model, ours.splits.test, ours.hardware)
+    torch.testing.assert_close(outcome.test.logits, eager.logits, rtol=0.05, atol=0.05)
