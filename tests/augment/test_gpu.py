@@ -39,7 +39,8 @@ def no_waiting() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_every_operation_equals_the_cpus(name: str) -> None:
-    kernel = kernels([Variant("rotate", 20.0), Variant("shear_x", 0.2)], SIDE, SIDE)[NUMBERS[name]]
+    moves = [Variant("rotate", 20.0), Variant("shear_x", 0.2)]
+    kernel, there = (kernels(moves, SIDE, SIDE, torch.device(device))[NUMBERS[name]] for device in ("cpu", "cuda"))
     strength = torch.linspace(0, 1, 64)
     if name == "posterize":
         strength = torch.arange(64) % 9
@@ -48,12 +49,12 @@ def test_every_operation_equals_the_cpus(name: str) -> None:
     if name == "hue":
         strength = strength - 0.5
     expected = kernel(images(), strength.float())
-    found = kernel(images().cuda(), strength.float().cuda()).cpu()
+    found = there(images().cuda(), strength.float().cuda()).cpu()
     assert int((found.int() - expected.int()).abs().max()) <= 1
     assert (found == expected).double().mean() > 0.99
     if name in ("move", "posterize", "solarize", "invert", "equalize", "brightness"):
         assert torch.equal(found, expected)
-        compiled = torch.compile(kernel, fullgraph=True, dynamic=False)
+        compiled = torch.compile(there, fullgraph=True, dynamic=False)
         assert torch.equal(compiled(images().cuda(), strength.float().cuda()).cpu(), expected)
 
 
