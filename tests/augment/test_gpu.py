@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.promises import AUGMENTATION_SHARE, promised
 from wrnexp.augment import Augment
 from wrnexp.augment.operations import NUMBERS, Variant, kernels
 from wrnexp.cli.bench.recipes import RECIPES, dataset, recipe
@@ -103,7 +104,8 @@ def test_batches_of_both_devices_agree(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_light_is_augmented_fast_enough_for_the_fastest_training(tmp_path: Path) -> None:
-    """33,000 images/s with augmentation at most 8% of the time ask for 412,000 augmented images/s."""
+    """On an H200 33,000 images/s with augmentation at most 8% of the time ask for 412,500 augmented images/s."""
+    least = promised("light") / AUGMENTATION_SHARE
     data = dataset(tmp_path, 40_960)
     loader = ResidentLoader(
         data, recipe("light"), device="cuda", compile=True, accumulate=1, seed=0, batch_size=512, drop_last=True
@@ -114,4 +116,4 @@ def test_light_is_augmented_fast_enough_for_the_fastest_training(tmp_path: Path)
     for _ in loader.epoch(1):
         pass
     torch.cuda.synchronize()
-    assert 40_960 / (time.perf_counter() - start) > 412_000
+    assert 40_960 / (time.perf_counter() - start) > least
