@@ -115,10 +115,10 @@ def test_masked_compiled_and_pickled_forms_agree(name: str, make: Make, images: 
     augment = make(**RECIPES[name])
     expected = augment.pixels(images, 2, 7)
     drawn = [torch.from_numpy(one) for one in (augment._offsets(2, 7, 96), *augment._plan(2, 7, 96))]
-    kernels = augment._kernels_on(images.device)
-    assert torch.equal(augment._all_masked(images, *drawn, kernels=kernels), expected)
+    given: list[Any] = [images, *drawn, augment._kernels_on(images.device)]
+    assert torch.equal(augment._all_masked(*given), expected)
     compiled = torch.compile(augment._all_masked, fullgraph=True, backend="aot_eager")
-    assert torch.equal(compiled(images, *drawn, kernels=kernels), expected)
+    assert torch.equal(compiled(*given), expected)
     assert torch.equal(pickle.loads(pickle.dumps(augment)).pixels(images, 2, 7), expected)
 
 
