@@ -1,35 +1,32 @@
-"""Training speed on an H200: what the project promises of both recipes with `loader=resident`."""
+"""Training speed on a GPU: what the project promises of both recipes with `loader=resident`."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
+from tests.promises import AUGMENTATION_SHARE, promised
 from wrnexp.cli.bench.recipes import CLASSES, dataset, recipe
 from wrnexp.data import ResidentLoader
 from wrnexp.engine import Checkpoints, Trainer
-from wrnexp.engine.trainer import Splits
+from wrnexp.engine.evaluate import Splits
 from wrnexp.models import WideResNet, multiply_adds
 from wrnexp.optim import Cosine, SGDRecipe, averaged
 
-NAME = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.slow,
-    pytest.mark.skipif("H200" not in NAME, reason=f"the promise is of an H200; here is {NAME}"),
-]
+pytestmark = [pytest.mark.gpu, pytest.mark.slow]
 
-# Net, micro-batch, micro-batches a step, clipping, label smoothing, images/s.
-RECIPES: dict[str, tuple[tuple[int, int, float, float], int, int, float | None, float, float]] = {
-    "light": ((16, 8, 0.25, 0.1), 512, 2, 0.5, 0.15, 33_000),
-    "base": ((28, 10, 0.3, 0.0), 128, 1, None, 0.1, 10_000),
+# Net, micro-batch, micro-batches per step, clipping, label smoothing.
+RECIPES: dict[str, tuple[tuple[int, int, float, float], int, int, float | None, float]] = {
+    "light": ((16, 8, 0.25, 0.1), 512, 2, 0.5, 0.15),
+    "base": ((28, 10, 0.3, 0.0), 128, 1, None, 0.1),
 }
 
 
 class Watcher:
     """Hears nothing."""
+
+    def on_start(self, start_seconds: float | None, compile_seconds: float | None) -> None: ...
 
     def on_resume(self, rows: list[dict[str, Any]]) -> None: ...
 
@@ -49,7 +46,8 @@ class Prepared:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_images_a_second_and_the_share_of_augmentation(name: str, tmp_path: Path) -> None:
-    net, batch, accumulate, clip, smoothing, promised = RECIPES[name]
+    least = promised(name)
+    net, batch, accumulate, clip, smoothing = RECIPES[name]
     loader = ResidentLoader(
         dataset(tmp_path, 20_480), recipe(name), device="cuda", compile=True, accumulate=accumulate, seed=0,
         batch_size=batch, drop_last=True,
@@ -70,5 +68,5 @@ def test_images_a_second_and_the_share_of_augmentation(name: str, tmp_path: Path
             return float([trainer.train_epoch(epoch)["images_per_second"] for epoch in range(3)][-1])
 
     with_augmentation, without = speed(loader), speed(Prepared(loader))
-    assert with_augmentation >= promised
-    assert with_augmentation >= 0.92 * without
+    assert with_augmentation >= least
+    assert with_augmentation >= (1 - AUGMENTATION_SHARE) * without

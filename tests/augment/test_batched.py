@@ -115,9 +115,10 @@ def test_masked_compiled_and_pickled_forms_agree(name: str, make: Make, images: 
     augment = make(**RECIPES[name])
     expected = augment.pixels(images, 2, 7)
     drawn = [torch.from_numpy(one) for one in (augment._offsets(2, 7, 96), *augment._plan(2, 7, 96))]
-    assert torch.equal(augment._all_masked(images, *drawn), expected)
+    given: list[Any] = [images, *drawn, augment._kernels_on(images.device)]
+    assert torch.equal(augment._all_masked(*given), expected)
     compiled = torch.compile(augment._all_masked, fullgraph=True, backend="aot_eager")
-    assert torch.equal(compiled(images, *drawn), expected)
+    assert torch.equal(compiled(*given), expected)
     assert torch.equal(pickle.loads(pickle.dumps(augment)).pixels(images, 2, 7), expected)
 
 
@@ -235,12 +236,26 @@ def test_half_of_the_images_are_cut_where_both_are_on(make: Make) -> None:
     assert stats.binomtest(int((shares == 1).sum()), 20_000, 0.5).pvalue > 1e-4
 
 
-def test_each_size_of_a_batch_is_compiled_as_it_is(make: Make, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With open sizes torch would use the slower graph of the last, smaller batch for all that follow."""
+def test_only_full_batches_are_compiled(make: Make, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A smaller last batch costs no second compilation, not even if training begins with it."""
     asked: dict[str, Any] = {}
-    monkeypatch.setattr(torch, "compile", lambda function, **options: asked.update(options) or function)
+    compiled: list[int] = []
+
+    def compile(function: Callable[..., Tensor], **options: Any) -> Callable[..., Tensor]:
+        def run(images: Tensor, *drawn: Any) -> Tensor:
+            compiled.append(len(images))
+            return function(images, *drawn)
+
+        asked.update(options)
+        return run
+
+    monkeypatch.setattr(torch, "compile", compile)
     augment = make(**LIGHT)
     augment.compile()
+    for size in (40, 96, 40, 96, 64):
+        assert augment.pixels(images[:size].to("meta"), 0, 0).shape == (size, 3, 32, 32)
+    assert compiled == [40, 96, 96]
+    # With open sizes torch would use slower kernels for all batches.
     assert asked == {"fullgraph": True, "dynamic": False}
 
 

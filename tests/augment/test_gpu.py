@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.promises import AUGMENTATION_SHARE, promised
 from wrnexp.augment import Augment
 from wrnexp.augment.operations import NUMBERS, Variant, kernels
 from wrnexp.cli.bench.recipes import RECIPES, dataset, recipe
@@ -39,7 +40,8 @@ def no_waiting() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_every_operation_equals_the_cpus(name: str) -> None:
-    kernel = kernels([Variant("rotate", 20.0), Variant("shear_x", 0.2)], SIDE, SIDE)[NUMBERS[name]]
+    moves = [Variant("rotate", 20.0), Variant("shear_x", 0.2)]
+    kernel, there = (kernels(moves, SIDE, SIDE, torch.device(device))[NUMBERS[name]] for device in ("cpu", "cuda"))
     strength = torch.linspace(0, 1, 64)
     if name == "posterize":
         strength = torch.arange(64) % 9
@@ -48,12 +50,12 @@ def test_every_operation_equals_the_cpus(name: str) -> None:
     if name == "hue":
         strength = strength - 0.5
     expected = kernel(images(), strength.float())
-    found = kernel(images().cuda(), strength.float().cuda()).cpu()
+    found = there(images().cuda(), strength.float().cuda()).cpu()
     assert int((found.int() - expected.int()).abs().max()) <= 1
     assert (found == expected).double().mean() > 0.99
     if name in ("move", "posterize", "solarize", "invert", "equalize", "brightness"):
         assert torch.equal(found, expected)
-        compiled = torch.compile(kernel, fullgraph=True, dynamic=False)
+        compiled = torch.compile(there, fullgraph=True, dynamic=False)
         assert torch.equal(compiled(images().cuda(), strength.float().cuda()).cpu(), expected)
 
 
@@ -102,7 +104,8 @@ def test_batches_of_both_devices_agree(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_light_is_augmented_fast_enough_for_the_fastest_training(tmp_path: Path) -> None:
-    """33,000 images/s with augmentation at most 8% of the time ask for 412,000 augmented images/s."""
+    """On an H200 33,000 images/s with augmentation at most 8% of the time ask for 412,500 augmented images/s."""
+    least = promised("light") / AUGMENTATION_SHARE
     data = dataset(tmp_path, 40_960)
     loader = ResidentLoader(
         data, recipe("light"), device="cuda", compile=True, accumulate=1, seed=0, batch_size=512, drop_last=True
@@ -113,4 +116,4 @@ def test_light_is_augmented_fast_enough_for_the_fastest_training(tmp_path: Path)
     for _ in loader.epoch(1):
         pass
     torch.cuda.synchronize()
-    assert 40_960 / (time.perf_counter() - start) > 412_000
+    assert 40_960 / (time.perf_counter() - start) > least

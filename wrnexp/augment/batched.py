@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wrnexp.augment.erasing import Cutout, RandomErasing, erase
-from wrnexp.augment.geometry import crop_and_flip
+from wrnexp.augment.geometry import CPU, crop_and_flip
 from wrnexp.augment.jitter import ColourJitter
 from wrnexp.augment.mixing import Mixing
-from wrnexp.augment.operations import Plan, grouped, kernels, masked
+from wrnexp.augment.operations import Kernel, Plan, grouped, kernels, masked
 from wrnexp.augment.policies import PolicyPlans, policy
 from wrnexp.augment.recipe import Augment
 from wrnexp.seeding import Numbers, below, derive, uniforms
@@ -45,10 +45,11 @@ class BatchAugment:
         self._recipe, self._size, self._seed = recipe, size, seed
         self._mean, self._std = mean, std
         self._changes = _changes(recipe, size)
-        moves = [move for _, part in self._changes if isinstance(part, PolicyPlans) for move in part.moves]
-        self._kernels = kernels(moves, size, size)
+        self._moves = [move for _, part in self._changes if isinstance(part, PolicyPlans) for move in part.moves]
+        self._kernels = {CPU: kernels(self._moves, size, size)}
         self._steps = [step for _, part in self._changes for step in part.steps]
-        self._masked: Callable[..., Tensor] = self._all_masked
+        self._compiled: Callable[..., Tensor] | None = None
+        self._largest = 0  # images of the largest batch so far
         self._erasers = _erasers(recipe, size)
         mixes = recipe.mixup > 0 or recipe.cutmix > 0
         self._mixing = Mixing(recipe.mixup, recipe.cutmix, classes) if mixes else None
@@ -70,13 +71,19 @@ class BatchAugment:
             return images
         offsets, plan = self._offsets(epoch, first, count), self._plan(epoch, first, count)
         if images.device.type == "cpu":
-            return grouped(self._cropped(images, torch.from_numpy(offsets)), plan, self._kernels)
-        drawn = (on(torch.from_numpy(one), images.device) for one in (offsets, *plan))
-        return self._masked(images, *drawn)
+            return grouped(self._cropped(images, torch.from_numpy(offsets)), plan, self._kernels[CPU])
+        drawn = (on(torch.from_numpy(values), images.device) for values in (offsets, *plan))
+        return self._function(count)(images, *drawn, self._kernels_on(images.device))
 
     def compile(self) -> None:
-        """Run `pixels` through torch.compile from now on, except on a CPU: one graph for each size of a batch."""
-        self._masked = torch.compile(self._all_masked, fullgraph=True, dynamic=False)
+        """Run `pixels` through torch.compile from now on, except on a CPU.
+
+        The size of the first batch that comes is compiled. Smaller batches, such as an epoch's last one, run the same
+        function uncompiled: one such batch per epoch costs less time than a second compilation. A larger batch is
+        compiled when it comes, for a resumed run may begin with an epoch's last batch.
+        """
+        self._compiled = torch.compile(self._all_masked, fullgraph=True, dynamic=False)
+        self._largest = 0
 
     def finish(self, images: Tensor, labels: Tensor, epoch: int, first: int) -> tuple[Tensor, Tensor]:
         """Normalise, erase, mix.
@@ -97,9 +104,22 @@ class BatchAugment:
             return finished, labels
         return self._mixing(finished, labels, self._uniform("mixing", epoch, first, count - 1, self._mixing.words))
 
-    def _all_masked(self, images: Tensor, offsets: Tensor, operations: Tensor, strengths: Tensor) -> Tensor:
+    def _function(self, count: int) -> Callable[..., Tensor]:
+        """Return `_all_masked`, compiled if `compile` was called and no larger batch has come before."""
+        self._largest = max(self._largest, count)
+        return self._compiled if self._compiled and count == self._largest else self._all_masked
+
+    def _kernels_on(self, device: torch.device) -> list[Kernel]:
+        """Return the kernels for images on a device, made with the first batch there, outside any compiled call."""
+        if device not in self._kernels:
+            self._kernels[device] = kernels(self._moves, self._size, self._size, device)
+        return self._kernels[device]
+
+    def _all_masked(
+        self, images: Tensor, offsets: Tensor, operations: Tensor, strengths: Tensor, kernels: Sequence[Kernel]
+    ) -> Tensor:
         """What `pixels` does, without reading anything back from the device."""
-        return masked(self._cropped(images, offsets), operations, strengths, self._kernels, self._steps)
+        return masked(self._cropped(images, offsets), operations, strengths, kernels, self._steps)
 
     def _cropped(self, images: Tensor, offsets: Tensor) -> Tensor:
         """Crop and flip by rows of top, left and flip, int64 [N, 3]."""

@@ -6,16 +6,19 @@ rotations, shears and translations of any strengths are one gather over a whole 
 
 import math
 from collections.abc import Sequence
-from copy import copy
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wrnexp.transfer import on
+
 # Rows of the inverse affine matrix: a pixel (x, y) of the result, counted from the image's centre with y downwards,
 # comes from (a x + b y + c, d x + e y + f).
 Matrix = tuple[tuple[float, float, float], tuple[float, float, float]]
+
+CPU = torch.device("cpu")
 
 
 def rotation(degrees: float) -> Matrix:
@@ -47,17 +50,18 @@ class Sources:
         inside: uint8 [M, 1, H * W], 0 where the result is black and `index` says nothing.
     """
 
-    def __init__(self, matrices: Sequence[Matrix], height: int, width: int) -> None:
+    def __init__(self, matrices: Sequence[Matrix], height: int, width: int, device: torch.device = CPU) -> None:
         """Take the pixel whose centre is nearest to where the matrix leads.
 
         The arithmetic is that of `torch.nn.functional.grid_sample`, mode nearest, so which of two equally near pixels
-        is taken is the same too: the table is made by sampling an image that holds the numbers of its pixels.
+        is taken is the same too: the table is made by sampling an image that holds the numbers of its pixels. That is
+        done on the CPU, for every device alike.
         """
         numbers = torch.arange(1, height * width + 1, dtype=torch.float32).view(1, 1, height, width)
         found = [F.grid_sample(numbers, _grid(one, height, width), "nearest", align_corners=False) for one in matrices]
         table = torch.cat(found).view(len(found), -1).round().long()
-        self.index = (table - 1).clamp_(min=0)
-        self.inside = (table > 0).to(torch.uint8)[:, None]
+        self.index = on((table - 1).clamp_(min=0), device)
+        self.inside = on((table > 0).to(torch.uint8)[:, None], device)
 
     def __call__(self, images: Tensor, rows: Tensor) -> Tensor:
         """Move each image.
@@ -73,12 +77,6 @@ class Sources:
         flat = images.flatten(2)
         moved = flat.gather(2, index[:, None].expand_as(flat))
         return moved.mul_(inside).view_as(images)
-
-    def on(self, device: torch.device) -> "Sources":
-        """Return the table on a device."""
-        moved = copy(self)
-        moved.index, moved.inside = self.index.to(device), self.inside.to(device)
-        return moved
 
 
 def crop_and_flip(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wrnexp.augment import colour, points
-from wrnexp.augment.geometry import Matrix, Sources, rotation, shear_x, shear_y, translation
+from wrnexp.augment.geometry import CPU, Matrix, Sources, rotation, shear_x, shear_y, translation
 from wrnexp.transfer import on
 
 Kernel = Callable[[Tensor, Tensor], Tensor]  # images [N, 3, H, W] and strengths [N] to images
@@ -73,22 +73,28 @@ MOVEMENTS = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
 NUMBERS = {name: number for number, name in enumerate([*LEVELS, "move"])}
 
 
-def kernels(moves: Sequence[Variant], height: int, width: int) -> list[Kernel]:
-    """Return the kernels in the order of `NUMBERS`; the last, `move`, takes the index of one of `moves` as strength."""
-    sources = Sources([_matrix(one, height, width) for one in moves or [Variant("rotate", 0.0)]], height, width)
-    return [*LEVELS.values(), _Move(sources)]
+def kernels(moves: Sequence[Variant], height: int, width: int, device: torch.device = CPU) -> list[Kernel]:
+    """Return the kernels in the order of `NUMBERS`; the last, `move`, takes the index of one of `moves` as strength.
+
+    Args:
+        moves: movements that images can draw.
+        height: of the images in pixels.
+        width: likewise.
+        device: of the images. The table of `move` is made there now: a kernel makes no state when it is called, for
+            that would become part of a compiled graph.
+    """
+    matrices = [_matrix(move, height, width) for move in moves or [Variant("rotate", 0.0)]]
+    return [*LEVELS.values(), _Move(Sources(matrices, height, width, device))]
 
 
 class _Move:
-    """The kernel of all operations that move pixels."""
+    """The kernel of all operations that move pixels, for images on the device of its table."""
 
     def __init__(self, sources: Sources) -> None:
-        self._sources = {torch.device("cpu"): sources}
+        self._sources = sources
 
     def __call__(self, images: Tensor, strength: Tensor) -> Tensor:
-        if images.device not in self._sources:
-            self._sources[images.device] = self._sources[torch.device("cpu")].on(images.device)
-        return self._sources[images.device](images, strength.long())
+        return self._sources(images, strength.long())
 
 
 def _matrix(move: Variant, height: int, width: int) -> Matrix:

@@ -33,8 +33,8 @@ def solarize(images: Tensor, threshold: Tensor) -> Tensor:
     if images.is_floating_point():
         return torch.where(images >= threshold, 1 - images, images)
     limit = (threshold * (LEVELS - 1)).ceil().to(torch.uint8)
-    above = torch.maximum(images, limit) == images
-    return images ^ above.view(torch.uint8).neg_()  # x ^ 255 is 255 - x
+    above = torch.maximum(images, limit).eq_(images)  # 1 or 0, as bytes: Inductor of torch 2.11 casts no bits of a bool
+    return above.neg_().bitwise_xor_(images)  # x ^ 255 is 255 - x
 
 
 def autocontrast(images: Tensor) -> Tensor:
