@@ -6,7 +6,7 @@ record this one comes first; where only others are, the estimate says so. Readin
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from statistics import median, median_low
@@ -16,7 +16,7 @@ from wrnexp import identity
 from wrnexp.records import Record, RecordError, read_metrics, read_record, record_folders
 
 # Keys of the groups below that do not bear on the time an epoch takes.
-WITHOUT_COST = ("model.dropout", "model.stem_dropout", "data.root")
+WITHOUT_COST = ("model.dropout", "model.stem_dropout", "trainer.max_seconds", "data.root")
 COSTLY = ("model", "augment", "loader", "data", "trainer")
 
 
@@ -64,7 +64,7 @@ class Timed:
     device_type: str
     started: str
     epochs: tuple[float, ...]
-    beside: float | None  # start, evaluation, checkpoints; None for a run that is not complete
+    beside: float | None  # start, evaluation, checkpoints; None for a run that is not complete or was resumed
 
     @property
     def epoch(self) -> float:
@@ -94,6 +94,10 @@ class Measured:
         found = {folder.resolve(): folder for top in folders for folder in record_folders(top)}
         runs = [run for folder in found.values() if (run := _timed(folder)) is not None]
         return cls(tuple(runs), platform.node())
+
+    def here(self) -> "Measured":
+        """Return the runs of this machine alone."""
+        return replace(self, runs=tuple(run for run in self.runs if run.host == self.host))
 
     def run_seconds(self, config: Mapping[str, Any]) -> Estimate | None:
         """Return how long the run of a resolved config takes; None where no record fits.
@@ -139,7 +143,7 @@ def cost_settings(config: Mapping[str, Any]) -> dict[str, Any]:
         flat["trainer.device"] = str(device).split(":")[0]
     flat.setdefault("trainer.devices", 1)  # records of before there were several
     flat.setdefault("trainer.sync_batchnorm", True)
-    of_no_matter = WITHOUT_COST if flat.get("data.name") in identity.KNOWN_CONTENT else WITHOUT_COST[:2]
+    of_no_matter = WITHOUT_COST if flat.get("data.name") in identity.KNOWN_CONTENT else WITHOUT_COST[:-1]
     return {key: value for key, value in flat.items() if key not in of_no_matter}
 
 
@@ -147,7 +151,8 @@ def _estimate(runs: list[Timed], config: Mapping[str, Any], words: str, *, elsew
     epochs, epoch = int(config["optim"]["epochs"]), median(run.epoch for run in runs)
     start = median(run.start for run in runs)
     known = [run.beside / len(run.epochs) for run in runs if run.beside is not None]
-    # A run that was stopped for a night and went on seems to have evaluated all night: of two the lower counts.
+    # In records of before `resumed` a run that was stopped for a night seems to have evaluated all night: of two the
+    # lower counts.
     beside = median_low(known) if known else 0.0
     return Estimate(
         seconds=start + epochs * (epoch + beside),
@@ -202,9 +207,12 @@ def _timed(folder: Path) -> Timed | None:
 
 
 def _beside(record: Record, trained: float) -> float | None:
-    """Return the seconds of a complete run that were not training; None where its times do not tell."""
+    """Return the seconds of a complete run that were not training; None where its times do not tell.
+
+    A run that was resumed lay idle in between, for an unknown time.
+    """
     times = [record.provenance.get(key) for key in ("started", "finished")]
-    if record.status != "completed" or not all(isinstance(time, str) for time in times):
+    if record.status != "completed" or "resumed" in record.provenance or not all(isinstance(t, str) for t in times):
         return None
     try:
         started, finished = (datetime.fromisoformat(str(time)) for time in times)

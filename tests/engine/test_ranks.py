@@ -43,11 +43,11 @@ class Once(Stop):
 
     left = 9
 
-    def held(self) -> Any:
+    def held(self, *, timed: bool = False) -> Any:
         self.left -= 1
         if self.left == 0:
             self._asked = Stopped(15)
-        return super().held()
+        return super().held(timed=timed)
 
 
 @pytest.fixture(scope="module")

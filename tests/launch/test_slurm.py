@@ -133,6 +133,6 @@ def test_a_preempted_job_goes_on_in_its_folder_and_ends_as_an_undisturbed_one(
     output, _ = driver.communicate(timeout=400)  # Slurm lets a job that is queued again wait for two minutes
     assert driver.returncode == 0, output
     logs = "".join(path.read_text() for path in sweep.glob(f".submitit/{job}/*.out"))
-    assert "kept up to step" in logs
+    assert "checkpointed up to step" in logs
     assert logs.count("Starting with JobEnvironment") == 2
     assert figures(sweep) == figures(tmp_path / "undisturbed" / "multirun" / "preempted")

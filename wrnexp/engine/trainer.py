@@ -102,6 +102,7 @@ class Trainer:
     stop: Stop = field(default_factory=Stop)  # what may tell it to end
     devices: int | str = 1  # of the config; `ranks` says what became of it
     sync_batchnorm: bool = True  # of the config
+    max_seconds: float | None = None  # of the config; `stop` has the limit
     ranks: Ranks = field(default_factory=Ranks)
 
     rows: list[Row] = field(default_factory=list, init=False)
@@ -173,7 +174,7 @@ class Trainer:
         self.step.model.train()
         batches = progress.start(lambda: self.batches.epoch(epoch), read=sum(map(len, plan[: progress.steps])))
         for index, sizes in enumerate(plan[progress.steps :], progress.steps):
-            with self.stop.held(), progress.a_step():
+            with self.stop.held(timed=(epoch + 1, index + 1) < (self.recipe.epochs, len(plan))), progress.a_step():
                 self.step(islice(batches, len(sizes)), sizes, self._rate(epoch, index), progress.meters)
             self.watcher.on_step(epoch, index + 1)
         return self._row(progress)
