@@ -61,6 +61,7 @@ class Driver:
         self.jobs: list[Job] = []
         self.values: dict[Path, float | None] = {}
         self._entries: dict[Path, JobEntry] = {}
+        self._started: set[Path] = set()
         self._signals = ExitStack()
         self._begun = datetime.now(UTC).replace(microsecond=0)  # records have whole seconds
 
@@ -172,7 +173,8 @@ class Driver:
 
     def notes(self) -> dict[str, str]:
         """Return why jobs were not started for want of time, by their folders as the entries have them."""
-        return {self._entries[folder].folder: why for folder, why in self.limit.refused.items()}
+        refused = self.limit.refused.items()
+        return {self._entries[folder].folder: why for folder, why in refused if folder not in self._started}
 
     def late(self, job: Job) -> bool:
         """Say whether a time limit is why a job is not completed: its own ended it, or the sweep's left no time."""
@@ -254,6 +256,7 @@ class _Watch:
     def started(self, index: int) -> None:
         """Hear that a job begins."""
         job = self.jobs[index]
+        self.driver._started.add(job.folder)
         self.driver.terminal.print(self.driver.title(job), style="bold")
         self.driver.note(job, "running")
 

@@ -20,7 +20,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from wrnexp.errors import UserError
 from wrnexp.launch.naming import RECIPE, SWEEP_LIMIT, app_config, recipe_name, swept_keys
@@ -167,7 +167,9 @@ class FrozenConfigs(ConfigLoaderImpl):
         if frozen is None:
             return super().load_sweep_config(master_config, sweep_overrides)
         config = copy.deepcopy(frozen)
-        config.hydra.job.env_set.update(self._environment)
+        environment = config.hydra.job.env_set
+        with read_write(environment), open_dict(environment):
+            environment.update(self._environment)
         return config
 
     def __getstate__(self) -> dict[str, Any]:

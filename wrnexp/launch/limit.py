@@ -3,7 +3,7 @@
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -12,11 +12,11 @@ from typing import Any, NoReturn
 from wrnexp.errors import TIME_LIMIT, Stopped
 from wrnexp.estimates import Measured
 from wrnexp.launch.jobs import Job
+from wrnexp.schema import problems
 from wrnexp.stopping import TimeLimit
 from wrnexp.sweeps import duration
 
 OVERTIME = 30.0  # seconds that jobs have after the limit to end by themselves: a step, an evaluation, a checkpoint
-
 OPEN = "the same command runs what is not completed"
 
 
@@ -55,22 +55,34 @@ class SweepLimit:
             self.refused.pop(job.folder, None)
             return True
         takes = "" if need is None else f"needs about {duration(need)}, "
-        self.refused[job.folder] = f"not started: {takes}{duration(max(0.0, left))} of {self.limit.key} was left"
+        rest = f"{duration(left)} of {self.limit.key} was left" if left > 0 else f"{self.limit.key} has passed"
+        self.refused[job.folder] = f"not started: {takes}{rest}"
         return False
 
     def need(self, job: Job) -> float | None:
         """Return the seconds that a job will take, at most `trainer.max_seconds`; None where no record tells."""
         if job.folder not in self._needs:
-            self._needs[job.folder] = _at_most(job, self._measure().remaining_seconds(job.values, job.folder))
+            self._needs[job.folder] = self._at_most(job, whole=False)
         return self._needs[job.folder]
 
     def fits_new(self, job: Job) -> bool:
         """Say whether a job would fit that is like another one and begins with its first epoch."""
         if self.limit is None:
             return True
-        estimate = self._measure().run_seconds(job.values)
-        need = None if estimate is None else _at_most(job, estimate.seconds)
+        need = self._at_most(job, whole=True)
         return self.limit.left > 0 and (need is None or need <= self.limit.left)
+
+    def _at_most(self, job: Job, *, whole: bool) -> float | None:
+        """Return the seconds of what is left of a job, or of all of it; its own time limit where that is less."""
+        if problems(job.values):
+            return None  # the job itself says what is wrong
+        if whole:
+            estimate = self._measure().run_seconds(job.values)
+            seconds = None if estimate is None else estimate.seconds
+        else:
+            seconds = self._measure().remaining_seconds(job.values, job.folder)
+        own = job.values["trainer"]["max_seconds"]
+        return seconds if seconds is None or own is None else min(seconds, own)
 
     def _measure(self) -> Measured:
         if self._measured is None:
@@ -134,11 +146,3 @@ class SweepLimit:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
-
-
-def _at_most(job: Job, seconds: float | None) -> float | None:
-    """Return `seconds`, or the job's own time limit where that is less."""
-    trainer = job.values.get("trainer")
-    own = trainer.get("max_seconds") if isinstance(trainer, Mapping) else None
-    limit = TimeLimit.from_now(own, "trainer.max_seconds")
-    return seconds if seconds is None or limit is None else min(seconds, limit.seconds)
