@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from tests.stopping_halfway import interrupting
 from wrnexp import app, identity
-from wrnexp.errors import TrainingError, UserError
+from wrnexp.errors import Stopped, TrainingError, UserError
 from wrnexp.launch import Job
 from wrnexp.models import WideResNet
 from wrnexp.records import Record, read_metrics, read_record
@@ -120,6 +120,27 @@ def test_a_stopped_run_goes_on(tiny: Tiny, tmp_path: Path) -> None:
     assert resumed.status == "completed"
     assert resumed.metrics == whole.metrics
     assert resumed.cost.steps == whole.cost.steps
+
+
+def test_a_run_that_ends_at_its_time_limit_goes_on(tiny: Tiny, tmp_path: Path) -> None:
+    whole = app.run(tiny(), tmp_path / "whole")
+    with pytest.raises(Stopped) as stopped:
+        app.run(tiny("trainer.max_seconds=1e-6"), tmp_path / "limited")
+    assert stopped.value.code == 124
+    record = read_record(tmp_path / "limited")
+    assert (record.status, record.run_id) == ("interrupted", whole.run_id)
+    assert record.error == (
+        "Stopped: time limit of 1e-06 s reached (trainer.max_seconds); checkpointed up to step 1 of 6 in epoch 1"
+    )
+    assert record.config["trainer"]["max_seconds"] == 1e-6
+    resumed = app.run(tiny(), tmp_path / "limited")
+    assert resumed.status == "completed"
+    assert resumed.metrics == whole.metrics
+    assert "resumed" in resumed.provenance
+    last, expected = (
+        torch.load(tmp_path / name / "checkpoints" / "last.pt", weights_only=True) for name in ("limited", "whole")
+    )
+    assert all(torch.equal(last["model"][name], value) for name, value in expected["model"].items())
 
 
 def test_a_run_killed_after_its_last_checkpoint_ends_with_the_whole_record(

@@ -230,3 +230,24 @@ def test_settings_of_cost_leave_the_root_of_known_data_out() -> None:
     a, b = (cost_settings(config(data__name="folder", data__root=root)) for root in ("/a", "/b"))
     assert a != b
     assert cost_settings(config(trainer__device="cuda:1")) == cost_settings(config(trainer__device="cuda"))
+
+
+def test_a_limit_of_time_is_no_setting_of_cost() -> None:
+    assert cost_settings(config(trainer__max_seconds=60)) == cost_settings(config())
+
+
+def test_a_run_that_was_resumed_says_nothing_of_what_was_not_training(
+    tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    write(config(), [10.0] * 4, beside=40_000.0, resumed=BEGIN.isoformat())
+    found = estimate(tmp_path, config(seed=2))
+    assert found is not None
+    assert found.seconds == pytest.approx(40)
+
+
+def test_the_runs_of_this_machine_alone(tmp_path: Path, write: Callable[..., Path]) -> None:
+    write(config(), [1.0] * 4, hostname="gpu7")
+    write(config(seed=1), [10.0] * 4)
+    measured = Measured.read([tmp_path])
+    assert [run.epochs for run in measured.here().runs] == [(10.0,) * 4]
+    assert len(measured.runs) == 2

@@ -142,3 +142,8 @@ def test_slugs() -> None:
     assert slug("light model.dropout=0.3") == "light-model.dropout=0.3"
     assert slug("../../etc/passwd") == "etc-passwd"
     assert slug("...") == slug("") == "run"
+
+
+def test_time_limits_do_not_count() -> None:
+    limited = put(CONFIG | {"sweep": {"max_seconds": 60}}, "trainer.max_seconds", 60)
+    assert (run_id(limited), arm_id(limited)) == (run_id(CONFIG), arm_id(CONFIG))

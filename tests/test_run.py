@@ -139,7 +139,7 @@ def test_a_terminated_run_says_so_and_goes_on(tmp_path: Path, tiny_overrides: li
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert "the same command goes on" in errors
+    assert "the same command resumes" in errors
     folder = found[0].parent
     assert read_record(folder).status == "interrupted"
     epochs = len(read_metrics(folder))

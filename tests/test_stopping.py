@@ -7,11 +7,12 @@ import signal
 import sys
 import threading
 import time
+from typing import Any
 
 import pytest
 
-from wrnexp.errors import Stopped
-from wrnexp.stopping import STOPPING, Stop
+from wrnexp.errors import Stopped, is_out_of_time, one_line
+from wrnexp.stopping import STOPPING, Stop, TimeLimit
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 
@@ -98,3 +99,48 @@ def test_another_thread_may_run_a_block_but_hears_nothing() -> None:
     thread.start()
     thread.join()
     assert done
+
+
+PASSED = TimeLimit(60.0, "trainer.max_seconds", ends=0.0)
+
+
+def test_a_time_limit_ends_a_timed_block_at_its_end_and_no_other() -> None:
+    stop, reached = Stop(limit=PASSED), []
+    with pytest.raises(Stopped) as stopped, stop.heard():
+        with stop.held():
+            reached.append("not timed")
+        with stop.held(timed=True):
+            reached.append("timed")
+        reached.append("what follows it")
+    assert reached == ["not timed", "timed"]
+    assert (stopped.value.code, stopped.value.number) == (124, None)
+    stopped.value.kept = "up to step 12 of 48 in epoch 3"
+    assert one_line(stopped.value) == (
+        "Stopped: time limit of 60 s reached (trainer.max_seconds); checkpointed up to step 12 of 48 in epoch 3"
+    )
+    assert is_out_of_time(one_line(stopped.value))
+
+
+def test_a_signal_goes_before_a_time_limit() -> None:
+    stop = Stop(limit=PASSED)
+    with pytest.raises(Stopped) as stopped, stop.heard(), stop.held(timed=True):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert stopped.value.number == signal.SIGTERM
+    assert not is_out_of_time(one_line(stopped.value))
+
+
+def test_a_time_limit_that_is_not_reached_ends_nothing() -> None:
+    with Stop(limit=TimeLimit.from_now(3600, "trainer.max_seconds")).held(timed=True):
+        pass
+
+
+@pytest.mark.parametrize("wrong", [None, "ten", True, -1, 0, [5], {}])
+def test_no_limit_and_wrong_limits_are_none(wrong: Any) -> None:
+    assert TimeLimit.from_now(wrong, "trainer.max_seconds") is None
+
+
+def test_a_limit_reaches_another_process_as_it_is() -> None:
+    limit = TimeLimit.from_now(0.1 + 0.2, "sweep.max_seconds")
+    assert limit is not None
+    assert TimeLimit.read(limit.written) == limit
+    assert TimeLimit.read(None) is None

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from wrnexp.report.curves import plot_run
 from wrnexp.report.media import Media
 from wrnexp.schema import check
 from wrnexp.seeding import derive
-from wrnexp.stopping import Stop
+from wrnexp.stopping import Stop, TimeLimit
 from wrnexp.tracking import Journal, Plan, Sink, close_after, retell
 from wrnexp.tracking.console import print_summary
 from wrnexp.tracking.extras import check_installed
@@ -50,9 +51,10 @@ def run(cfg: DictConfig, out_dir: Path, job: Job | None = None) -> Record:
     Raises:
         UserError: the config, the data or the folder is not right; nothing was trained.
         TrainingError: training cannot go on.
-        Stopped: SIGTERM or SIGUSR2 has told the process to end; the next call goes on from the step that was reached.
+        Stopped: SIGTERM, SIGUSR2 or a time limit has ended the process; the next call resumes from the step that was
+            reached.
     """
-    job, place = job or Job(), torchrun.place()
+    job, place = _limited(job or Job(), cfg), torchrun.place()
     if place is not None:
         return _lead(place, cfg, out_dir, job)
     with alone(out_dir):
@@ -63,9 +65,17 @@ def run(cfg: DictConfig, out_dir: Path, job: Job | None = None) -> Record:
         return _spread(cfg, out_dir, job)
 
 
+def _limited(job: Job, cfg: DictConfig) -> Job:
+    """Return the job with the time limit that is reached first: the run's own, from now on, or its sweep's."""
+    own = TimeLimit.from_now(OmegaConf.select(cfg, "trainer.max_seconds", default=None), "trainer.max_seconds")
+    limits = [limit for limit in (own, job.limit) if limit is not None]
+    return replace(job, limit=min(limits, key=lambda limit: limit.ends, default=None))
+
+
 def _run(cfg: DictConfig, out_dir: Path, job: Job, ranks: Ranks) -> Record:
     """Train in this process, which may be one of several."""
-    config, stop = app_config(cfg), Stop() if ranks.count == 1 else AgreedStop(ranks)
+    config = app_config(cfg)
+    stop = Stop(limit=job.limit) if ranks.count == 1 else AgreedStop(ranks, limit=job.limit)
     journal = Journal(_new_record(config, job, out_dir), out_dir, silent=not ranks.first)
     with stop.heard(), suppress(Pruned), journal:
         check(config)
@@ -215,16 +225,16 @@ def _new_record(config: dict[str, Any], job: Job, folder: Path) -> Record:
 
 
 def _begun(folder: Path) -> dict[str, Any]:
-    """Return when a run that goes on was first started, and which W&B run is its own.
+    """Return when a run that goes on was first started, that it was resumed, and which W&B run is its own.
 
     That is the agent's where a W&B sweep's agent asks, from the record's first byte on: a run that ends before W&B was
     reached is published as the agent's too.
     """
     earlier, agents = find_record(folder), provenance.agents_run()
-    known: dict[str, Any] = {} if earlier is None else dict(earlier.provenance)
+    known: dict[str, Any] = {} if earlier is None else earlier.provenance | {"resumed": provenance.now()}
     if agents is not None:
         known["wandb_run"] = agents
-    return {name: known[name] for name in ("started", "wandb_run") if name in known}
+    return {name: known[name] for name in ("started", "resumed", "wandb_run") if name in known}
 
 
 def _describe(record: Record, data: Dataset, model: torch.nn.Module, trainer: Trainer) -> None:

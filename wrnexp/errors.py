@@ -1,6 +1,9 @@
-"""The ways in which a run ends early: the user's mistake, another's claim, training's failure, a signal, a search."""
+"""The ways in which a run ends early: a mistake, another's claim, training's failure, a signal, time, a search."""
 
 import signal
+
+TIME_LIMIT = 124  # exit code where time ran out, as that of GNU timeout
+LIMITED = "time limit of"  # the first words of a `Stopped` at a time limit
 
 
 class UserError(Exception):
@@ -37,26 +40,40 @@ def is_diverged(error: str | None) -> bool:
 
 
 class Stopped(SystemExit):
-    """A signal has told this process to end: SIGTERM, or SIGUSR2 where a scheduler takes the machine away.
+    """The process ends early: by SIGTERM, by SIGUSR2 where a scheduler takes the machine away, or at a time limit.
 
-    The exit code is 128 and the signal's number.
+    The exit code is 128 plus the signal's number, or `TIME_LIMIT`.
 
     Args:
-        number: of the signal.
+        number: of the signal; None at a time limit.
+        limit: the time limit in words, as `stopping.TimeLimit` gives it; None after a signal.
 
     Attributes:
-        kept: what a next process goes on from, in words; None where it is the last epoch's checkpoint.
+        kept: what a next process resumes from, in words; None where it is the last epoch's checkpoint.
     """
 
-    def __init__(self, number: int) -> None:
-        super().__init__(128 + number)
-        self.number = number
+    def __init__(self, number: int | None, limit: str | None = None) -> None:
+        super().__init__(TIME_LIMIT if number is None else 128 + number)
+        self.number, self.limit = number, limit
         self.kept: str | None = None
 
     def __str__(self) -> str:
+        return f"{self._why()}; checkpointed {self.kept or 'up to the last epoch'}"
+
+    def _why(self) -> str:
+        if self.number is None:
+            return str(self.limit)
         name = signal.Signals(self.number).name
-        why = "preempted or out of time" if name == "SIGUSR2" else "told to end"
-        return f"{why} ({name}); kept {self.kept or 'up to the last checkpoint'}"
+        return f"{'preempted or out of time' if name == 'SIGUSR2' else 'told to end'} ({name})"
+
+
+class OutOfTimeError(Exception):
+    """A job of a sweep has ended at a time limit, with a checkpoint; the sweep itself goes on."""
+
+
+def is_out_of_time(error: str | None) -> bool:
+    """Say whether `error`, of a record or a job, is that of a run that ended at a time limit."""
+    return error is not None and error.startswith(f"{Stopped.__name__}: {LIMITED}")
 
 
 def one_line(error: BaseException) -> str:

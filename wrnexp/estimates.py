@@ -6,7 +6,7 @@ record this one comes first; where only others are, the estimate says so. Readin
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from statistics import median, median_low
@@ -16,7 +16,9 @@ from wrnexp import identity
 from wrnexp.records import Record, RecordError, read_metrics, read_record, record_folders
 
 # Keys of the groups below that do not bear on the time an epoch takes.
-WITHOUT_COST = ("model.dropout", "model.stem_dropout", "trainer.checkpoint_seconds", "data.root")
+WITHOUT_COST = (
+    "model.dropout", "model.stem_dropout", "trainer.checkpoint_seconds", "trainer.max_seconds", "data.root",
+)  # fmt: skip
 COSTLY = ("model", "augment", "loader", "data", "trainer")
 
 
@@ -68,7 +70,7 @@ class Timed:
     started: str
     epochs: tuple[float, ...]
     start: float  # until training: start and compilation
-    beside: float | None  # evaluation, checkpoints; None for a run that is not complete
+    beside: float | None  # evaluation, checkpoints; None for a run that is not complete or was resumed
 
     @property
     def epoch(self) -> float:
@@ -93,6 +95,10 @@ class Measured:
         found = {folder.resolve(): folder for top in folders for folder in record_folders(top)}
         runs = [run for folder in found.values() if (run := _timed(folder)) is not None]
         return cls(tuple(runs), platform.node())
+
+    def here(self) -> "Measured":
+        """Return the runs of this machine alone."""
+        return replace(self, runs=tuple(run for run in self.runs if run.host == self.host))
 
     def run_seconds(self, config: Mapping[str, Any]) -> Estimate | None:
         """Return how long the run of a resolved config takes; None where no record fits.
@@ -146,7 +152,8 @@ def _estimate(runs: list[Timed], config: Mapping[str, Any], words: str, *, elsew
     epochs, epoch = int(config["optim"]["epochs"]), median(run.epoch for run in runs)
     start = median(run.start for run in runs)
     known = [run.beside / len(run.epochs) for run in runs if run.beside is not None]
-    # A run that was stopped for a night and went on seems to have evaluated all night: of two the lower counts.
+    # In records of before `resumed` a run that was stopped for a night seems to have evaluated all night: of two the
+    # lower counts.
     beside = median_low(known) if known else 0.0
     return Estimate(
         seconds=start + epochs * (epoch + beside),
@@ -212,9 +219,12 @@ def _start(record: Record, epochs: Sequence[float]) -> tuple[float, float]:
 
 
 def _beside(record: Record, trained: float) -> float | None:
-    """Return the seconds of a complete run beyond start and training; None where its times do not tell."""
+    """Return the seconds of a complete run beyond start and training; None where its times do not tell.
+
+    A run that was resumed lay idle in between, for an unknown time.
+    """
     times = [record.provenance.get(key) for key in ("started", "finished")]
-    if record.status != "completed" or not all(isinstance(time, str) for time in times):
+    if record.status != "completed" or "resumed" in record.provenance or not all(isinstance(t, str) for t in times):
         return None
     try:
         started, finished = (datetime.fromisoformat(str(time)) for time in times)

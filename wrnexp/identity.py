@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 # Keys that cannot change a result: where things lie, how they are watched and named, how many processes load, how the
-# same kernels are started, how many activations are kept (a compiled net may round otherwise; a run that lacked memory
-# must resume all the same), how often checkpoints are written.
+# same kernels are started, how often checkpoints are written, when a process stops for a next one to resume, how many
+# activations are kept (a compiled net may round otherwise; a run that lacked memory must resume all the same).
 WITHOUT_EFFECT = (
     "name",
     "label",
@@ -22,6 +22,7 @@ WITHOUT_EFFECT = (
     "trainer.memory_budget",
     "trainer.cuda_graphs",
     "trainer.checkpoint_seconds",
+    "trainer.max_seconds",
 )
 
 # Data sets whose images are the same wherever they lie; of any other the place says which images they are.

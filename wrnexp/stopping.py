@@ -1,17 +1,62 @@
-"""Signals that end a run, held back until the step under way is done, so that all steps before it are kept."""
+"""Signals and time limits that end a run, held back until the step under way is done, so that no step is lost."""
 
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from wrnexp.errors import Stopped
+from wrnexp.errors import LIMITED, Stopped
 
 GRACE = 15.0  # seconds that a step may still take; Slurm kills 30 s after its SIGTERM unless set otherwise
 STOPPING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR2") if hasattr(signal, name))
+
+
+@dataclass(frozen=True)
+class TimeLimit:
+    """A limit on wall time.
+
+    Attributes:
+        seconds: of the limit.
+        key: of the config that sets it.
+        ends: when it is reached, in seconds since the epoch: the one clock that the processes and machines of a run or
+            a sweep have in common.
+    """
+
+    seconds: float
+    key: str
+    ends: float
+
+    @classmethod
+    def from_now(cls, seconds: Any, key: str) -> "TimeLimit | None":
+        """Return the limit of `seconds` from now on; None for null, and for a value that the schema refuses."""
+        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        return cls(float(seconds), key, time.time() + seconds) if number and seconds > 0 else None
+
+    @classmethod
+    def read(cls, text: str | None) -> "TimeLimit | None":
+        """Return the limit that `written` gave; None for None."""
+        if text is None:
+            return None
+        key, seconds, ends = text.split()
+        return cls(float(seconds), key, float(ends))
+
+    @property
+    def written(self) -> str:
+        """The limit as text for another process."""
+        return f"{self.key} {self.seconds} {self.ends}"
+
+    @property
+    def left(self) -> float:
+        """The seconds until it is reached; 0 or less afterwards."""
+        return self.ends - time.time()
+
+    def __str__(self) -> str:
+        return f"{LIMITED} {self.seconds:g} s reached ({self.key})"
 
 
 class Stop:
@@ -19,9 +64,11 @@ class Stop:
 
     `with stop.heard():` takes the signals; they end the block by raising `Stopped` there. Within that, a block under
     `with stop.held():` is not broken off unless it takes more than `grace` seconds: `Stopped` is raised on leaving it.
+    A time limit breaks nothing off: `Stopped` is raised on leaving the first block under `held(timed=True)` after it.
 
     Args:
         grace: in seconds.
+        limit: None for none.
 
     Attributes:
         agreed: every process that shares the run ends at the same step, so that what it has computed can be kept; where
@@ -30,8 +77,8 @@ class Stop:
 
     agreed = True
 
-    def __init__(self, grace: float = GRACE) -> None:
-        self._grace = grace
+    def __init__(self, grace: float = GRACE, limit: TimeLimit | None = None) -> None:
+        self._grace, self._limit = grace, limit
         self._process = os.getpid()
         self._asked: Stopped | None = None
         self._held = False
@@ -55,10 +102,13 @@ class Stop:
                 signal.signal(signal.SIGCHLD, self._children)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, *, timed: bool = False) -> Iterator[None]:
         """Let a block end before `Stopped` is raised.
 
         An error that ends it after a signal counts as the signal's: a loader's processes are told to end too.
+
+        Args:
+            timed: whether the time limit ends the run after this block.
         """
         self._held = True
         try:
@@ -70,8 +120,13 @@ class Stop:
             raise
         finally:
             self._held = False
+        if timed and self._asked is None and self._out_of_time():
+            self._asked = Stopped(None, str(self._limit))
         if self._asked is not None:
             raise self._tell()
+
+    def _out_of_time(self) -> bool:
+        return self._limit is not None and self._limit.left <= 0
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process or self._told:  # a loader's process has inherited this; it is told to end

@@ -21,6 +21,7 @@ from wrnexp.engine.trainer import Outcome
 from wrnexp.errors import Stopped
 from wrnexp.models import WideResNet
 from wrnexp.optim import Cosine, SGDRecipe, averaged
+from wrnexp.stopping import TimeLimit
 from wrnexp.torchrun import place
 
 CLASSES, IMAGES = 5, 26
@@ -63,11 +64,12 @@ class Batches:
 
 @dataclass
 class Watcher:
-    """Has a signal heard, in one process alone, when so many steps are done."""
+    """Has a signal heard, or the time run out, in one process alone, when so many steps are done."""
 
     stop: AgreedStop | None = None
     after: int = 0
     seen: int = 0
+    limit: bool = False
 
     def on_start(self, *seconds: float | None) -> None:
         pass
@@ -78,7 +80,10 @@ class Watcher:
     def on_step(self, epoch: int, step: int) -> None:
         self.seen += 1
         if self.stop is not None and self.seen == self.after:
-            self.stop._asked = Stopped(15)
+            if self.limit:
+                self.stop._limit = TimeLimit(60.0, "trainer.max_seconds", ends=0.0)
+            else:
+                self.stop._asked = Stopped(15)
 
     def on_epoch(self, rows: list[Any]) -> None:
         pass
@@ -114,15 +119,16 @@ def trained(folder: Path, ranks: Ranks, **changes: Any) -> dict[str, Any]:
     return left(training, training.fit())
 
 
-def stopped(folder: Path, ranks: Ranks, **changes: Any) -> dict[str, Any]:
-    """Train until one process has heard a signal after eight steps; return what each process kept of it."""
-    stop = AgreedStop(ranks)
-    training = trainer(folder, ranks, stop=stop, watcher=Watcher(None if ranks.first else stop, 8), **changes)
+def stopped(folder: Path, ranks: Ranks, *, after: int = 8, limit: bool = False, **changes: Any) -> dict[str, Any]:
+    """Train until one process has heard a signal or seen the limit pass; return what each process kept of it."""
+    stop = AgreedStop(ranks, limit=TimeLimit.from_now(60.0, "trainer.max_seconds") if limit else None)
+    watcher = Watcher(None if ranks.first else stop, after, limit=limit)
+    training = trainer(folder, ranks, stop=stop, watcher=watcher, **changes)
     try:
         training.fit()
     except Stopped as error:
-        return {"kept": error.kept, "seen": training.watcher.seen}  # type: ignore[attr-defined]
-    raise AssertionError("it was not stopped")
+        return {"kept": error.kept, "seen": watcher.seen, "why": str(error), "code": error.code}
+    return {"seen": watcher.seen}
 
 
 def norm(channels: int = 4) -> nn.BatchNorm2d:
@@ -164,6 +170,8 @@ def main(folder: Path) -> None:
         found["undisturbed"] = trained(folder / "undisturbed", ranks, **DROPPING)
         found["stopped"] = stopped(folder / "stopped", ranks, **DROPPING)
         found["resumed"] = trained(folder / "stopped", ranks, **DROPPING)
+        found["out of time"] = stopped(folder / "out of time", ranks, limit=True, **DROPPING)
+        found["finished in time"] = stopped(folder / "out of time", ranks, after=6, limit=True, **DROPPING)
         found["stopped for one"] = stopped(folder / "for one", ranks, accumulate=1)
         found["from one"] = trained(folder / "from one", ranks, accumulate=1)
         found["gathered"] = ranks.gathered(ranks.rank)

@@ -43,11 +43,11 @@ class Once(Stop):
 
     left = 9
 
-    def held(self) -> Any:
+    def held(self, *, timed: bool = False) -> Any:
         self.left -= 1
         if self.left == 0:
             self._asked = Stopped(15)
-        return super().held()
+        return super().held(timed=timed)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +118,19 @@ def test_all_processes_stop_at_the_same_step_though_one_was_told(shared: Shared)
         first["seen"] == 9
     )  # told after 8 steps, sent after the 9th, and what all have sent is looked at after the 10th
     assert first["kept"] == "up to step 4 of 6 in epoch 2"
+
+
+def test_a_time_limit_that_one_process_notices_ends_all_at_the_same_step_but_not_in_the_last_one(
+    shared: Shared,
+) -> None:
+    first, second = (found["out of time"] for found in shared)
+    assert first == second
+    assert (first["code"], first["seen"]) == (124, 9)
+    assert first["why"] == (
+        "time limit of 60 s reached (trainer.max_seconds); checkpointed up to step 4 of 6 in epoch 2"
+    )
+    # 8 steps were left. The limit passes after the 6th, is sent after the 7th, and would end the run after the 8th.
+    assert [found["finished in time"] for found in shared] == [{"seen": 8}] * 2
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(shared: Shared) -> None:

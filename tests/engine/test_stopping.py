@@ -16,7 +16,7 @@ from wrnexp.engine.evaluate import Splits
 from wrnexp.engine.trainer import Outcome
 from wrnexp.errors import Stopped
 from wrnexp.records import MEASURED
-from wrnexp.stopping import Stop
+from wrnexp.stopping import Stop, TimeLimit
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 
@@ -174,3 +174,21 @@ def test_a_step_that_takes_too_long_is_broken_off_and_what_was_before_it_counts(
     assert len(first.checkpoints.load()["rows"]) == 1
     second = trainer()
     assert differences(second, told(second), undisturbed, expected) == []
+
+
+def test_at_a_time_limit_each_process_makes_a_step_and_the_last_one_finishes(trainer: Make, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"dropout": 0.3, "ema": 0.9}
+    undisturbed = trainer(folder=tmp_path / "undisturbed", **settings)
+    expected = undisturbed.fit()
+    passed = TimeLimit(60.0, "trainer.max_seconds", ends=0.0)
+    kept: list[str | None] = []
+    while len(kept) < 3 * STEPS - 1:
+        with pytest.raises(Stopped) as stopped:
+            told(trainer(stop=Stop(limit=passed), **settings))
+        kept.append(stopped.value.kept)
+    steps = [(epoch, step) for epoch in (1, 2, 3) for step in range(1, STEPS + 1)]
+    assert kept == [f"up to step {step} of {STEPS} in epoch {epoch}" for epoch, step in steps[:-1]]
+    last = trainer(stop=Stop(limit=passed), **settings)
+    outcome = told(last)
+    assert differences(last, outcome, undisturbed, expected) == []
+    assert outcome.test_looks == expected.test_looks

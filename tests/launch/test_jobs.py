@@ -10,11 +10,12 @@ from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from wrnexp.errors import UserError
 from wrnexp.launch.jobs import Arm, Composer, FrozenConfigs, axes, combinations, read_arms
-from wrnexp.launch.naming import app_config
+from wrnexp.launch.naming import SWEEP_LIMIT, app_config
+from wrnexp.stopping import TimeLimit
 
 CONF = Path(__file__).parents[2] / "conf"
 ARGUMENTS = ["experiment=base,light", "model.dropout=0,0.1", "seed=0,1"]
@@ -70,3 +71,16 @@ def test_labels_are_of_the_arm_and_of_what_else_is_swept(loader: ConfigLoader, m
     composer = Composer(loader, master, ["model.dropout=0,0.1", "seed=0,1"])
     assert composer.job(["model.dropout=0.1", "seed=1"], Arm("it's, mine")).label == "it's, mine model.dropout=0.1"
     assert composer.job(["model.dropout=0.1", "seed=1"]).label == "base model.dropout=0.1"
+
+
+def test_the_limit_of_a_sweep_is_in_hydras_part_of_a_config_alone(loader: ConfigLoader, master: DictConfig) -> None:
+    job = Composer(loader, master, ARGUMENTS).job(["model.dropout=0.1", "seed=1", "+hydra.job.env_set.MINE=1"])
+    OmegaConf.set_readonly(job.config.hydra, True)  # as Hydra leaves the config of a job that it has run
+    before = OmegaConf.to_container(job.config, resolve=False)
+    limit = TimeLimit(60.0, "sweep.max_seconds", ends=1e9)
+    frozen = FrozenConfigs(loader, [job], limit)
+    for configs in (frozen, pickle.loads(pickle.dumps(frozen))):
+        given = configs.load_sweep_config(master, job.all_overrides)
+        assert dict(given.hydra.job.env_set) == {"MINE": "1", SWEEP_LIMIT: limit.written}
+        assert app_config(given) == job.values
+    assert OmegaConf.to_container(job.config, resolve=False) == before

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.launch.sweeping import FAULTY, command, environment, errors, figures, run, states, times
+from wrnexp.launch.slurm import _Array
 
 SLURM = [
     "hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=15", "hydra.launcher.cpus_per_task=1",
@@ -68,6 +70,18 @@ def test_more_than_one_task_is_refused(tmp_path: Path, tiny_overrides: list[str]
     done = run(tmp_path, *tiny_overrides, "seed=0,1", *SLURM, f"hydra.launcher.{key}=2")
     assert done.returncode == 2
     assert f"hydra.launcher.{key}=2 would start each run 2 times" in done.stderr
+
+
+def test_jobs_that_wait_are_called_off_once_each_as_time_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(subprocess, "run", lambda command, **options: commands.append(command))
+    paths = SimpleNamespace(folder=Path("logs/7"), result_pickle=Path("absent"))
+    array = _Array([SimpleNamespace(job_id=f"7_{index}", paths=paths) for index in range(4)])
+    for indices in (set[int](), {3}, {3}, {1, 2, 3}):
+        array.call_off(indices)
+    assert commands == [["scancel", "--state=PENDING", "7_3"], ["scancel", "--state=PENDING", "7_1", "7_2"]]
+    array._states = {"7_1": "RUNNING", "7_2": "CANCELLED", "7_3": "CANCELLED", "7_0": "CANCELLED"}
+    assert array.gone() == {2, 3}
 
 
 @cluster
@@ -133,6 +147,6 @@ def test_a_preempted_job_goes_on_in_its_folder_and_ends_as_an_undisturbed_one(
     output, _ = driver.communicate(timeout=400)  # Slurm lets a job that is queued again wait for two minutes
     assert driver.returncode == 0, output
     logs = "".join(path.read_text() for path in sweep.glob(f".submitit/{job}/*.out"))
-    assert "kept up to step" in logs
+    assert "checkpointed up to step" in logs
     assert logs.count("Starting with JobEnvironment") == 2
     assert figures(sweep) == figures(tmp_path / "undisturbed" / "multirun" / "preempted")

@@ -194,25 +194,25 @@ def _raise(left: dict[int, dict[str, Any]], agent: _Agent, told: list[int], coun
     if agent.failure is None and stopped is None:
         return
     if told:
-        raise KeyboardInterrupt if told[0] == signal.SIGINT else _stopped(told[0], stopped)
+        raise KeyboardInterrupt if told[0] == signal.SIGINT else _stopped((stopped or {}) | {"number": told[0]})
     kinds = {one.__name__: one for one in KINDS}
     for note in left.values():
         if note["kind"] in kinds:
             raise kinds[note["kind"]](note["text"])
     if agent.failure is None:
         assert stopped is not None
-        raise _stopped(stopped["number"], stopped)
+        raise _stopped(stopped)
     rank = agent.failure.local_rank
     if agent.failure.exitcode < 0 or rank not in left:
         raise TrainingError(_how(rank, count, agent.failure.exitcode))
     if left[rank]["kind"] == "Stopped":
-        raise _stopped(left[rank]["number"], left[rank])
+        raise _stopped(left[rank])
     raise CrashedError(f"process {rank + 1} of {count} failed\n{left[rank]['text']}")
 
 
-def _stopped(number: int, note: dict[str, Any] | None) -> Stopped:
-    error = Stopped(number)
-    error.kept = note["kept"] if note else None
+def _stopped(note: dict[str, Any]) -> Stopped:
+    error = Stopped(note["number"], note.get("limit"))
+    error.kept = note.get("kept")
     return error
 
 

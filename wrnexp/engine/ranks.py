@@ -12,8 +12,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from wrnexp.errors import Stopped, UserError
-from wrnexp.stopping import GRACE, Stop
+from wrnexp.errors import TIME_LIMIT, Stopped, UserError
+from wrnexp.stopping import GRACE, Stop, TimeLimit
 from wrnexp.torchrun import Place
 
 T = TypeVar("T")
@@ -137,24 +137,26 @@ def joined(place: Place) -> Iterator[Ranks]:
 class AgreedStop(Stop):
     """A stop at the same step in every process, whichever was told: after an error of one the others would wait for it.
 
-    At the end of each step the processes send the signals that they had heard, and look at what was sent a step ago:
-    the message travels while a step is computed, and no GPU is waited for. So a run ends after the step that follows.
+    At the end of each step the processes send what tells them to end, as an exit code, and look at what was sent a step
+    ago: the message travels while a step is computed, and no GPU is waited for. So a run ends after the step that
+    follows. A signal goes before a time limit, which is noticed by one process first.
     From its first step on a signal breaks off nothing, evaluations neither, unless `grace` seconds were not enough.
 
     Args:
         ranks: the processes.
         grace: in seconds.
+        limit: None for none.
     """
 
     agreed = False
 
-    def __init__(self, ranks: Ranks, grace: float = GRACE) -> None:
-        super().__init__(grace)
+    def __init__(self, ranks: Ranks, grace: float = GRACE, limit: TimeLimit | None = None) -> None:
+        super().__init__(grace, limit)
         self._ranks = ranks
         self._sent: tuple[Tensor, Any] | None = None
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, *, timed: bool = False) -> Iterator[None]:
         """Let a block end, in all processes, before `Stopped` is raised in all of them."""
         self._held = True
         try:
@@ -163,16 +165,18 @@ class AgreedStop(Stop):
             if self._asked is not None:
                 raise self._tell() from error
             raise
-        if number := self._heard_by_any():
+        code = self._code_of_any()
+        if code > TIME_LIMIT or (code and timed):
             self.agreed = True
-            self._asked = self._asked or Stopped(number)
+            self._asked = self._asked or Stopped(*((code - 128,) if code > TIME_LIMIT else (None, str(self._limit))))
             raise self._tell()
 
-    def _heard_by_any(self) -> int:
-        """Return the number of a signal that some process had heard a step ago; 0 where none had."""
+    def _code_of_any(self) -> int:
+        """Return the exit code that some process had a reason for a step ago; 0 where none had."""
         before = self._sent
-        heard = torch.tensor(0 if self._asked is None else self._asked.number, dtype=torch.int32)
-        self._sent = heard, dist.all_reduce(heard, dist.ReduceOp.MAX, async_op=True)
+        own = TIME_LIMIT if self._out_of_time() else 0
+        code = torch.tensor(own if self._asked is None else self._asked.code, dtype=torch.int32)
+        self._sent = code, dist.all_reduce(code, dist.ReduceOp.MAX, async_op=True)
         if before is None:
             return 0
         before[1].wait()

@@ -80,6 +80,7 @@ class Trainer:
     devices: int | str = 1  # of the config; `ranks` says what became of it
     sync_batchnorm: bool = True  # of the config
     checkpoint_seconds: float | None = None
+    max_seconds: float | None = None  # of the config; `stop` has the limit
     ranks: Ranks = field(default_factory=Ranks)
     started: float = field(default_factory=time.perf_counter)  # when this process began to work on the run
 
@@ -200,7 +201,7 @@ class Trainer:
             batches = progress.start(lambda: opened)
         self.step.model.train()
         for index, sizes in enumerate(plan[progress.steps :], progress.steps):
-            with self.stop.held(), progress.a_step():
+            with self.stop.held(timed=(epoch + 1, index + 1) < (self.recipe.epochs, len(plan))), progress.a_step():
                 self.step(islice(batches, len(sizes)), sizes, self._rate(epoch, index), progress.meters)
             self.watcher.on_step(epoch, index + 1)
             # Several processes would have to agree on the moment.

@@ -4,7 +4,6 @@ Several drivers may run one sweep at once: a run's folder is held by one process
 runs is waited for, and one whose process died is taken over.
 """
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,10 +20,11 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from wrnexp import provenance
-from wrnexp.errors import BusyError, is_pruned, one_line
+from wrnexp.errors import BusyError, is_out_of_time, is_pruned, one_line
 from wrnexp.estimates import Measured
 from wrnexp.launch.describe import absorb, changes, described
 from wrnexp.launch.jobs import FrozenConfigs, Job
+from wrnexp.launch.limit import SweepLimit
 from wrnexp.launch.watching import WatchedLauncher
 from wrnexp.launch.worker import KilledError
 from wrnexp.locks import held
@@ -47,16 +47,21 @@ class Driver:
     Attributes:
         jobs: the jobs described so far.
         values: what each job that is over returned, by its folder; None where it is not completed.
+        limit: of the time that this command may take.
     """
 
     def __init__(self, config: DictConfig, context: HydraContext, launcher: Launcher, task: TaskFunction) -> None:
         self.config, self.context, self.launcher, self.task = config, context, launcher, task
         self.folder = Path(config.hydra.sweep.dir).absolute()
+        self.limit = SweepLimit(
+            config.sweep.max_seconds, self._records(), elsewhere=getattr(launcher, "elsewhere", False)
+        )
         self.sweep = described(config, self.folder)
         self.terminal = Console(highlight=False, soft_wrap=True)
         self.jobs: list[Job] = []
         self.values: dict[Path, float | None] = {}
         self._entries: dict[Path, JobEntry] = {}
+        self._started: set[Path] = set()
         self._signals = ExitStack()
         self._begun = datetime.now(UTC).replace(microsecond=0)  # records have whole seconds
 
@@ -103,11 +108,15 @@ class Driver:
             at_once: how many are handed to the launcher in one call; None is all.
         """
         self.launcher.setup(
-            hydra_context=HydraContext(FrozenConfigs(self.context.config_loader, jobs), self.context.callbacks),
+            hydra_context=HydraContext(
+                FrozenConfigs(self.context.config_loader, jobs, self.limit.limit), self.context.callbacks
+            ),
             task_function=self.task,
             config=self.config,
         )
-        while left := [job for job in jobs if not self.over(job)]:
+        if self.limit.limit is not None and not isinstance(self.launcher, WatchedLauncher):
+            at_once = 1  # it does not ask whether a job still fits when it is about to start it
+        while left := [job for job in jobs if not self.over(job) and self.limit.fits(job)]:
             ready = [job for job in left if not held(job.folder)][:at_once]
             if not ready:
                 time.sleep(POLL)
@@ -128,7 +137,7 @@ class Driver:
 
     def show(self) -> None:
         """Print the jobs, their states and the first line of each error."""
-        self.terminal.print(jobs_table(self.sweep.jobs, self.folder))
+        self.terminal.print(jobs_table(self.sweep.jobs, self.folder, notes=self.notes()))
         self.terminal.print(f"{self.standing()}: {short(self.folder)}")
 
     def standing(self) -> str:
@@ -141,7 +150,7 @@ class Driver:
 
     def preview(self) -> None:
         """Print the jobs, which are done, and the time that the others need where runs on record tell it."""
-        measured = Measured.read([Path("outputs"), self.folder.parent])
+        measured = Measured.read(self._records())
         open_ = [job for job in self.jobs if self._entries[job.folder].state != "completed"]
         left = {self._entries[job.folder].folder: measured.remaining_seconds(job.values, job.folder) for job in open_}
         known = [seconds for seconds in left.values() if seconds is not None]
@@ -156,23 +165,36 @@ class Driver:
 
     def leave(self) -> list[float | None]:
         """Return the value of every job, or end the program where one is not completed."""
-        errors = [entry.error or "" for entry in self.sweep.jobs if entry.state != "completed"]
-        if errors:
-            print("the same command runs what is not completed", file=sys.stderr)
-            sys.exit(2 if all(error.startswith("UserError") for error in errors) else 1)
+        open_ = [job for job in self.jobs if self._entries[job.folder].state != "completed"]
+        late = [job for job in open_ if self.late(job)]
+        if open_:
+            self.limit.end(late, [self._entries[job.folder].error or "" for job in open_ if job not in late])
         return [self.values.get(job.folder) for job in self.jobs]
+
+    def notes(self) -> dict[str, str]:
+        """Return why jobs were not started for want of time, by their folders as the entries have them."""
+        refused = self.limit.refused.items()
+        return {self._entries[folder].folder: why for folder, why in refused if folder not in self._started}
+
+    def late(self, job: Job) -> bool:
+        """Say whether a time limit is why a job is not completed: its own ended it, or the sweep's left no time."""
+        entry = self._entries[job.folder]
+        refused = job.folder in self.limit.refused and entry.state in ("pending", "interrupted")
+        return refused or is_out_of_time(entry.error)
 
     def _launch(self, ready: list[Job]) -> None:
         if isinstance(self.launcher, WatchedLauncher):
             self.launcher.watcher = _Watch(self, ready)
-        results = self.launcher.launch([job.all_overrides for job in ready], self.jobs.index(ready[0]))
-        for job, result in zip(ready, results, strict=True):
-            self._take(job, result)
+        with self.limit.enforced():
+            results = self.launcher.launch([job.all_overrides for job in ready], self.jobs.index(ready[0]))
+            for job, result in zip(ready, results, strict=True):
+                self._take(job, result)
 
     def _take(self, job: Job, result: JobReturn) -> None:
         """Note that a launched job is over, unless it was never begun or another process held its folder."""
         if result.status == JobStatus.UNKNOWN or isinstance(result._return_value, BusyError):
             return
+        self.limit.read_again()
         failed = result.status == JobStatus.FAILED
         if isinstance(result._return_value, KilledError):
             _mark_failed(job.folder, str(result._return_value))
@@ -207,6 +229,10 @@ class Driver:
         seeds = Counter(entry.arm_id for entry in self.sweep.jobs)
         return shortfall(len(seeds), min(seeds.values())) if seeds else None
 
+    def _records(self) -> list[Path]:
+        """Return the folders whose records say how long jobs take."""
+        return [Path("outputs"), self.folder.parent]
+
     def _refresh(self) -> None:
         for entry in self.sweep.jobs:
             entry.ask(self.folder)
@@ -219,17 +245,18 @@ class _Watch:
         self.driver, self.jobs = driver, jobs
 
     def wanted(self, index: int) -> bool:
-        """Say whether a job is to be run now: not over, in nobody's hands, and no failure has stopped the sweep."""
+        """Say whether a job is to be run now: not over, in nobody's hands, and neither failure nor time forbids it."""
         job = self.jobs[index]
-        return not (self.stopped() or self.driver.over(job) or held(job.folder))
+        return not (self.driver.over(job) or held(job.folder) or self.called_off(index))
 
-    def stopped(self) -> bool:
-        """Say whether a failure has stopped the sweep."""
-        return self.driver.stopped()
+    def called_off(self, index: int) -> bool:
+        """Say whether a job that waits is not to begin: a failure has stopped the sweep, or too little time is left."""
+        return self.driver.stopped() or not self.driver.limit.fits(self.jobs[index])
 
     def started(self, index: int) -> None:
         """Hear that a job begins."""
         job = self.jobs[index]
+        self.driver._started.add(job.folder)
         self.driver.terminal.print(self.driver.title(job), style="bold")
         self.driver.note(job, "running")
 
@@ -244,6 +271,7 @@ class _Watch:
             self.driver.note(job, state, error)
         if state != "completed":
             told, style = ("stopped by the search", "yellow") if is_pruned(error) else (state, "red")
+            told, style = (f"{state}: {error}", "yellow") if is_out_of_time(error) else (told, style)
             self.driver.terminal.print(f"{job.label}, seed {job.values['seed']}: {told}", style=style)
 
 

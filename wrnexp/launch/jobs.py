@@ -20,10 +20,11 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from wrnexp.errors import UserError
-from wrnexp.launch.naming import RECIPE, app_config, recipe_name, swept_keys
+from wrnexp.launch.naming import RECIPE, SWEEP_LIMIT, app_config, recipe_name, swept_keys
+from wrnexp.stopping import TimeLimit
 
 CHOICES = ("experiment", *RECIPE)
 
@@ -147,16 +148,29 @@ class FrozenConfigs(ConfigLoaderImpl):
     """A config loader that hands out the configs of a sweep as they were composed, wherever the job runs.
 
     Launchers pickle it and send it to their workers, once a job: the configs, which differ little, travel compressed.
+
+    Args:
+        loader: Hydra's.
+        jobs: of the sweep.
+        limit: of the sweep. Each job is told of it in Hydra's part of its config: any launcher passes that on, and no
+            id, label, override or record has it.
     """
 
-    def __init__(self, loader: ConfigLoader, jobs: Iterable[Job]) -> None:
+    def __init__(self, loader: ConfigLoader, jobs: Iterable[Job], limit: TimeLimit | None = None) -> None:
         vars(self).update(vars(loader))
         self._frozen = {tuple(job.all_overrides): job.config for job in jobs}
+        self._environment = {} if limit is None else {SWEEP_LIMIT: limit.written}
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """Return the config of the job with these overrides; one that is not the sweep's is composed."""
-        found = self._frozen.get(tuple(sweep_overrides))
-        return super().load_sweep_config(master_config, sweep_overrides) if found is None else copy.deepcopy(found)
+        frozen = self._frozen.get(tuple(sweep_overrides))
+        if frozen is None:
+            return super().load_sweep_config(master_config, sweep_overrides)
+        config = copy.deepcopy(frozen)
+        environment = config.hydra.job.env_set
+        with read_write(environment), open_dict(environment):
+            environment.update(self._environment)
+        return config
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle stores."""

@@ -18,8 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from wrnexp import identity
 from wrnexp.errors import UserError
+from wrnexp.stopping import TimeLimit
 
 RECIPE = ("model", "augment", "optim", "loader")
+SWEEP_LIMIT = "WRNEXP_SWEEP_LIMIT"  # a variable of a job's environment; in no config, id, label or record
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Job:
     overrides: list[str] = field(default_factory=list)
     choices: Mapping[str, str | None] = field(default_factory=dict)
     shared: Path | None = None  # the folder beside the runs' folders
+    limit: TimeLimit | None = None  # of the sweep that it belongs to
 
     @property
     def recipe(self) -> str:
@@ -48,6 +51,7 @@ def current_job() -> Job:
         choices=_choices(hydra.runtime.choices),
         # The layout of conf/config.yaml has a folder a label in between; a run.dir of the user's own has not.
         shared=folder.parent.parent if not multirun and folder.parent.parent.name == "outputs" else folder.parent,
+        limit=TimeLimit.read(hydra.job.env_set.get(SWEEP_LIMIT)),
     )
 
 

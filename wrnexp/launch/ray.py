@@ -46,6 +46,8 @@ class RayLauncher(WatchedLauncher):
         UserError: Ray is not installed.
     """
 
+    elsewhere = True
+
     def __init__(self, ray: Mapping[str, Any]) -> None:
         need("ray", "hydra/launcher=ray", "ray")
         options: Any = OmegaConf.to_container(ray, resolve=True) if isinstance(ray, DictConfig) else ray
@@ -125,15 +127,14 @@ class RayLauncher(WatchedLauncher):
                 index = left.pop(task)
                 fill(results[index], _outcome(task))
                 self.watcher.ended(index, results[index])
-            if self.watcher.stopped():
-                self._call_off(left, begun, folders)
+            self._call_off(left, begun, folders)
 
     def _call_off(self, left: dict[Any, int], begun: set[int], folders: Sequence[Path]) -> None:
-        """Cancel the jobs that have not begun."""
+        """Cancel the jobs that have not begun and are not to."""
         import ray
 
         for task, index in list(left.items()):
-            if index not in begun and not held(folders[index]):
+            if index not in begun and not held(folders[index]) and self.watcher.called_off(index):
                 ray.cancel(task)
                 del left[task]
 

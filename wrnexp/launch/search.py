@@ -40,8 +40,9 @@ class SearchSweeper(LabelledSweeper):
             SystemExit: a trial has failed or is not over; the code is 2 where users' mistakes are all, else 1.
         """
         need("optuna", "hydra/sweeper=search", "search")
+        from wrnexp.launch.options import Options
         from wrnexp.launch.space import space  # not before it is known that Optuna is there
-        from wrnexp.launch.trials import Options, Searcher
+        from wrnexp.launch.trials import Searcher
 
         assert self.config is not None
         assert self.hydra_context is not None

@@ -82,6 +82,8 @@ class SlurmLauncher(WatchedLauncher):
         UserError: submitit is not installed.
     """
 
+    elsewhere = True
+
     def __init__(self, submitit_folder: str, max_num_timeout: int = 3, **parameters: Any) -> None:
         need("submitit", "hydra/launcher=submitit_slurm", "slurm")
         for key in ("nodes", "tasks_per_node"):
@@ -140,9 +142,8 @@ class SlurmLauncher(WatchedLauncher):
                     left.remove(index)
                     fill(results[index], outcome)
                     self.watcher.ended(index, results[index])
-            if left and self.watcher.stopped():
-                array.call_off(left - begun)
-                left -= array.gone()
+            array.call_off({index for index in left - begun if self.watcher.called_off(index)})
+            left -= array.gone()
             time.sleep(1 if left else 0)
 
 
@@ -191,12 +192,12 @@ class _Array:
         return Outcome(error=KilledError(f"Slurm job {job.job_id} is {state} and left no result; {job.paths.stderr}"))
 
     def call_off(self, indices: set[int]) -> None:
-        """Take jobs that wait for their first turn out of the queue; once."""
-        if self._called_off or not indices:
+        """Take jobs that wait for their first turn out of the queue; each once."""
+        if not (more := indices - self._called_off):
             return
-        self._called_off = set(indices)
+        self._called_off |= more
         subprocess.run(
-            ["scancel", "--state=PENDING", *(self._jobs[index].job_id for index in sorted(indices))], check=False
+            ["scancel", "--state=PENDING", *(self._jobs[index].job_id for index in sorted(more))], check=False
         )
 
     def gone(self) -> set[int]:

@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from wrnexp.errors import is_diverged
+from wrnexp.errors import is_diverged, is_out_of_time
 from wrnexp.launch.space import Space
 from wrnexp.study import Study
 from wrnexp.sweeps import JobEntry
@@ -38,6 +38,7 @@ class Row:
         accuracy: in 0..1; the objective where it is completed, else the last epoch's validation accuracy.
         state: one of `STYLES`.
         error: of a run of it that failed.
+        note: what a time limit had to do with a run of it that is open.
         folder: of its first run, seen from the sweep's.
     """
 
@@ -47,12 +48,14 @@ class Row:
     accuracy: float | None
     state: str
     error: str | None
+    note: str | None
     folder: str
 
     @classmethod
-    def of(cls, trial: FrozenTrial, runs: Sequence[JobEntry], space: Space) -> "Row":
+    def of(cls, trial: FrozenTrial, runs: Sequence[JobEntry], space: Space, notes: Mapping[str, str]) -> "Row":
         """Put together what the study and the runs' entries say of a trial."""
         failed = [run for run in runs if run.state == "failed"]
+        late = [notes.get(run.folder) or run.error for run in runs if run.folder in notes or is_out_of_time(run.error)]
         told = trial.intermediate_values
         return cls(
             number=trial.number,
@@ -61,6 +64,7 @@ class Row:
             accuracy=told[max(told)] if trial.value is None and told else trial.value,
             state=_state(trial, runs),
             error=failed[0].error if failed else None,
+            note=late[0] if late and not trial.state.is_finished() else None,
             folder=runs[0].folder,
         )
 
@@ -73,9 +77,15 @@ class Standing:
         values: the objective of each trial in their order; None where it has none.
     """
 
-    def __init__(self, study: Study, space: Space, trials: Iterable[tuple[FrozenTrial, Sequence[JobEntry]]]) -> None:
+    def __init__(
+        self,
+        study: Study,
+        space: Space,
+        trials: Iterable[tuple[FrozenTrial, Sequence[JobEntry]]],
+        notes: Mapping[str, str],
+    ) -> None:
         self.study, self.space = study, space
-        rows = [(one, Row.of(one, runs, space)) for one, runs in trials]
+        rows = [(one, Row.of(one, runs, space, notes)) for one, runs in trials]
         self.values = [one.value if one.state is TrialState.COMPLETE else None for one, _ in rows]
         self.rows = sorted((row for _, row in rows), key=_rank)
 
@@ -120,7 +130,8 @@ class Standing:
         table.add_column("run or error", overflow="fold")
         for row in self.rows:
             values = [one.partition("=")[2] for one in row.overrides]
-            why = Text(row.error.splitlines()[0], "red") if row.error else Text(row.folder)
+            why = Text(row.note, "yellow") if row.note else Text(row.folder)
+            why = Text(row.error.splitlines()[0], "red") if row.error else why
             state = Text(row.state, STYLES[row.state])
             table.add_row(str(row.number), *values, str(row.epochs), _percent(row.accuracy), state, why)
         return table

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from wrnexp import torchrun
-from wrnexp.errors import Stopped, TrainingError, UserError
+from wrnexp.errors import OutOfTimeError, Stopped, TrainingError, UserError, one_line
 from wrnexp.launch.naming import Job, app_config
 from wrnexp.stopping import STOPPING
 
@@ -24,7 +24,7 @@ SIGNALS = (130, *(128 + number for number in STOPPING))  # exit codes after Ctrl
 
 
 def start(main: Callable[[], object], root: Path, follow: Callable[[], object] | None = None) -> None:
-    """Run `main`, a function that `hydra.main` decorates, and exit with 0, 1, 2, 130, 140 or 143.
+    """Run `main`, a function that `hydra.main` decorates, and exit with 0, 1, 2, 124, 130, 140 or 143.
 
     Args:
         main: the application.
@@ -42,9 +42,9 @@ def start(main: Callable[[], object], root: Path, follow: Callable[[], object] |
         main()
     except (KeyboardInterrupt, SystemExit) as stop:
         code = 130 if isinstance(stop, KeyboardInterrupt) else stop.code
-        if code in SIGNALS and main is not follow:
+        if (code in SIGNALS or isinstance(stop, Stopped)) and main is not follow:
             why = f": {stop}" if isinstance(stop, Stopped) else ""
-            print(f"interrupted{why}; the same command goes on from the last checkpoint", file=sys.stderr)
+            print(f"interrupted{why}; the same command resumes from the last checkpoint", file=sys.stderr)
         sys.exit(code)
     except Exception as error:
         if os.environ.get(WANTS_TRACEBACK):
@@ -57,10 +57,14 @@ def one_message(job: Job) -> Iterator[None]:
     """End a single run at once where the user or training is at fault; in a sweep the error goes on to Hydra.
 
     Hydra would put a line of its own before the message. In a sweep that line is wanted, for it names the job, and an
-    exit would take the other jobs with it.
+    exit would take the other jobs with it: at a time limit the job ends with `OutOfTimeError`.
     """
     try:
         yield
+    except Stopped as stopped:
+        if job.sweep is None or stopped.limit is None:
+            raise
+        raise OutOfTimeError(one_line(stopped)) from None
     except Exception as error:
         if job.sweep is not None:
             print(f"failed: {' '.join(job.overrides)}: {error}", file=sys.stderr)

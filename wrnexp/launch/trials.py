@@ -4,10 +4,9 @@ The records say what came of a run. What this process is told on the way is not 
 killed is told by the next one as it would have been by the first.
 """
 
-import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
+from itertools import chain
 from statistics import fmean
 from typing import Any
 
@@ -15,13 +14,13 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 from optuna.trial import FrozenTrial
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wrnexp import identity
 from wrnexp.errors import UserError, is_diverged, is_pruned
 from wrnexp.estimates import Measured
 from wrnexp.launch.driver import POLL, Driver, short
 from wrnexp.launch.jobs import Composer, Job
+from wrnexp.launch.options import Options
 from wrnexp.launch.space import Space
 from wrnexp.launch.standing import Standing
 from wrnexp.records import find_record, read_metrics
@@ -30,47 +29,6 @@ from wrnexp.study import FILE, Study
 from wrnexp.sweeps import duration, state_of
 
 LENGTH = "optim.epochs"  # searched, no run is stopped: at one epoch runs of different lengths do not compare
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-
-class Sampler(_Part):
-    """conf/hydra/sweeper/search.yaml, sampler."""
-
-    startup_trials: int = Field(ge=0)
-    seed: int = Field(ge=0)
-
-
-class Pruning(_Part):
-    """conf/hydra/sweeper/search.yaml, pruning."""
-
-    enabled: bool
-    startup_trials: int = Field(ge=1)
-    warmup_epochs: int = Field(ge=0)
-
-
-class Options(_Part):
-    """conf/hydra/sweeper/search.yaml, without what is searched."""
-
-    n_trials: int = Field(ge=1)
-    n_jobs: int = Field(ge=1)
-    sampler: Sampler
-    pruning: Pruning
-
-    @classmethod
-    def checked(cls, options: dict[str, Any]) -> "Options":
-        """Take the keys of the config.
-
-        Raises:
-            UserError: some are not allowed.
-        """
-        try:
-            return cls.model_validate(options)
-        except ValidationError as error:
-            wrong = [(".".join(map(str, one["loc"])), one["input"], one["msg"]) for one in error.errors()]
-            raise UserError(message([f"hydra.sweeper.{key}={value}: {why}" for key, value, why in wrong])) from error
 
 
 class Searcher(Driver):
@@ -140,7 +98,7 @@ class Searcher(Driver):
         self.terminal.print(f"{max(0, open_)} more trials of {self.options.n_trials}:")
         for key in self.space.searched:
             self.terminal.print(f"  {key}={self.space.axes()[key][0]}", markup=False)
-        measured = Measured.read([Path("outputs"), self.folder.parent])
+        measured = Measured.read(self._records())
         times = [measured.remaining_seconds(job.values, job.folder) for job in self._corners]
         known_times = [seconds for seconds in times if seconds is not None]
         each = fmean(known_times) * len(self.space.seeds) if len(known_times) == len(times) else None
@@ -184,19 +142,25 @@ class Searcher(Driver):
         """Return the value of every trial, or end the program where one has failed or is not over."""
         standing = self._standing()
         if standing.open or len(standing.rows) < self.options.n_trials:
-            print("the same command runs what is not completed", file=sys.stderr)
-            errors = [row.error or "" for row in standing.open]
-            sys.exit(2 if errors and all(error.startswith("UserError") for error in errors) else 1)
+            late = {row.number: [job for job in self._runs[row.number] if self.late(job)] for row in standing.open}
+            errors = [row.error or "" for row in standing.open if row.error or not late[row.number]]
+            self.limit.end(list(chain(*late.values())), errors or ([] if self.limit.limit else [""]))
         return standing.values
 
     def _next(self) -> list[FrozenTrial]:
         """Return trials to run, once there are some or no other process has open ones."""
         while True:
-            trials = self.study.claim(self.options.n_jobs, self.options.n_trials, self._left)
-            if trials or not self.study.others(self._left):
+            # Without time for a new trial those that are open are gone on with.
+            count = self.options.n_trials if self._time_for_another() else 0
+            trials = self.study.claim(self.options.n_jobs, count, self._left)
+            if trials or self.limit.reached or not self.study.others(self._left):
                 self._adopt(trials)
                 return trials
             time.sleep(POLL)
+
+    def _time_for_another(self) -> bool:
+        """Say whether a new trial may fit: what it will be is not known, so the quickest of the corners decides."""
+        return any(self.limit.fits_new(job) for job in self._corners)
 
     def _try(self, trials: Sequence[FrozenTrial]) -> None:
         """Run trials: each with its first seed, then with the others what was not stopped."""
@@ -257,7 +221,7 @@ class Searcher(Driver):
     def _standing(self) -> Standing:
         self._adopt(trials := self.study.trials)
         entries = [[self._entries[job.folder] for job in self._runs[one.number]] for one in trials]
-        return Standing(self.study, self.space, zip(trials, entries, strict=True))
+        return Standing(self.study, self.space, zip(trials, entries, strict=True), self.notes())
 
 
 def _settled(error: str | None) -> bool:

@@ -20,8 +20,8 @@ class Watcher(Protocol):
         """Say whether a job is to be run now."""
         ...
 
-    def stopped(self) -> bool:
-        """Say whether no more jobs are to begin, because one has failed."""
+    def called_off(self, index: int) -> bool:
+        """Say whether a job that waits is not to begin any more: another has failed, or too little time is left."""
         ...
 
     def started(self, index: int) -> None:
@@ -37,7 +37,7 @@ class _Nobody:
     def wanted(self, index: int) -> bool:
         return True
 
-    def stopped(self) -> bool:
+    def called_off(self, index: int) -> bool:
         return False
 
     def started(self, index: int) -> None:
@@ -51,9 +51,11 @@ class WatchedLauncher(Launcher):
     """A launcher that tells how its jobs go while they go; no failure of a job is raised.
 
     Attributes:
+        elsewhere: whether jobs may run on other machines than this one.
         watcher: who is told; nobody at first.
     """
 
+    elsewhere = False
     watcher: Watcher = _Nobody()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:

@@ -40,6 +40,7 @@ NonNegative = Annotated[float, Field(ge=0, description="a number, 0 or more")]
 Count = Annotated[int, Field(ge=1, description="a whole number, 1 or more")]
 Size = Annotated[int, Field(ge=0, description="a whole number, 0 or more")]
 Limit = Annotated[int | None, Field(ge=1, description="a whole number, 1 or more, or null for all")]
+TimeLimit = Annotated[float | None, Field(gt=0, description="a number of seconds above 0, or null for no limit")]
 Switch = Annotated[bool, Field(description="true or false")]
 Choice = Annotated[bool | None, Field(description="true, false, or null for what is faster")]
 Text = Annotated[str | None, BeforeValidator(_text), Field(description="text, or null")]
@@ -193,6 +194,7 @@ class Trainer(Keys):
     checkpoint_seconds: float | None = Field(
         ge=0, allow_inf_nan=False, description="a number of seconds, 0 or more, or null for less than 1% of the time"
     )
+    max_seconds: TimeLimit
 
     @field_validator("devices")
     @classmethod
@@ -272,6 +274,7 @@ class Sweep(Keys):
     on_error: Literal["continue", "stop"] = Field(description="continue or stop")
     retry_failed: Switch
     dry_run: Switch
+    max_seconds: TimeLimit
 
 
 class Config(Keys):

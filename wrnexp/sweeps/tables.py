@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from wrnexp.errors import is_out_of_time
 from wrnexp.records import find_record
 from wrnexp.sweeps.store import JobEntry, State, Sweep
 
@@ -19,13 +20,19 @@ STYLES: dict[State, str] = {
 }
 
 
-def jobs_table(jobs: Iterable[JobEntry], folder: Path, left: Mapping[str, str] | None = None) -> Table:
+def jobs_table(
+    jobs: Iterable[JobEntry],
+    folder: Path,
+    left: Mapping[str, str] | None = None,
+    notes: Mapping[str, str] | None = None,
+) -> Table:
     """Return a row a job: label, seed, state, test accuracy, and the first line of its error.
 
     Args:
         jobs: with their states.
         folder: the sweep's.
         left: what to say of the time that a job still needs, by its folder; None leaves the column out.
+        notes: by its folder, why a job was not started.
     """
     table = Table(box=None, pad_edge=False)
     for name in ("arm", "seed", "state", "test accuracy"):
@@ -37,8 +44,17 @@ def jobs_table(jobs: Iterable[JobEntry], folder: Path, left: Mapping[str, str] |
         state = Text(job.state, STYLES[job.state])
         cells: list[Text | str] = [Text(job.label), str(job.seed), state, _accuracy(folder / job.folder)]
         cells += [left.get(job.folder, "")] if left is not None else []
-        table.add_row(*cells, Text(job.error.splitlines()[0], "red") if job.error else job.folder)
+        table.add_row(*cells, reason(job, (notes or {}).get(job.folder)))
     return table
+
+
+def reason(job: JobEntry, note: str | None) -> Text:
+    """Return why a job is not completed: what was noted, else the first line of its error, else its folder."""
+    if note and job.state in ("pending", "interrupted"):
+        return Text(note, "yellow")
+    if job.error:
+        return Text(job.error.splitlines()[0], "yellow" if is_out_of_time(job.error) else "red")
+    return Text(job.folder)
 
 
 def sweeps_table(rows: Sequence[tuple[Path, Sweep, str]]) -> Table:
