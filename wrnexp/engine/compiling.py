@@ -48,7 +48,7 @@ class FixedSize(nn.Module):
     """A forward pass that is compiled for one number of images; other batches run uncompiled.
 
     The last micro-batch of an epoch may be smaller than the others. Compiling a network again takes a minute, for one
-    batch per epoch. The size of the first batch that is not empty is the compiled one.
+    batch per epoch. The largest size so far is the compiled one.
 
     Args:
         model: runs the other batches.
@@ -59,7 +59,7 @@ class FixedSize(nn.Module):
         super().__init__()
         self.model = model
         self._fast = [fast]  # in a list, so that its parameters do not count twice
-        self._size: int | None = None
+        self._size = 1
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of `images`, [N, 3, H, W]."""
@@ -67,9 +67,8 @@ class FixedSize(nn.Module):
         return logits
 
     def is_compiled_for(self, images: int) -> bool:
-        """True if a batch of so many images runs compiled; the first call that is not of 0 decides."""
-        if self._size is None and images:
-            self._size = images
+        """True if a batch of so many images runs compiled."""
+        self._size = max(self._size, images)
         return images == self._size
 
 

@@ -149,7 +149,7 @@ class TrainStep:
 
         Args:
             like: a batch of this process, images [N, 3, H, W] and targets [N, ...]; its values are not used.
-            sizes: images of this process in the batches to come, the most frequent first: that one is compiled.
+            sizes: images of this process in the batches to come, the largest first: that one is compiled.
         """
         buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         training = self.model.training

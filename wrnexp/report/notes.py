@@ -55,9 +55,10 @@ def older_times(arms: Sequence[Arm]) -> list[str]:
     """Say which arms have times of earlier versions, and whether others do not; nothing where none has."""
     older = [arm.label for arm in arms if has_older_times(arm)]
     mixed = not all(times_include_start(run) for arm in arms for run in arm.runs)
+    runs = f"runs of {listed(older)}" if mixed else "all runs"
     text = (
-        f"{OLDER_TIMES} An earlier version trained runs of {listed(older)}: their training seconds and seconds to an "
-        "accuracy include start and compilation"
+        f"{OLDER_TIMES} An earlier version trained {runs}: their training seconds and seconds to an accuracy include "
+        "start and compilation"
     )
     return [f"{text}, those of the other runs do not: they do not compare." if mixed else f"{text}."] if older else []
 
