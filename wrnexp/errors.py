@@ -58,7 +58,7 @@ class Stopped(SystemExit):
         self.kept: str | None = None
 
     def __str__(self) -> str:
-        return f"{self._why()}; checkpointed {self.kept or 'up to the last epoch'}"
+        return f"{self._why()}; checkpointed {self.kept}" if self.kept else self._why()
 
     def _why(self) -> str:
         if self.number is None:
