@@ -85,8 +85,13 @@ def test_a_training_compiles_one_graph_each_for_steps_and_evaluations_before_its
 ) -> None:
     """Epochs end with a batch of 2 images of 4, test sets with one of 2 of 6: both run uncompiled."""
     images = torch.randn(20, 3, 8, 8)
-    test = [(part, torch.zeros(len(part), dtype=torch.int64)) for part in torch.split(images, 6)]
-    ours = trainer(compile=True, dropout=0.3, splits=Splits(test, test[:2]), **changes)
+
+    class Test:
+        def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+            for part in torch.split(images, 6):  # made anew in each evaluation, as `EvalBatches` does
+                yield part / 2, torch.zeros(len(part), dtype=torch.int64)
+
+    ours = trainer(compile=True, dropout=0.3, splits=Splits(Test(), Test()), **changes)
     seen: list[int] = []
     ours.watcher.on_step = lambda epoch, step: seen.append(len(graphs))
     outcome = ours.fit()
@@ -105,7 +110,7 @@ def test_weights_are_equal_with_and_without_a_warm_up(
 ) -> None:
     warm = trainer(compile=True, dropout=0.3, folder=tmp_path / "warm", **changes)
     with_warm_up = warm.fit()
-    monkeypatch.setattr(Trainer, "_warm_up", lambda self, epoch, first: 0.0)
+    monkeypatch.setattr(Trainer, "_warm_up", lambda self, epoch, first: None)
     cold = trainer(compile=True, dropout=0.3, folder=tmp_path / "cold", **changes)
     without = cold.fit()
     for name, value in without.model.state_dict().items():
@@ -240,7 +245,7 @@ def test_a_loader_compiles_what_it_runs_on_the_device_too(
         return plain(number)
 
     loader.epoch = epoch
-    for compile, expected in ((False, ["epoch"] * 3), (True, ["epoch", "warm up", "epoch", "epoch"])):
+    for compile, expected in ((False, ["epoch"] * 3), (True, ["warm up", "epoch", "epoch", "epoch"])):
         ours = trainer(batches=loader, compile=compile, folder=tmp_path / str(compile))
         calls.clear()
         ours.fit()

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +47,7 @@ class Splits:
     val: Batches | None = None
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: torch.compile tells its tensors from others, and would compile for each kind
 def evaluate(model: nn.Module, batches: Batches, hardware: Hardware, ranks: Ranks | None = None) -> Evaluation:
     """Return the model's answers in evaluation mode; its mode is put back afterwards.
 
@@ -95,9 +95,9 @@ class Evaluator:
 
     def warm_up(self) -> None:
         """Compile the forward pass for the test set's batches, on zeros. Waits for the device."""
-        for images, labels in self.splits.test:
-            evaluate(self._forward, [(torch.zeros_like(images), labels)], self.hardware)
-            return
+        zeros = [(torch.zeros_like(images), labels) for images, labels in islice(self.splits.test, 1)]
+        if zeros:
+            evaluate(self._forward, zeros, self.hardware)
 
     def validate(self) -> Evaluation | None:
         """Evaluate on the validation images; None without any."""

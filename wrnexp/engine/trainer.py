@@ -1,11 +1,11 @@
-"""Training: an epoch of steps, a look at the validation and test sets, a checkpoint, a line in the log; and again."""
+"""Training: epochs of steps, each followed by evaluations, a checkpoint and a row of the log."""
 
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,26 +15,14 @@ from wrnexp.engine.checkpoint import Checkpoints
 from wrnexp.engine.evaluate import Evaluation, Evaluator, Splits
 from wrnexp.engine.hardware import Hardware
 from wrnexp.engine.memory import out_of_memory
+from wrnexp.engine.meters import HostClock
 from wrnexp.engine.progress import Progress
+from wrnexp.engine.protocols import Batches, Row, Watcher
 from wrnexp.engine.ranks import Ranks
 from wrnexp.engine.step import Average, Batch, Recipe, TrainStep
-from wrnexp.engine.watcher import Row, Watcher
 from wrnexp.errors import DivergedError, Stopped, TrainingError, UserError
 from wrnexp.seeding import derive
 from wrnexp.stopping import Stop
-
-
-class Batches(Protocol):
-    """What training asks of the loader group: micro-batches, and how they fall into steps."""
-
-    @property
-    def plan(self) -> list[tuple[int, ...]]:
-        """The sizes of the micro-batches of each step of an epoch."""
-        ...
-
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Return the micro-batches of an epoch, counted from 0, in the order of the plan."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -160,35 +148,41 @@ class Trainer:
 
     def _start(self) -> None:
         """Open the first epoch of this process, up to its first batch, and compile: all that comes before the clock."""
-        compile_seconds = 0.0
+        compiling = HostClock()
         if len(self.rows) < self.recipe.epochs:
+            with compiling:
+                if self._compiles and (warm_up := getattr(self.batches, "warm_up", None)) is not None:
+                    warm_up()
             progress = self._new_progress(len(self.rows))
             batches = self._open(progress)
             first = list(islice(batches, 1))  # worker processes have started once it is there
-            compile_seconds = self._warm_up(progress.epoch, first)
+            with compiling:
+                if self._compiles:
+                    self._warm_up(progress.epoch, first)
             self._opened = progress, chain(first, batches)
         if self.before is not None:
-            self.before["start"] += time.perf_counter() - self.started - compile_seconds
-            self.before["compile"] += compile_seconds
+            self.before["start"] += time.perf_counter() - self.started - compiling.seconds
+            self.before["compile"] += compiling.seconds
         before = self.before or {}
         self.watcher.on_start(before.get("start"), before.get("compile"))
 
-    def _warm_up(self, epoch: int, first: list[Batch]) -> float:
-        """Compile everything, and let a GPU choose its algorithms, on throwaway batches; return the seconds.
+    @property
+    def _compiles(self) -> bool:
+        """True if the first batch of a size costs more than others: kernels are compiled, or cuDNN tries algorithms."""
+        return self.hardware.compile or self.hardware.device.type == "cuda"
+
+    def _warm_up(self, epoch: int, first: list[Batch]) -> None:
+        """Run steps and evaluations on throwaway batches.
 
         Args:
             epoch: the one that is open.
             first: its next batch; none where an earlier process has made all its steps.
         """
-        start = time.perf_counter()
-        if self.hardware.compile or self.hardware.device.type == "cuda":
-            if (warm_up := getattr(self.batches, "warm_up", None)) is not None:
-                warm_up()
-            sizes = sorted({size for step in self.batches.plan for size in step}, reverse=True)
-            like = (first or list(islice(self.batches.epoch(epoch), 1)))[0]
-            self.step.warm_up(like, [_length(share(size, self.ranks.rank, self.ranks.count)) for size in sizes])
-            self.evaluator.warm_up()
-        return time.perf_counter() - start
+        like = (first or list(islice(self.batches.epoch(epoch), 1)))[0]
+        sizes = sorted({size for step in self.batches.plan for size in step}, reverse=True)
+        shares = [share(size, self.ranks.rank, self.ranks.count) for size in sizes]
+        self.step.warm_up(like, [part.stop - part.start for part in shares])
+        self.evaluator.warm_up()
 
     def train_epoch(self, epoch: int) -> Row:
         """Train one epoch, or what is left of it, and return its row of the log, without evaluations."""
@@ -305,7 +299,3 @@ class Trainer:
                 f"{self.checkpoints.last} is not of this model ({str(error).splitlines()[0]}); move it away to train "
                 "from the start, or use rerun=true"
             ) from error
-
-
-def _length(images: slice) -> int:
-    return int(images.stop - images.start)
