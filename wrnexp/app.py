@@ -25,6 +25,7 @@ from wrnexp.locks import alone, writing
 from wrnexp.models import multiply_adds
 from wrnexp.objects import make as _make
 from wrnexp.optim import averaged
+from wrnexp.packages import require
 from wrnexp.records import DataInfo, Record, find_record, read_metrics, read_record
 from wrnexp.report.curves import plot_run
 from wrnexp.report.media import Media
@@ -33,7 +34,8 @@ from wrnexp.seeding import derive
 from wrnexp.stopping import Stop
 from wrnexp.tracking import Journal, Plan, Sink, close_after, retell
 from wrnexp.tracking.console import print_summary
-from wrnexp.tracking.extras import check_installed
+
+SINK_PACKAGES = {"tensorboard": "tensorboard"}  # by sink: the package that it needs; its extra has the sink's name
 
 
 def run(cfg: DictConfig, out_dir: Path, job: Job | None = None) -> Record:
@@ -145,7 +147,8 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path, stop: Stop, ranks: R
     keep_freed_memory()
     where, graphs = ranks.device(cfg.trainer.device), cfg.trainer.cuda_graphs if ranks.count == 1 else False
     # Before any data is read.
-    check_installed(cfg.tracking)
+    for sink in SINK_PACKAGES.keys() & cfg.tracking.keys():
+        require(f"tracking={sink}", SINK_PACKAGES[sink], extra=sink)
     hardware = Hardware.settle(where, compile=cfg.trainer.compile, cuda_graphs=graphs)
     data: Dataset = _make(cfg.data, "data")
     recipe, augment = _make(cfg.optim, "optim"), _make(cfg.augment, "augment")

@@ -11,6 +11,10 @@ class UserError(Exception):
     """
 
 
+class MissingPackageError(UserError):
+    """A package is not installed that only a part of wrnexp needs."""
+
+
 class BusyError(UserError):
     """Another process is at work in the same folder."""
 

@@ -251,5 +251,7 @@ def test_without_optuna_it_is_said_what_to_install(tmp_path: Path, tiny_override
     paths = os.pathsep.join([str(hidden), environment()["PYTHONPATH"]])
     done = run(tmp_path, *tiny_overrides, *SEARCH, "model.dropout=0,0.1", PYTHONPATH=paths)
     assert done.returncode == 2
-    assert done.stderr.strip() == "error: hydra/sweeper=search needs: pip install -c constraints.txt -e '.[search]'"
+    assert done.stderr.strip() == (
+        "error: hydra/sweeper=search needs optuna, not installed here: pip install -c constraints.txt -e '.[search]'"
+    )
     assert not (tmp_path / "multirun").exists()
