@@ -10,8 +10,11 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from tests.optional_packages import pytest_pycollect_makemodule, pytest_runtest_call, pytest_runtest_setup
 from tests.wandb_server import WandbServer
 from wrnexp.provenance import usable_cores
+
+__all__ = ["pytest_pycollect_makemodule", "pytest_runtest_call", "pytest_runtest_setup"]
 
 CONF = Path(__file__).parents[1] / "conf"
 

@@ -14,7 +14,6 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from wrnexp import identity, stats
 from wrnexp.cli.plan.sources import Run, from_file, from_folder, kept_sweeps
@@ -229,6 +228,8 @@ def test_multiples() -> None:
 
 def _arguments(definition: dict[str, Any], values: tuple[Any, ...]) -> list[str]:
     """Return what W&B's agent puts in the place of ${args_no_hyphens}."""
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
+
     chosen = dict(zip(definition["parameters"], values, strict=True))
     made: list[str] = create_sweep_command_args({"args": {key: {"value": one} for key, one in chosen.items()}})[
         "args_no_hyphens"

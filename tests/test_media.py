@@ -47,7 +47,7 @@ class Listener(Sink):
 def listener(monkeypatch: pytest.MonkeyPatch) -> Listener:
     """Return the one sink that hears of the runs of a test."""
     heard = Listener()
-    monkeypatch.setattr(app, "_open", lambda node, **what: heard if "Console" in node._target_ else Sink())
+    monkeypatch.setattr(app, "_open", lambda node, key, **what: heard if "Console" in node._target_ else Sink())
     return heard
 
 
@@ -64,6 +64,7 @@ def assert_equal(folder: Path, plain: Path) -> None:
 def test_a_run_draws_before_its_first_step_and_at_its_end(
     tiny: Tiny, tmp_path: Path, listener: Listener, trained_run: Path
 ) -> None:
+    pytest.importorskip("wandb")
     record = app.run(tiny("loader=resident", *ALL), tmp_path)
     assert listener.heard == [NAMES[:1], *["step"] * 6, "epoch", *["step"] * 6, "epoch", NAMES, "completed"]
     names = {path.name for path in (tmp_path / "media").iterdir()}
@@ -83,6 +84,7 @@ def test_a_run_draws_before_its_first_step_and_at_its_end(
 def test_a_run_that_goes_on_keeps_its_grid_and_tells_of_it(
     tiny: Tiny, tmp_path: Path, listener: Listener, trained_run: Path
 ) -> None:
+    pytest.importorskip("wandb")
     with interrupting(), pytest.raises(KeyboardInterrupt):
         app.run(tiny("loader.workers=2", *ALL), tmp_path)
     assert [picture.name for picture in pictures(tmp_path)] == NAMES[:1]

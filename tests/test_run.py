@@ -51,6 +51,10 @@ def test_looking_at_a_config_is_quick_and_writes_nothing(tmp_path: Path, flags: 
             ["model.droput=0", "optim.lr=-1", "modle=light"],
             ["3 errors", "model.dropout?", "optim.lr=-1", "modle=light"],
         ),
+        (
+            ["optim.schedule._target_=nowhere.Nope", "data=shapes", "data.train_limit=512"],
+            ["optim.schedule._target_=nowhere.Nope cannot be imported", "No module named 'nowhere'"],
+        ),
         (["data=folder"], ["data.root"]),
         (["data.root=nowhere"], ["nowhere does not exist"]),
         (["data=shapes", "data.train_limit=96", "tracking.wandb.mode=disabled"], ["loader.batch_size", "96"]),

@@ -12,15 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState
 
 from wrnexp.errors import UserError
-
-optuna = pytest.importorskip("optuna")
-
-from optuna.distributions import CategoricalDistribution, FloatDistribution  # noqa: E402
-from optuna.trial import TrialState  # noqa: E402
-
-from wrnexp.study import FILE, Study, followed, open_study  # noqa: E402
+from wrnexp.study import FILE, Study, followed, open_study
 
 SPACE = {"lr": FloatDistribution(0.01, 1.0, log=True), "dropout": CategoricalDistribution(("0", "0.1"))}
 

@@ -119,6 +119,7 @@ def test_nobody_is_asked_anything_in_a_pipe(tmp_path: Path, tiny_overrides: list
 
 @pytest.mark.usefixtures("_no_account")
 def test_nobody_is_asked_anything_on_a_terminal(tmp_path: Path, tiny_overrides: list[str]) -> None:
+    pytest.importorskip("wandb")
     ours, theirs = pty.openpty()
     command = [*COMMAND, *tiny_overrides, "tracking.wandb.mode=online", "tracking.console.progress=auto"]
     process = subprocess.Popen(command, cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs)

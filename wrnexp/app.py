@@ -26,6 +26,7 @@ from wrnexp.locks import alone, writing
 from wrnexp.models import multiply_adds
 from wrnexp.objects import make as _make
 from wrnexp.optim import averaged
+from wrnexp.packages import require
 from wrnexp.records import DataInfo, Record, find_record, read_metrics, read_record
 from wrnexp.report.curves import plot_run
 from wrnexp.report.media import Media
@@ -34,7 +35,8 @@ from wrnexp.seeding import derive
 from wrnexp.stopping import Stop, TimeLimit
 from wrnexp.tracking import Journal, Plan, Sink, close_after, retell
 from wrnexp.tracking.console import print_summary
-from wrnexp.tracking.extras import check_installed
+
+SINK_PACKAGES = {"tensorboard": "tensorboard"}  # by sink: the package that it needs; its extra has the sink's name
 
 
 def run(cfg: DictConfig, out_dir: Path, job: Job | None = None) -> Record:
@@ -155,15 +157,18 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path, stop: Stop, ranks: R
     keep_freed_memory()
     where, graphs = ranks.device(cfg.trainer.device), cfg.trainer.cuda_graphs if ranks.count == 1 else False
     # Before any data is read.
-    check_installed(cfg.tracking)
+    for sink in SINK_PACKAGES.keys() & cfg.tracking.keys():
+        require(f"tracking={sink}", SINK_PACKAGES[sink], extra=sink)
     hardware = Hardware.settle(where, compile=cfg.trainer.compile, cuda_graphs=graphs)
-    data: Dataset = _make(cfg.data)
-    recipe, augment = _make(cfg.optim), _make(cfg.augment)
+    data: Dataset = _make(cfg.data, "data")
+    recipe, augment = _make(cfg.optim, "optim"), _make(cfg.augment, "augment")
     loader = _loader(cfg, data, augment, hardware, recipe.accumulate, ranks)
     torch.manual_seed(derive(cfg.seed, "weights"))
-    model = _make(cfg.model)(num_classes=len(data.classes))
+    model = _make(cfg.model, "model", num_classes=len(data.classes))
     record.cost.macs_per_image = multiply_adds(model, data.image_size)
-    trainer: Trainer = _make(cfg.trainer)(
+    trainer: Trainer = _make(
+        cfg.trainer,
+        "trainer",
         device=where,
         cuda_graphs=graphs,
         model=model,
@@ -181,9 +186,10 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path, stop: Stop, ranks: R
     )
     plan = Plan(recipe.epochs, len(loader.plan), sum(map(sum, loader.plan)))
     _describe(record, data, model, trainer)
-    given = {"record": record, "plan": plan, "shared": shared, "folder": journal.folder}
-    media: Media = _make(cfg.tracking.media)
-    journal.attach(partial(_open, sink, **given) for name, sink in cfg.tracking.items() if name != "media")
+    given: dict[str, Any] = {"record": record, "plan": plan, "shared": shared, "folder": journal.folder}
+    media: Media = _make(cfg.tracking.media, "tracking.media")
+    sinks = [(node, f"tracking.{name}") for name, node in cfg.tracking.items() if name != "media"]
+    journal.attach(partial(_open, *sink, **given) for sink in sinks)
     try:
         if ranks.first:
             media.before(journal.folder, record, loader)
@@ -201,12 +207,12 @@ def _loader(cfg: DictConfig, data: Dataset, augment: Any, hardware: Hardware, ac
     """Make the loader; one that knows nothing of processes is not told of them where there is one."""
     shared = {} if ranks.count == 1 else {"rank": ranks.rank, "ranks": ranks.count}
     device = {"device": hardware.device, "compile": hardware.compile}
-    return _make(cfg.loader)(data, augment, **device, accumulate=accumulate, seed=cfg.seed, **shared)
+    return _make(cfg.loader, "loader", data, augment, **device, accumulate=accumulate, seed=cfg.seed, **shared)
 
 
-def _open(node: DictConfig, **what: Any) -> Sink:
+def _open(node: DictConfig, key: str, **what: Any) -> Sink:
     """Open a sink: it begins to watch."""
-    sink: Sink = _make(node)(**what)
+    sink: Sink = _make(node, key, **what)
     return sink
 
 
@@ -279,4 +285,4 @@ def _retell(cfg: DictConfig, record: Record, folder: Path, job: Job) -> None:
     record.provenance["wandb_run"] = agents
     # No code: the program that trained the run may have been another.
     given = {"record": record, "shared": job.shared or folder.parent, "folder": folder, "code": False}
-    retell(partial(_open, node, **given), record, folder)
+    retell(partial(_open, node, "tracking.wandb", **given), record, folder)

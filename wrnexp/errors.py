@@ -1,6 +1,7 @@
 """The ways in which a run ends early: a mistake, another's claim, training's failure, a signal, time, a search."""
 
 import signal
+from collections.abc import Iterator
 
 TIME_LIMIT = 124  # exit code where time ran out, as that of GNU timeout
 LIMITED = "time limit of"  # the first words of a `Stopped` at a time limit
@@ -11,6 +12,10 @@ class UserError(Exception):
 
     The message says what is wrong, where, and what would be right.
     """
+
+
+class MissingPackageError(UserError):
+    """A package is not installed that only a part of wrnexp needs."""
 
 
 class BusyError(UserError):
@@ -80,3 +85,13 @@ def one_line(error: BaseException) -> str:
     """Return an error's kind and message in one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, its cause, the cause of that, and so on; each once, for such chains can be circular."""
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and not any(cause is earlier for earlier in seen):
+        yield cause
+        seen.append(cause)
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)

@@ -1,27 +1,98 @@
 """From a node of the config to an object: the only user of Hydra's `instantiate`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
 
-from wrnexp.errors import UserError
+from wrnexp.errors import TrainingError, UserError, one_line
+
+ALLOWED = "the dotted path of a class or function that is installed, on PYTHONPATH or beside run.py"
+NO_PARTIAL = "; `_partial_: true` is missing"
+PUNCTUATION = {ord(character): None for character in ".[]"}  # Hydra writes the key `transforms[0]` as transforms0
+# What is asked of an object that a class from outside wrnexp makes, by its group.
+ATTRIBUTES = {
+    "model": ("forward", "parameters"),
+    "loader": ("plan", "epoch", "evaluation", "close"),
+    "data": ("name", "classes", "image_size", "train", "test"),
+}
 
 
-def make(node: Mapping[str, Any]) -> Any:
-    """Instantiate a node of the config as plain objects.
+def make(node: Mapping[str, Any], key: str, /, *arguments: Any, **keywords: Any) -> Any:
+    """Instantiate a node of the config with plain values; nested nodes that have a `_target_` come first.
 
     Args:
         node: an omegaconf node, or the plain mapping that a record holds.
+        key: where the node is in the config, for messages.
+        *arguments: what the object of a node with `_partial_: true` is called with; it is not called without any.
+        **keywords: the same, by name.
 
     Raises:
-        UserError: a class of the user's own cannot be made.
+        UserError: a `_target_` cannot be imported or called, a class from outside wrnexp raises an exception, or the
+            object lacks what its group asks for.
     """
+    settings: Any = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else dict(node)
+    called = bool(arguments or keywords)
     try:
-        return instantiate(node, _convert_="all")
-    except InstantiationException as error:
-        cause, target = error.__cause__ or error, str(node.get("_target_", ""))
-        if isinstance(cause, UserError) or target.startswith("wrnexp."):
-            raise cause from None
-        raise UserError(f"{target} cannot be made: {' '.join(str(cause).split())}") from error
+        made = instantiate(settings, _convert_="all")
+        made = made(*arguments, **keywords) if called else made
+        _check_attributes(made, key, settings)
+        return made
+    except Exception as error:
+        raised = error
+    # Not raised in the handler: a cause would get its own effect as its context, a circle.
+    hint = NO_PARTIAL if called and not settings.get("_partial_") else ""
+    if problem := _problem(raised, settings, key, hint):
+        raise UserError(problem) from raised
+    raise _cause(raised)
+
+
+def _check_attributes(made: Any, key: str, settings: dict[str, Any]) -> None:
+    if missing := [name for name in ATTRIBUTES.get(key, ()) if not hasattr(made, name)]:
+        target, what = settings.get("_target_"), type(made).__name__
+        raise UserError(f"{key}: {target} returns a {what}, which has no {', '.join(missing)} (docs/extending.md)")
+
+
+def _problem(error: Exception, settings: dict[str, Any], key: str, hint: str) -> str | None:
+    """Say what is wrong with a `_target_`; None where wrnexp's own raised: that has a message, or is a defect."""
+    inner, target = _failed_node(error, settings)
+    where = f"{key}.{inner}" if inner else key
+    cause = _cause(error)
+    if isinstance(cause, UserError | TrainingError):
+        return None
+    if str(error).startswith("Error locating target"):
+        reason = one_line(cause.__cause__ or cause)
+        return f"{where}._target_={target} cannot be imported ({reason}); allowed: {ALLOWED}"
+    if isinstance(cause, InstantiationException):  # Hydra itself: not callable, or not safe
+        reason = " ".join(str(cause).partition("\nfull_key: ")[0].split())
+        return f"{where}._target_={target} is not allowed ({reason}); allowed: {ALLOWED}"
+    if target.startswith("wrnexp."):
+        return None
+    return f"{where}: {target} cannot be made: {one_line(cause)}{hint} (HYDRA_FULL_ERROR=1 shows the traceback)"
+
+
+def _cause(error: Exception) -> BaseException:
+    """Return what a target raised; Hydra's own error where none was reached."""
+    return (isinstance(error, InstantiationException) and error.__cause__) or error
+
+
+def _failed_node(error: Exception, settings: dict[str, Any]) -> tuple[str, str]:
+    """Return where below a node Hydra failed, empty for the node itself, and the `_target_` there."""
+    _, _, failed = str(error).rpartition("\nfull_key: ")
+    targets = dict(_targets(settings, ""))
+    inner = next((key for key in targets if key.translate(PUNCTUATION) == failed.translate(PUNCTUATION)), "")
+    return inner, targets.get(inner, "")
+
+
+def _targets(node: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Yield the key and the `_target_` of a node and of every node in it."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield key, str(node["_target_"])
+        for name, value in node.items():
+            yield from _targets(value, f"{key}.{name}".removeprefix("."))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _targets(value, f"{key}[{index}]")

@@ -148,6 +148,7 @@ def test_parquet_without_a_test_split(tiny_cifar: Any, tmp_path: Path) -> None:
 
 
 def test_a_damaged_parquet_file(tiny_cifar: Any, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
     (tmp_path / "train.parquet").write_bytes(b"PAR1 and no more")
     assert "train.parquet is damaged or no parquet file" in error(tiny_cifar.spec.name, tmp_path)
 

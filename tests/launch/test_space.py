@@ -5,14 +5,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from wrnexp.errors import UserError
-
-optuna = pytest.importorskip("optuna")
-
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution  # noqa: E402
-
-from wrnexp.launch.space import space, written  # noqa: E402  # it imports optuna
+from wrnexp.launch.space import space, written
 
 
 @pytest.mark.parametrize(

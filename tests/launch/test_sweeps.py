@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from tests.launch.sweeping import FAULTY, ROOT, command, environment, figures, run, states, times
+from tests.launch.sweeping import FAULTY, ROOT, command, environment, errors, figures, run, states, times
 from wrnexp.records import read_metrics
 
 
@@ -69,6 +69,7 @@ def test_failing_jobs_leave_the_others_and_are_all_that_the_next_call_runs(
         "raised": ["+model.how=raise"],
         "killed": ["+model.how=killed"],
         "bad value": ["+model.how=fine", "optim.lr=-1"],
+        "not there": ["+model.how=fine", "optim.schedule._target_=nowhere.Nope"],
         "last": ["+model.how=fine", "model.dropout=0.1"],
     }
     sweeper = {"arms": {label: {"overrides": overrides} for label, overrides in arms.items()}}
@@ -82,13 +83,15 @@ def test_failing_jobs_leave_the_others_and_are_all_that_the_next_call_runs(
         "raised": "failed",
         "killed": "failed",
         "bad value": "failed",
+        "not there": "failed",
         "last": "completed",
     }
     assert dict(states(sweep)) == expected
-    assert "2 of 5 jobs completed, 3 failed" in first.stdout
+    assert "2 of 6 jobs completed, 4 failed" in first.stdout
     table = " ".join(first.stdout.split())
     for error in ("an injected error", "killed by SIGKILL", "optim.lr=-1 is not allowed"):
         assert error in table
+    assert "optim.schedule._target_=nowhere.Nope cannot be imported" in " ".join(errors(sweep))
     assert "Traceback" not in first.stderr
     left = run(tmp_path, *arguments, "sweep.retry_failed=false", MENDED="1")
     assert left.returncode == 1
@@ -140,7 +143,7 @@ def test_two_drivers_at_once_run_every_job_once(tmp_path: Path, tiny_overrides: 
         for _ in range(2)
     ]
     outputs = [driver.communicate(timeout=200)[0] for driver in drivers]
-    assert [driver.returncode for driver in drivers] == [1, 1]
+    assert [driver.returncode for driver in drivers] == [2, 2]
     assert all("3 of 6 jobs completed, 3 failed" in output for output in outputs)
     made = {path.name: path.read_text().split() for path in count.iterdir()}
     assert len(made) == 6

@@ -141,4 +141,6 @@ def test_without_the_extra_one_message_says_what_to_install(module: str) -> None
         "except UserError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert "pip install -e '.[dashboards]'" in done.stdout
+    assert (
+        "needs wandb_workspaces, not installed here: pip install -c constraints.txt -e '.[dashboards]'" in done.stdout
+    )

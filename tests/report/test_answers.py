@@ -76,6 +76,7 @@ def _fast_loss(logits: np.ndarray, labels: np.ndarray, temperature: float) -> fl
 
 
 def test_without_validation_logits_there_is_no_temperature(write_run: WriteRun, outputs: Path, tmp_path: Path) -> None:
+    pytest.importorskip("vl_convert")
     _write(write_run, "base", 0)
     _write(write_run, "light", 0, val=True)
     _, found = _report(outputs, tmp_path)
@@ -100,6 +101,7 @@ def test_without_validation_logits_there_is_no_temperature(write_run: WriteRun, 
 def test_answers_that_say_nothing_are_left_out_with_a_reason(
     write_run: WriteRun, outputs: Path, tmp_path: Path, stored: dict[str, Any], reason: str
 ) -> None:
+    pytest.importorskip("vl_convert")
     _write(write_run, "base", 0)
     _write(write_run, "light", 0, **stored)
     report, found = _report(outputs, tmp_path)

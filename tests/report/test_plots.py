@@ -37,6 +37,7 @@ def test_every_plot_has_every_arm(write_run: WriteRun, outputs: Path, tmp_path: 
 
 
 def test_plots_without_data_are_not_drawn_and_old_ones_go(write_run: WriteRun, outputs: Path, tmp_path: Path) -> None:
+    pytest.importorskip("vl_convert")
     out = tmp_path / "report"
     folder = write_run("base", 0, 0.6, curve=CURVE)
     build([outputs], out)

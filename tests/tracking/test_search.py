@@ -3,17 +3,13 @@
 from pathlib import Path
 
 import pytest
+from optuna.distributions import FloatDistribution
 
 from wrnexp.errors import Pruned, is_pruned, one_line
 from wrnexp.records import Record
+from wrnexp.study import FILE, Study
 from wrnexp.tracking import Plan
-
-optuna = pytest.importorskip("optuna")
-
-from optuna.distributions import FloatDistribution  # noqa: E402
-
-from wrnexp.study import FILE, Study  # noqa: E402
-from wrnexp.tracking.search import Search  # noqa: E402
+from wrnexp.tracking.search import Search
 
 RECORD = Record(run_id="a", arm_id="b", label="c", seed=0)
 HIGH, LOW = (dict.fromkeys(range(1, 5), value) for value in (0.9, 0.1))

@@ -10,18 +10,14 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig
 from PIL import Image
-
-from wrnexp import app
-from wrnexp.errors import UserError
-from wrnexp.records import Record, read_metrics
-from wrnexp.tracking import Plan, extras
-from wrnexp.tracking.journal import Journal, Row
-
-pytest.importorskip("tensorboard")
-
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from wrnexp import app, packages
+from wrnexp.errors import UserError
+from wrnexp.records import Record, read_metrics
+from wrnexp.tracking import Plan
+from wrnexp.tracking.journal import Journal, Row
 from wrnexp.tracking.tensorboard import TAGS, TensorBoard
 
 Tiny = Callable[..., DictConfig]
@@ -189,7 +185,7 @@ def test_without_the_package_a_run_ends_before_data_is_read(
     def find(name: str) -> ModuleSpec | None:
         return None
 
-    monkeypatch.setattr(extras, "find_spec", find)
+    monkeypatch.setattr(packages, "find_spec", find)
     config = tiny("tracking=tensorboard", "data=folder", f"data.root={tmp_path}/nowhere")
     with pytest.raises(UserError, match=r"tracking=tensorboard needs .*\.\[tensorboard\]"):
         app.run(config, tmp_path / "run")

@@ -115,12 +115,12 @@ def test_a_network_of_the_users_own(
         training.syspath_prepend(str(tmp_path))
         app.run(cfg, tmp_path / "run")
     del sys.modules["foreign_net"]
-    refused(tmp_path / "run", r"foreign_net\.Net cannot be made: .*No module named 'foreign_net'")
+    refused(tmp_path / "run", r"foreign_net\.Net cannot be imported .*No module named 'foreign_net'")
     monkeypatch.setattr(opening, "ROOT", tmp_path)  # the folder of run.py, which python puts on its path for it
     run = open_run(tmp_path / "run")
     assert type(run.model).__module__ == "foreign_net"
     change(tmp_path / "run", lambda raw: raw["config"]["model"].update(_target_="nowhere_net.Net"))
-    refused(tmp_path / "run", r"nowhere_net\.Net cannot be made")
+    refused(tmp_path / "run", r"model\._target_=nowhere_net\.Net cannot be imported")
 
 
 def test_the_arithmetic_of_the_run(trained_run: Path) -> None:

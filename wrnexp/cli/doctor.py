@@ -13,6 +13,7 @@ from rich.table import Table
 
 from wrnexp import provenance
 from wrnexp.caches import cache_folder
+from wrnexp.packages import is_installed, missing_message
 
 if TYPE_CHECKING:
     from wrnexp.engine import Hardware
@@ -98,4 +99,6 @@ def _disk(folder: Path) -> Finding:
 def _wandb() -> Finding:
     from wrnexp.tracking.wandb import settle_mode
 
+    if not is_installed("wandb"):
+        return True, "W&B", missing_message("showing runs there", "wandb")
     return True, "W&B", f"mode auto is {settle_mode('auto')} here"

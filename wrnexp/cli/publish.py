@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wrnexp.errors import UserError
+from wrnexp.packages import require
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,6 +40,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def publish(args: argparse.Namespace) -> int:
     """Publish, and say of each run what was done."""
+    require("wrnexp publish", "wandb")
     from rich.console import Console
 
     from wrnexp.publishing.local import find_runs, one_each

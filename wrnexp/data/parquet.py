@@ -13,6 +13,7 @@ from wrnexp.data.decode import decode
 from wrnexp.data.progress import tracked
 from wrnexp.data.wording import reason
 from wrnexp.errors import UserError
+from wrnexp.packages import require
 
 IMAGE = "img"
 
@@ -86,10 +87,9 @@ def _encoded(cell: Any) -> io.BytesIO:
 
 
 def _read_table(file: Path, columns: list[str]) -> Any:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise UserError(f"{file} needs pyarrow to be read: pip install 'wrnexp[parquet]'") from error
+    require(str(file), "pyarrow", extra="parquet")
+    from pyarrow import ArrowException, parquet
+
     try:
         present = parquet.read_schema(file).names
         if missing := [name for name in columns if name not in present]:

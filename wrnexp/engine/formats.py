@@ -4,7 +4,6 @@
 (torch.export: torch without this package) hold the graph as well, the normalisation in it.
 """
 
-import importlib.util
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from wrnexp.engine.classifier import Classifier
-from wrnexp.errors import UserError
+from wrnexp.packages import require
 
 INPUT, OUTPUT = "images", "logits"
 METADATA = "wrnexp.json"  # the name of the metadata within a .pt2 file
@@ -88,10 +87,7 @@ class Onnx:
     tolerance = 1e-4
 
     def __init__(self) -> None:
-        if missing := [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]:
-            raise UserError(
-                f"ONNX needs {', '.join(missing)}, not installed here: pip install -c constraints.txt -e '.[onnx]'"
-            )
+        require("ONNX", *ONNX_PACKAGES, extra="onnx")
 
     def write(
         self, classifier: Classifier, example: Tensor, path: Path, metadata: Metadata, *, open_batch: bool

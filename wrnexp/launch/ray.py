@@ -11,9 +11,10 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from wrnexp.errors import UserError
-from wrnexp.launch.watching import WatchedLauncher, fill, need
+from wrnexp.launch.watching import WatchedLauncher, fill
 from wrnexp.launch.worker import Assignment, KilledError, Outcome, execute
 from wrnexp.locks import held
+from wrnexp.packages import require
 
 ROOT = Path(__file__).parents[2]
 LOOK = 1.0  # seconds between looks at which jobs have begun
@@ -49,7 +50,7 @@ class RayLauncher(WatchedLauncher):
     elsewhere = True
 
     def __init__(self, ray: Mapping[str, Any]) -> None:
-        need("ray", "hydra/launcher=ray", "ray")
+        require("hydra/launcher=ray", "ray", extra="ray")
         options: Any = OmegaConf.to_container(ray, resolve=True) if isinstance(ray, DictConfig) else ray
         self.init, self.remote = dict(options["init"]), dict(options["remote"])
 

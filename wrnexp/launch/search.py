@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wrnexp.launch.sweeper import LabelledSweeper, seeded, together
-from wrnexp.launch.watching import need
+from wrnexp.packages import require
 
 
 class SearchSweeper(LabelledSweeper):
@@ -39,7 +39,7 @@ class SearchSweeper(LabelledSweeper):
             UserError: a mistake in the command; or Optuna is not installed.
             SystemExit: a trial has failed or is not over; the code is 2 where users' mistakes are all, else 1.
         """
-        need("optuna", "hydra/sweeper=search", "search")
+        require("hydra/sweeper=search", "optuna", extra="search")
         from wrnexp.launch.options import Options
         from wrnexp.launch.space import space  # not before it is known that Optuna is there
         from wrnexp.launch.trials import Searcher

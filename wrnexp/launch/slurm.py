@@ -22,8 +22,9 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from wrnexp.errors import Stopped, UserError
-from wrnexp.launch.watching import WatchedLauncher, fill, need
+from wrnexp.launch.watching import WatchedLauncher, fill
 from wrnexp.launch.worker import Assignment, KilledError, Outcome, execute
+from wrnexp.packages import require
 
 ROOT = Path(__file__).parents[2]
 LOOK = 5.0  # seconds between questions to the queue: one for all jobs
@@ -85,7 +86,7 @@ class SlurmLauncher(WatchedLauncher):
     elsewhere = True
 
     def __init__(self, submitit_folder: str, max_num_timeout: int = 3, **parameters: Any) -> None:
-        need("submitit", "hydra/launcher=submitit_slurm", "slurm")
+        require("hydra/launcher=submitit_slurm", "submitit", extra="slurm")
         for key in ("nodes", "tasks_per_node"):
             if (count := parameters.get(key)) not in (None, 1):
                 raise UserError(

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from wrnexp import torchrun
-from wrnexp.errors import OutOfTimeError, Stopped, TrainingError, UserError, one_line
+from wrnexp.errors import OutOfTimeError, Stopped, TrainingError, UserError, causes, one_line
 from wrnexp.launch.naming import Job, app_config
 from wrnexp.stopping import STOPPING
 
@@ -90,7 +90,7 @@ def composition_message(error: HydraException, arguments: Iterable[str], root: P
 
 
 def _report(error: Exception, root: Path) -> int:
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, UserError):
             return _say(str(cause), 2)
         if isinstance(cause, TrainingError):
@@ -99,7 +99,7 @@ def _report(error: Exception, root: Path) -> int:
         return _say(composition_message(error, sys.argv[1:], root), 2)
     if isinstance(error, OmegaConfBaseException):
         return _say(f"config: {str(error).splitlines()[0]}", 2)
-    if isinstance(error, ValueError) and _raised_in_hydra(error):
+    if isinstance(error, ValueError | RuntimeError | ImportError) and _raised_in_hydra(error):
         return _say(str(error), 2)
     traceback.print_exception(error)
     return 1
@@ -114,12 +114,6 @@ def _raised_in_hydra(error: Exception) -> bool:
 def _say(text: str, code: int) -> int:
     print(f"error: {text}", file=sys.stderr)
     return code
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _other_problems(overrides: list[str], root: Path) -> list[str]:

@@ -1,7 +1,6 @@
 """What the launchers share: somebody who decides on jobs and hears of them, and the configs that jobs run by."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Protocol
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -9,7 +8,6 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from wrnexp.errors import UserError
 from wrnexp.launch.worker import Outcome
 
 
@@ -80,13 +78,3 @@ def fill(result: JobReturn, outcome: Outcome) -> None:
     failed = outcome.error is not None
     result.return_value = outcome.error if failed else outcome.value
     result.status = JobStatus.FAILED if failed else JobStatus.COMPLETED
-
-
-def need(package: str, choice: str, extra: str) -> None:
-    """Say so where the package that a choice such as `hydra/launcher=ray` takes is not installed.
-
-    Raises:
-        UserError: it is not.
-    """
-    if find_spec(package) is None:
-        raise UserError(f"{choice} needs: pip install -c constraints.txt -e '.[{extra}]'")

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 
+from wrnexp.errors import UserError
 from wrnexp.optim.groups import parameter_groups
 from wrnexp.optim.schedules import Schedule
 
@@ -40,6 +41,11 @@ class SGDRecipe:
     accumulate: int
     clip_norm: float | None
     schedule: Schedule
+
+    def __post_init__(self) -> None:
+        if not callable(self.schedule):  # made by a class of the user's own
+            asked = "a function of (step, steps_per_epoch, epochs)"
+            raise UserError(f"optim.schedule is a {type(self.schedule).__name__}; allowed: {asked}")
 
     def optimizer(self, model: nn.Module) -> SGD:
         """Return SGD over the trainable parameters of `model`, which is already on its device, in its memory format."""

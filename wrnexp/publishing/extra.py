@@ -1,17 +1,13 @@
 """wandb-workspaces, of the extra `dashboards`, imported in one place that says what to do where it is not installed."""
 
-from wrnexp.errors import UserError
+from wrnexp.packages import require
 
-try:
-    import wandb_workspaces.reports.v2 as wr
-    import wandb_workspaces.workspaces as ws
-    from wandb_workspaces import expr
-    from wandb_workspaces._graphql import execute_graphql
-    from wandb_workspaces.reports.v2 import gql
-except ModuleNotFoundError as error:
-    raise UserError(
-        f"W&B workspaces and reports are written with the package wandb-workspaces, which is not installed ({error}): "
-        "pip install -e '.[dashboards]'"
-    ) from error
+require("a W&B workspace or report", "wandb_workspaces", extra="dashboards")
+
+import wandb_workspaces.reports.v2 as wr  # noqa: E402
+import wandb_workspaces.workspaces as ws  # noqa: E402
+from wandb_workspaces import expr  # noqa: E402
+from wandb_workspaces._graphql import execute_graphql  # noqa: E402
+from wandb_workspaces.reports.v2 import gql  # noqa: E402
 
 __all__ = ["execute_graphql", "expr", "gql", "wr", "ws"]

@@ -1,10 +1,11 @@
 """From folders of runs to a report on disk."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from wrnexp.errors import UserError
+from wrnexp.errors import MissingPackageError, UserError
 from wrnexp.records import RecordError, read_record, write_atomic, write_json
 from wrnexp.report.ablation import ablations
 from wrnexp.report.answers import predictions
@@ -137,7 +138,6 @@ def _report(collection: Collection, baseline: Arm, folder: Path) -> Report:
 def _written(report: Report) -> Report:
     # matplotlib, jinja2 and vl_convert take a while to import: not before the records are known to be good.
     from wrnexp.report import effects, heat
-    from wrnexp.report.page.render import html
     from wrnexp.report.plots import draw
 
     out = report.folder
@@ -148,7 +148,20 @@ def _written(report: Report) -> Report:
         heat.draw(report.crossed, out)
         write_json(out / "report.json", as_json(report))
         write_atomic(out / "report.md", page(report, drawn, of_changes).encode())
-        write_atomic(out / "index.html", html(report).encode())
+        _write_page(out / "index.html", report)
     except OSError as error:
         raise UserError(f"cannot write the report to {out}: {error}; choose another folder with --out.") from error
     return report
+
+
+def _write_page(path: Path, report: Report) -> None:
+    """Write the page; without the package that draws its charts there is none, and none of an earlier report."""
+    from wrnexp.report.page.render import html
+
+    try:
+        text = html(report)
+    except MissingPackageError as error:
+        path.unlink(missing_ok=True)
+        print(f"left out: {error}", file=sys.stderr)
+    else:
+        write_atomic(path, text.encode())

@@ -36,7 +36,8 @@ def print_report(report: Report, console: Console) -> None:
     if report.excluded:
         console.print(Text(f"{several(len(report.excluded), 'run')} left out, see the report."))
     console.print(Text(f"Report: {report.folder / 'report.md'}"), soft_wrap=True)
-    console.print(Text(f"Page: {report.folder / 'index.html'}"), soft_wrap=True)
+    if (report.folder / "index.html").exists():
+        console.print(Text(f"Page: {report.folder / 'index.html'}"), soft_wrap=True)
 
 
 def print_ablation(study: Ablation, console: Console) -> None:

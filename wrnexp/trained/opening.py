@@ -69,7 +69,7 @@ def network(record: Record, signature: Signature) -> nn.Module:
         UserError: the config in the record does not make one, for another version of the program may have written it.
     """
     with _of_the_record(record.config["model"]):
-        model: nn.Module = make(record.config["model"])(num_classes=len(signature.classes))
+        model: nn.Module = make(record.config["model"], "model", num_classes=len(signature.classes))
     return model
 
 
@@ -102,7 +102,7 @@ def dataset(record: Record, root: str | None = None) -> Dataset:
     """
     node = record.config["data"] | ({} if root is None else {"root": root})
     with _of_the_record(node):
-        data: Dataset = make(node)
+        data: Dataset = make(node, "data")
     if record.data is not None and dict(data.digest) != record.data.digest:
         raise UserError(
             f"the images of {data.name} at data.root={node.get('root')} are not those of the run: their digests are "

@@ -8,6 +8,8 @@ import pytest
 
 from tests.report.page.made import write_grid
 
+pytest.importorskip("vl_convert")
+
 MEASURED = """
 import resource, sys
 from pathlib import Path

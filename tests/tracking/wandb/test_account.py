@@ -30,6 +30,7 @@ from wrnexp.tracking.wandb.account import quiet, settle_mode
 def test_the_mode_is_never_a_question(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: str, environment: dict[str, str], settled: str
 ) -> None:
+    pytest.importorskip("wandb")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -38,6 +39,7 @@ def test_the_mode_is_never_a_question(
 
 @pytest.mark.parametrize("address", ["wandb.example", "wandb.example:8080"])
 def test_a_key_in_netrc_is_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: str) -> None:
+    pytest.importorskip("wandb")
     path = tmp_path / "netrc"
     path.write_text(f"machine {address} login user password 0000\n")
     path.chmod(0o600)

@@ -20,6 +20,8 @@ from wrnexp.records import Record, read_metrics, read_record
 from wrnexp.tracking.wandb.files import fragments
 from wrnexp.tracking.wandb.sink import Wandb
 
+pytest.importorskip("wandb")
+
 Tiny = Callable[..., DictConfig]
 ONLINE = ("tracking.wandb.mode=online", "tracking.wandb.code=false")
 OFFLINE = ("tracking.wandb.mode=offline", "tracking.wandb.code=false")

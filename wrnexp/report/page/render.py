@@ -8,6 +8,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from wrnexp.packages import require
 from wrnexp.report.page.chart import Chart, marks
 from wrnexp.report.page.parts import Part, Pictures, Section, Table
 from wrnexp.report.page.sections import sections, summary
@@ -41,6 +42,7 @@ def html(report: Report) -> str:
 @cache
 def vega() -> Markup:
     """Return Vega, Vega-Lite and vega-embed as one script, which a `script` element can hold."""
+    require("the report's page index.html", "vl_convert")
     import vl_convert
 
     code: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")

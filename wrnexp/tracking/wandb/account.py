@@ -9,15 +9,26 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
+from wrnexp.packages import is_installed, missing_message
+
 MODES = ("online", "offline", "disabled")
 _OURS: set[str] = set()  # the variables that are set here, not by the user
 
 
 def settle_mode(mode: str) -> Any:
-    """Return what W&B is to do: `auto` is `WANDB_MODE` where that is set, else online with an API key, else offline."""
+    """Return what W&B is to do: `auto` is `WANDB_MODE` where that is set, else online with an API key, else offline.
+
+    Where wandb is not installed, it is to do nothing, and one line says so.
+    """
     if mode == "auto":
-        chosen = os.environ.get("WANDB_MODE") or ("online" if has_key() else "offline")
-        mode = {"dryrun": "offline", "run": "online"}.get(chosen, chosen)
+        mode = os.environ.get("WANDB_MODE") or "auto"
+    if mode != "disabled" and not is_installed("wandb"):
+        missing = missing_message("showing the run there", "wandb")
+        print(f"W&B: {missing}; the record is whole, `wrnexp publish` shows it later", file=sys.stderr)
+        return "disabled"
+    if mode == "auto":
+        mode = "online" if has_key() else "offline"
+    mode = {"dryrun": "offline", "run": "online"}.get(mode, mode)
     if mode not in MODES:
         print(f"W&B: WANDB_MODE={mode} is none of {', '.join(MODES)}; this run is kept offline", file=sys.stderr)
         return "offline"
