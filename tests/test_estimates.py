@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from wrnexp import identity
 from wrnexp.estimates import Estimate, Measured, cost_settings
-from wrnexp.records import Record, read_metrics, read_record, write_metrics, write_record
+from wrnexp.records import Cost, Record, read_metrics, read_record, write_metrics, write_record
 
 RESULTS = Path(__file__).parents[1] / "results"
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -44,6 +44,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
         seconds: Sequence[float],
         beside: float | None = 2.0,
         name: str | None = None,
+        cost: dict[str, float] | None = None,
         **provenance: Any,
     ) -> Path:
         folder = tmp_path / "runs" / (name or identity.run_id(values))
@@ -56,6 +57,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
             label="base",
             seed=values["seed"],
             config=values,
+            cost=Cost(**cost or {}),
             provenance=where | {"started": BEGIN.isoformat(), "finished": ended.isoformat()} | provenance,
         )
         write_record(folder, record)
@@ -164,7 +166,7 @@ def test_a_run_that_stopped_counts_by_its_epochs(tmp_path: Path, write: Callable
     found = estimate(tmp_path, config(seed=1))
     assert found is not None
     assert found.seconds == pytest.approx(2 + 40)
-    assert found.basis.endswith("scaled from 2 epochs to 4; training alone, without start and evaluation")
+    assert found.basis.endswith("scaled from 2 epochs to 4; without evaluation")
 
 
 def test_a_night_between_two_halves_is_not_evaluation(tmp_path: Path, write: Callable[..., Path]) -> None:
@@ -239,10 +241,20 @@ def test_a_limit_of_time_is_no_setting_of_cost() -> None:
 def test_a_run_that_was_resumed_says_nothing_of_what_was_not_training(
     tmp_path: Path, write: Callable[..., Path]
 ) -> None:
-    write(config(), [10.0] * 4, beside=40_000.0, resumed=BEGIN.isoformat())
+    starts = {"start_seconds": 500.0, "compile_seconds": 100.0}  # of all its processes
+    write(config(), [10.0] * 4, beside=40_000.0, cost=starts, resumed=BEGIN.isoformat())
     found = estimate(tmp_path, config(seed=2))
     assert found is not None
     assert found.seconds == pytest.approx(40)
+
+
+def test_start_and_compilation_that_were_measured_count_once_per_run(
+    tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    write(config(), [10.0] * 4, beside=18.0, cost={"start_seconds": 4.0, "compile_seconds": 6.0})
+    found = estimate(tmp_path, config(epochs=8, seed=2))
+    assert found is not None
+    assert (found.start_seconds, found.seconds) == (10.0, 10 + 8 * (10 + 2))
 
 
 def test_the_runs_of_this_machine_alone(tmp_path: Path, write: Callable[..., Path]) -> None:

@@ -94,4 +94,4 @@ def causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None and not any(cause is earlier for earlier in seen):
         yield cause
         seen.append(cause)
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+        cause = cause.__cause__ or cause.__context__

@@ -69,7 +69,7 @@ class Timed:
     device_type: str
     started: str
     epochs: tuple[float, ...]
-    start: float  # until training: start and compilation
+    start: float | None  # until training: start and compilation; None for a run that was resumed, which has several
     beside: float | None  # evaluation, checkpoints; None for a run that is not complete or was resumed
 
     @property
@@ -150,7 +150,8 @@ def cost_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _estimate(runs: list[Timed], config: Mapping[str, Any], words: str, *, elsewhere: bool) -> Estimate:
     epochs, epoch = int(config["optim"]["epochs"]), median(run.epoch for run in runs)
-    start = median(run.start for run in runs)
+    starts = [run.start for run in runs if run.start is not None]
+    start = median(starts) if starts else 0.0
     known = [run.beside / len(run.epochs) for run in runs if run.beside is not None]
     # In records of before `resumed` a run that was stopped for a night seems to have evaluated all night: of two the
     # lower counts.
@@ -171,7 +172,7 @@ def _basis(runs: list[Timed], words: str, epochs: int, *, elsewhere: bool, whole
     lengths = sorted({len(run.epochs) for run in runs})
     scaled = "" if lengths == [epochs] else f", scaled from {' and '.join(map(str, lengths[:3]))} epochs to {epochs}"
     place = f" on another machine, {runs[0].host} ({runs[0].device})" if elsewhere else f" on {runs[0].device}"
-    return f"{count} {words}{place}{scaled}" + ("" if whole else "; training alone, without start and evaluation")
+    return f"{count} {words}{place}{scaled}" + ("" if whole else "; without evaluation")
 
 
 def _one_machine(runs: list[Timed]) -> list[Timed]:
@@ -209,13 +210,13 @@ def _timed(folder: Path) -> Timed | None:
     )
 
 
-def _start(record: Record, epochs: Sequence[float]) -> tuple[float, float]:
-    """Return the seconds until training, and how many of them are not in `epochs`."""
+def _start(record: Record, epochs: Sequence[float]) -> tuple[float | None, float]:
+    """Return the seconds of one start, and the seconds of all starts that are not in `epochs`."""
     cost = record.cost
     if cost.start_seconds is None:
         return max(0.0, epochs[0] - median(epochs[1:] or epochs)), 0.0
     seconds = cost.start_seconds + (cost.compile_seconds or 0.0)
-    return seconds, seconds
+    return None if "resumed" in record.provenance else seconds, seconds
 
 
 def _beside(record: Record, trained: float) -> float | None:

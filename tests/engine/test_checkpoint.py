@@ -15,6 +15,7 @@ import torch
 
 from wrnexp.engine import checkpoint
 from wrnexp.engine.checkpoint import Checkpoints, snapshot
+from wrnexp.errors import TrainingError
 
 Make = Callable[..., Any]
 
@@ -76,6 +77,14 @@ def test_a_snapshot_is_apart_from_what_training_changes() -> None:
     assert copied["rows"] == [{"epoch": 1}]
     assert torch.equal(copied["pair"][0], torch.ones(2))
     assert copied["pair"][1] is copied["none"] is None
+
+
+def test_a_snapshot_keeps_the_versions_of_modules() -> None:
+    """torch keeps them beside the items; without them modules take a state for one of an early version."""
+    states: Any = torch.nn.Sequential(torch.nn.BatchNorm2d(3)).state_dict()
+    copied = snapshot({"model": states})["model"]
+    assert copied._metadata == states._metadata
+    assert copied["0.bias"] is not states["0.bias"]
 
 
 def test_what_is_written_is_the_state_at_the_update(tmp_path: Path) -> None:
@@ -163,9 +172,24 @@ def test_a_write_that_fails_ends_the_run_and_harms_no_file(
     monkeypatch.setattr(torch, "save", full)
     checkpoints.update(state(2))
     settle(checkpoints)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(TrainingError, match=r"last\.pt cannot be written .*No space left.*run the same command again"):
         checkpoints.close() if ends == "close" else checkpoints.update(state(3))
     assert number(checkpoints.last) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_a_best_state_whose_write_failed_is_written_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = Checkpoints(tmp_path, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", lambda *arguments: torch.load(tmp_path / "nowhere"))
+        checkpoints.update(state(1), best=True)
+        settle(checkpoints)
+    with pytest.raises(TrainingError):
+        checkpoints.update(state(2))
+    checkpoints.close()
+    assert (number(checkpoints.last), number(checkpoints.best)) == (2, 1)
 
 
 def test_within_an_epoch_it_is_due_once_a_minute_at_most(tmp_path: Path, clock: Clock) -> None:
@@ -225,7 +249,7 @@ for number in range(10**9):
 
 def test_a_kill_in_the_middle_of_writing_leaves_whole_files(tmp_path: Path) -> None:
     root = str(Path(__file__).parents[2])
-    for index in range(4):
+    for index in range(2):
         process = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(tmp_path)], env=os.environ | {"PYTHONPATH": root}, stdout=subprocess.PIPE
         )

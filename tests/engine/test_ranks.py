@@ -103,10 +103,15 @@ def figures(row: dict[str, Any]) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    "name", ["accumulated", "one micro-batch a step, the last of one image", "clipped and averaged", "recomputed"]
-)
+    "name",
+    [
+        "accumulated", "one micro-batch a step, the last of one image", "clipped and averaged", "recomputed",
+        "compiled and recomputed",
+    ],
+)  # fmt: skip
 def test_two_processes_train_as_one(sharing: ModuleType, shared: Shared, tmp_path: Path, name: str) -> None:
-    expected = sharing.trained(tmp_path, Ranks(), **sharing.TRAININGS[name])
+    with sharing.graphs_as_they_are():
+        expected = sharing.trained(tmp_path, Ranks(), **sharing.TRAININGS[name])
     for found in shared:
         assert_same(found[name], expected, 1e-7)  # logits are kept in float32
 

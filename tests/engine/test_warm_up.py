@@ -54,13 +54,17 @@ def assert_equal(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
 
 
 class Drawing(nn.Module):
-    """A foreign network that draws from every generator that there is."""
+    """A foreign network that draws from every generator that there is, and assigns its buffer a new tensor."""
+
+    mean: Tensor
 
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.norm, self.linear = nn.BatchNorm2d(3), nn.Linear(3, classes)
+        self.register_buffer("mean", torch.zeros(()))
 
     def forward(self, images: Tensor) -> Tensor:
+        self.mean = 0.9 * self.mean + 0.1 * (images.mean().detach() + 1)
         noise = random.random() + float(np.random.rand())  # noqa: NPY002
         logits: Tensor = self.linear(self.norm(images).mean((2, 3))) + noise * torch.rand(())
         return logits
@@ -100,14 +104,21 @@ def test_a_training_compiles_one_graph_each_for_steps_and_evaluations_before_its
     assert len(outcome.rows) == 3
 
 
+class Shuffled(list[Any]):
+    """A split that draws a number from the global generator, as torch's DataLoader does."""
+
+    def __iter__(self) -> Iterator[Any]:
+        torch.randint(10, ())
+        return super().__iter__()
+
+
 @pytest.mark.parametrize("changes", EVERY_FORM)
 def test_weights_are_equal_with_and_without_a_warm_up(
-    trainer: Make,
-    graphs: list[tuple[int, ...]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    changes: dict[str, Any],
+    trainer: Make, batches: Make, graphs: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: Any
 ) -> None:
+    loader = batches()
+    loader.warm_up = lambda: torch.rand(3)
+    changes = {"batches": loader, "splits": Splits(Shuffled(batches().epoch(99)))} | changes
     warm = trainer(compile=True, dropout=0.3, folder=tmp_path / "warm", **changes)
     with_warm_up = warm.fit()
     monkeypatch.setattr(Trainer, "_warm_up", lambda self, epoch, first: None)
@@ -201,7 +212,7 @@ def test_a_run_of_an_earlier_version_stays_without_these_times(trainer: Make, wa
         trainer(watcher=watcher(stop_after=1)).fit()
     path = tmp_path / "checkpoints" / "last.pt"
     state = torch.load(path, weights_only=True)
-    del state["before"]  # as an earlier version wrote it
+    del state["seconds_before"]  # as an earlier version wrote it
     torch.save(state, path)
     ours = trainer()
     ours.fit()
@@ -259,7 +270,12 @@ def test_the_largest_size_is_compiled_and_an_empty_batch_decides_nothing(graphs:
         images = torch.randn(size, 3, 8, 8)
         torch.testing.assert_close(forward(images), model(images))
     assert [shape[0] for shape in graphs] == [4, 5]
-    assert not forward.is_compiled_for(0)
+    with forward.batch_of(4) as runs_compiled:  # a share of 5 images in a batch of 4: the batch counts
+        assert not runs_compiled
+        forward(torch.randn(5, 3, 8, 8))
+    with forward.batch_of(5, processes=6) as runs_compiled:
+        assert not runs_compiled
+    assert [shape[0] for shape in graphs] == [4, 5]
 
 
 @pytest.mark.gpu

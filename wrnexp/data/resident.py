@@ -13,8 +13,8 @@ from wrnexp.data.augmentation import Augmentation, Batch, batched
 from wrnexp.data.epochs import Epochs, Key
 from wrnexp.data.evaluation import EvalBatches
 from wrnexp.data.images import Dataset, ImageSet
-from wrnexp.data.states import random_states_kept
 from wrnexp.data.tensors import labelled
+from wrnexp.generators import preserve_generators
 from wrnexp.transfer import on
 
 
@@ -122,7 +122,7 @@ class ResidentLoader:
             images float32 [count, 3, H, W], and labels int64 [count] or class probabilities float32 [count, classes].
         """
         key = self._epochs.head(count)
-        with random_states_kept():
+        with preserve_generators():
             return self._augmented(key, *labelled(self._data.train, key.indices))
 
     def evaluation(self, images: ImageSet) -> EvalBatches:

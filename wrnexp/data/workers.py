@@ -19,8 +19,8 @@ from wrnexp.data.augmentation import Augmentation, Batch, Batched, Transform, ba
 from wrnexp.data.epochs import Epochs, Key
 from wrnexp.data.evaluation import EvalBatches
 from wrnexp.data.images import Dataset, ImageSet
-from wrnexp.data.states import random_states_kept
 from wrnexp.data.tensors import labelled
+from wrnexp.generators import preserve_generators
 from wrnexp.parents import when_parent_is_gone
 from wrnexp.seeding import derive
 from wrnexp.transfer import on
@@ -130,7 +130,7 @@ class TrainLoader:
         Returns:
             images float32 [count, 3, H, W], and labels int64 [count] or class probabilities float32 [count, classes].
         """
-        with random_states_kept():
+        with preserve_generators():
             return self._finish(*self._source[self._epochs.head(count)])
 
     def evaluation(self, images: ImageSet) -> EvalBatches:

@@ -3,6 +3,7 @@
 A file is written beside its place and renamed, so that a kill at any moment leaves a whole one.
 """
 
+import copy
 import os
 import pickle
 import time
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wrnexp.errors import UserError
+from wrnexp.errors import TrainingError, UserError, one_line
 
 State = Mapping[str, Any]
 
@@ -40,9 +41,9 @@ class Checkpoints:
         self.best = folder / "best.pt"
         self.seconds = seconds
         self._newest: State | None = None  # copied, not yet handed to the thread
-        self._newest_best: State | None = None
+        self._newest_best: State | None = None  # not yet on the disk
         self._thread: ThreadPoolExecutor | None = None
-        self._write: Future[float] | None = None
+        self._write: Future[tuple[float, State | None]] | None = None
         self._copying = self._cost = 0.0  # seconds of the newest copy; of the last copy and write together
         self._last_write: float | None = None
         self._opened = time.monotonic()
@@ -58,7 +59,7 @@ class Checkpoints:
             best: the validation accuracy is the best so far.
 
         Raises:
-            OSError, RuntimeError: an earlier write failed.
+            TrainingError: an earlier write failed.
         """
         start = time.monotonic()
         self._newest = snapshot(state)
@@ -76,14 +77,14 @@ class Checkpoints:
         """Wait until the newest state is on disk.
 
         Raises:
-            OSError, RuntimeError: a write failed.
+            TrainingError: a write failed.
         """
         try:
             earlier = self._write
             if self._newest is not None:
                 self._start_write()  # queued behind the earlier one, so that no interruption of the waiting loses it
             if earlier is not None:
-                earlier.result()
+                self._await(earlier)
             self._await_write()
         finally:
             if self._thread is not None:
@@ -121,16 +122,31 @@ class Checkpoints:
         assert self._newest is not None
         self._thread = self._thread or ThreadPoolExecutor(1, "checkpoint")
         self._write = self._thread.submit(self._write_files, self._newest, self._newest_best)
-        self._newest = self._newest_best = None
+        self._newest = None
         self._last_write = time.monotonic()
 
     def _await_write(self) -> None:
         write, self._write = self._write, None
         if write is not None:
-            self._cost = self._copying + write.result()
+            self._await(write)
 
-    def _write_files(self, newest: State, best: State | None) -> float:
-        """Write both files, best first: a kill between them repeats the epochs that lead to it. Return the seconds."""
+    def _await(self, write: "Future[tuple[float, State | None]]") -> None:
+        try:
+            seconds, best = write.result()
+        except (OSError, RuntimeError) as error:
+            raise TrainingError(
+                f"the checkpoint {self.last} cannot be written ({one_line(error)}); the one before is whole: make room "
+                "on the disk and run the same command again"
+            ) from error
+        self._cost = self._copying + seconds
+        if best is self._newest_best:
+            self._newest_best = None
+
+    def _write_files(self, newest: State, best: State | None) -> tuple[float, State | None]:
+        """Write both files; return the seconds, and the best state.
+
+        The best one first: a kill between them repeats the epochs that lead to it.
+        """
         start = time.monotonic()
         self.last.parent.mkdir(parents=True, exist_ok=True)
         if best is not None and best is not newest:
@@ -139,7 +155,7 @@ class Checkpoints:
         if best is newest:
             _link(written, self.best)
         written.replace(self.last)
-        return time.monotonic() - start
+        return time.monotonic() - start, best
 
 
 def snapshot(state: State) -> State:
@@ -159,10 +175,12 @@ def _copied(value: Any, devices: set[torch.device]) -> Any:
     if isinstance(value, Tensor):
         pinned = value.device.type == "cuda"
         devices |= {value.device} if pinned else set()
-        copy = torch.empty_like(value, device="cpu", pin_memory=pinned, requires_grad=False)
-        return copy.copy_(value.detach(), non_blocking=pinned)
-    if isinstance(value, Mapping):
-        return {key: _copied(item, devices) for key, item in value.items()}
+        target = torch.empty_like(value, device="cpu", pin_memory=pinned, requires_grad=False)
+        return target.copy_(value.detach(), non_blocking=pinned)
+    if isinstance(value, dict):
+        copied = copy.copy(value)  # with the versions of modules that torch keeps beside the items of a state dict
+        copied.update((key, _copied(item, devices)) for key, item in value.items())
+        return copied
     if isinstance(value, list | tuple):
         return type(value)(_copied(item, devices) for item in value)
     return value
@@ -171,10 +189,14 @@ def _copied(value: Any, devices: set[torch.device]) -> Any:
 def _written(state: State, target: Path) -> Path:
     """Write `state` beside `target`, down to the disk; return where."""
     beside = target.with_suffix(".writing")
-    with beside.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with beside.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        beside.unlink(missing_ok=True)  # a full disk needs the room
+        raise
     return beside
 
 

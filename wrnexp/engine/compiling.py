@@ -48,28 +48,46 @@ class FixedSize(nn.Module):
     """A forward pass that is compiled for one number of images; other batches run uncompiled.
 
     The last micro-batch of an epoch may be smaller than the others. Compiling a network again takes a minute, for one
-    batch per epoch. The largest size so far is the compiled one.
+    batch per epoch. The largest size so far is the compiled one. With several processes the size of the whole batch
+    counts, so that all of them take the same way: the two send different messages in the backward pass.
 
     Args:
         model: runs the other batches.
         fast: `compiled` of the model.
+        one_size: compile for one size; otherwise for every size but that of an empty batch.
     """
 
-    def __init__(self, model: nn.Module, fast: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, model: nn.Module, fast: Callable[[Tensor], Tensor], *, one_size: bool = True) -> None:
         super().__init__()
         self.model = model
         self._fast = [fast]  # in a list, so that its parameters do not count twice
-        self._size = 1
+        self._one_size, self._size = one_size, 1
+        self._runs_compiled: bool | None = None  # what `batch_of` has decided
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of `images`, [N, 3, H, W]."""
-        logits: Tensor = (self._fast[0] if self.is_compiled_for(len(images)) else self.model)(images)
+        compiled = self._decide(len(images)) if self._runs_compiled is None else self._runs_compiled
+        # Without images nothing in a graph depends on anything: compiled code sends messages in an order of its own.
+        logits: Tensor = (self._fast[0] if compiled and len(images) else self.model)(images)
         return logits
 
-    def is_compiled_for(self, images: int) -> bool:
-        """True if a batch of so many images runs compiled."""
+    @contextmanager
+    def batch_of(self, images: int, processes: int = 1) -> Iterator[bool]:
+        """Run forward passes in the block as for shares of a batch of so many images; yield whether they are compiled.
+
+        Args:
+            images: of the batch, all processes together.
+            processes: that share it; where one has no image, none runs compiled.
+        """
+        self._runs_compiled = self._decide(images) and images >= processes
+        try:
+            yield self._runs_compiled
+        finally:
+            self._runs_compiled = None
+
+    def _decide(self, images: int) -> bool:
         self._size = max(self._size, images)
-        return images == self._size
+        return images == self._size or not self._one_size
 
 
 @contextmanager

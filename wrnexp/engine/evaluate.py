@@ -94,10 +94,11 @@ class Evaluator:
         self._forward = FixedSize(self.model, compiled(self.model, cuda_graphs=False)) if fast else self.model
 
     def warm_up(self) -> None:
-        """Compile the forward pass for the test set's batches, on zeros. Waits for the device."""
-        zeros = [(torch.zeros_like(images), labels) for images, labels in islice(self.splits.test, 1)]
-        if zeros:
-            evaluate(self._forward, zeros, self.hardware)
+        """Compile the forward pass for the larger of the splits' batches, on zeros. Waits for the device."""
+        firsts = [batch for split in (self.splits.test, self.splits.val or ()) for batch in islice(split, 1)]
+        if firsts:
+            images, labels = max(firsts, key=lambda batch: len(batch[1]))
+            evaluate(self._forward, [(torch.zeros_like(images), labels)], self.hardware)
 
     def validate(self) -> Evaluation | None:
         """Evaluate on the validation images; None without any."""

@@ -74,7 +74,9 @@ def budgeted(model: nn.Module, budget: float, hardware: Hardware) -> Forward:
     """
     if hardware.compile:
         backend = "inductor" if budget == 1 else Budgeted(budget)
-        return FixedSize(model, compiled(model, cuda_graphs=hardware.cuda_graphs, backend=backend))
+        fast = compiled(model, cuda_graphs=hardware.cuda_graphs, backend=backend)
+        # Uncompiled, a model without `keep` would exceed the budget.
+        return FixedSize(model, fast, one_size=budget == 1 or isinstance(model, Recomputes))
     if budget == 1:
         return model
     if not isinstance(model, Recomputes):
@@ -88,26 +90,30 @@ def budgeted(model: nn.Module, budget: float, hardware: Hardware) -> Forward:
 
 
 @contextmanager
-def budget_of_batch(forward: Forward, images: int, budget: float) -> Iterator[None]:
-    """Let a batch that a compiled network runs uncompiled keep no more activations than the compiled ones.
+def batch_of(forward: Forward, budget: float, images: int, processes: int = 1) -> Iterator[None]:
+    """Run the forward and backward pass of one batch within the block.
 
-    The block holds forward and backward pass. A model that cannot recompute keeps all activations of such a batch.
+    A batch that a compiled network runs uncompiled recomputes activations as the compiled ones do.
 
     Args:
         forward: of `budgeted`.
-        images: in the batch.
         budget: as for `budgeted`.
+        images: of the batch, all processes together.
+        processes: that share it.
     """
-    uncompiled = isinstance(forward, FixedSize) and not forward.is_compiled_for(images)
-    model = forward.model if isinstance(forward, FixedSize) else None
-    if budget == 1 or not uncompiled or not isinstance(model, Recomputes):
+    if not isinstance(forward, FixedSize):
         yield
         return
-    model.keep(budget)
-    try:
-        yield
-    finally:
-        model.keep(1.0)  # else the compiled graph would not fit the model, and be compiled again
+    with forward.batch_of(images, processes) as runs_compiled:
+        model = forward.model
+        if runs_compiled or budget == 1 or not isinstance(model, Recomputes):
+            yield
+            return
+        model.keep(budget)
+        try:
+            yield
+        finally:
+            model.keep(1.0)  # else the compiled graph would not fit the model, and be compiled again
 
 
 @dataclass(frozen=True)

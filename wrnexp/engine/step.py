@@ -7,12 +7,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from wrnexp.engine.generators import preserve_generators
+from wrnexp.batching import share
 from wrnexp.engine.hardware import Hardware
-from wrnexp.engine.memory import budget_of_batch, budgeted
+from wrnexp.engine.memory import batch_of, budgeted
 from wrnexp.engine.meters import Meters
 from wrnexp.engine.norm import shared_norms
 from wrnexp.engine.ranks import Ranks
+from wrnexp.generators import preserve_generators
 
 Batch = tuple[Tensor, Tensor]
 
@@ -121,7 +122,7 @@ class TrainStep:
         images = sum(sizes)
         for index, (batch, size) in enumerate(zip(micro_batches, sizes, strict=True), 1):
             with self._ranks.summing(self.forward, last=index == len(sizes)):
-                meters.add_loss(self._gradients(batch, images), size)
+                meters.add_loss(self._gradients(batch, size, images), size)
         meters.add_step(self._clip(), self._limit)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -129,12 +130,18 @@ class TrainStep:
         self.clear_gradients()
         self.average.update(self.model)
 
-    def _gradients(self, batch: Batch, images: int) -> Tensor:
-        """Add a micro-batch's part of the mean gradient of `images` images; return its summed loss."""
+    def _gradients(self, batch: Batch, size: int, images: int) -> Tensor:
+        """Add a micro-batch's part of the mean gradient of `images` images; return its summed loss.
+
+        Args:
+            batch: this process's share.
+            size: of the micro-batch, all processes together.
+            images: of the step, all processes together.
+        """
         inputs, targets = self.hardware.batch(*batch)
         if self.hardware.cuda_graphs:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-        with budget_of_batch(self._network, len(inputs), self._budget):
+        with batch_of(self._network, self._budget, size, self._ranks.count):
             with self.hardware.autocast():
                 logits = self.forward(inputs)
             loss = self.recipe.loss(logits, targets)
@@ -143,28 +150,29 @@ class TrainStep:
         return loss
 
     def warm_up(self, like: Batch, sizes: Collection[int]) -> None:
-        """Compile forward and backward pass on batches of zeros; afterwards the state is what it was, bit for bit.
+        """Compile forward and backward pass on batches of zeros; restore weights, buffers and generators bit for bit.
 
         On a GPU cuDNN tries its algorithms for these shapes too. Waits for the device. Every process must call it.
 
         Args:
             like: a batch of this process, images [N, 3, H, W] and targets [N, ...]; its values are not used.
-            sizes: images of this process in the batches to come, the largest first: that one is compiled.
+            sizes: of the micro-batches to come, all processes together, the largest first: that one is compiled.
         """
-        buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         training = self.model.training
         self.model.train()
         with preserve_generators(self.hardware.device):
             for size in sizes:
-                batch = tuple(values.new_zeros(size, *values.shape[1:]) for values in like)
+                own = len(range(size)[share(size, self._ranks.rank, self._ranks.count)])
+                images, targets = (values.new_zeros(own, *values.shape[1:]) for values in like)
                 # CUDA graphs: the first call allocates, the second records, the third replays.
                 for _ in range(3 if self.hardware.cuda_graphs else 1):
-                    self._gradients((batch[0], batch[1]), max(size, 1))
+                    self._gradients((images, targets), size, size)
         self.model.train(training)
         self.clear_gradients()
         with torch.no_grad():
-            for buffer, before in buffers:
-                buffer.copy_(before)
+            for name, buffer in self.model.named_buffers():  # some models assign a new tensor in each forward pass
+                buffer.copy_(buffers[name])
         self.hardware.synchronize()
 
     def _clip(self) -> Tensor:

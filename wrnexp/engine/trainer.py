@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from wrnexp.batching import share
 from wrnexp.engine.checkpoint import Checkpoints
 from wrnexp.engine.evaluate import Evaluation, Evaluator, Splits
 from wrnexp.engine.hardware import Hardware
@@ -21,6 +20,7 @@ from wrnexp.engine.protocols import Batches, Row, Watcher
 from wrnexp.engine.ranks import Ranks
 from wrnexp.engine.step import Average, Batch, Recipe, TrainStep
 from wrnexp.errors import DivergedError, Stopped, TrainingError, UserError
+from wrnexp.generators import preserve_generators
 from wrnexp.seeding import derive
 from wrnexp.stopping import Stop
 
@@ -74,8 +74,8 @@ class Trainer:
 
     rows: list[Row] = field(default_factory=list, init=False)
     progress: Progress | None = field(default=None, init=False)  # of the epoch under way
-    # Seconds before training of all processes, {"start", "compile"}; None: a checkpoint does not tell.
-    before: dict[str, float] | None = field(default_factory=lambda: {"start": 0.0, "compile": 0.0}, init=False)
+    # Of all processes, {"start", "compile"}; None: the checkpoint of an earlier version does not tell.
+    seconds_before: dict[str, float] | None = field(default_factory=lambda: {"start": 0.0, "compile": 0.0}, init=False)
     _mid_epoch: dict[str, Any] | None = field(default=None, init=False)  # where an earlier process stopped in an epoch
     _opened: tuple[Progress, Iterator[Batch]] | None = field(default=None, init=False)  # this process's first epoch
     _checkpoint_seconds: float = field(default=0.0, init=False)  # that training waited for since the last row
@@ -160,11 +160,11 @@ class Trainer:
                 if self._compiles:
                     self._warm_up(progress.epoch, first)
             self._opened = progress, chain(first, batches)
-        if self.before is not None:
-            self.before["start"] += time.perf_counter() - self.started - compiling.seconds
-            self.before["compile"] += compiling.seconds
-        before = self.before or {}
-        self.watcher.on_start(before.get("start"), before.get("compile"))
+        if self.seconds_before is not None:
+            self.seconds_before["start"] += time.perf_counter() - self.started - compiling.seconds
+            self.seconds_before["compile"] += compiling.seconds
+        seconds = self.seconds_before or {}
+        self.watcher.on_start(seconds.get("start"), seconds.get("compile"))
 
     @property
     def _compiles(self) -> bool:
@@ -178,11 +178,10 @@ class Trainer:
             epoch: the one that is open.
             first: its next batch; none where an earlier process has made all its steps.
         """
-        like = (first or list(islice(self.batches.epoch(epoch), 1)))[0]
-        sizes = sorted({size for step in self.batches.plan for size in step}, reverse=True)
-        shares = [share(size, self.ranks.rank, self.ranks.count) for size in sizes]
-        self.step.warm_up(like, [part.stop - part.start for part in shares])
-        self.evaluator.warm_up()
+        with preserve_generators(self.hardware.device):  # loaders and splits of a user's own may draw from them
+            like = (first or list(islice(self.batches.epoch(epoch), 1)))[0]
+            self.step.warm_up(like, sorted({size for step in self.batches.plan for size in step}, reverse=True))
+            self.evaluator.warm_up()
 
     def train_epoch(self, epoch: int) -> Row:
         """Train one epoch, or what is left of it, and return its row of the log, without evaluations."""
@@ -200,6 +199,7 @@ class Trainer:
             self.watcher.on_step(epoch, index + 1)
             # Several processes would have to agree on the moment.
             if self.ranks.count == 1 and index + 1 < len(plan) and self.checkpoints.due_within_epoch():
+                self.hardware.synchronize()  # steps that are under way count as training
                 with self.stop.held(), progress.paused():
                     self._save(self._state() | {"progress": progress.state_dict()})
         return self._row(progress)
@@ -265,7 +265,7 @@ class Trainer:
 
     def _state(self) -> dict[str, Any]:
         """Return all that a checkpoint holds between epochs."""
-        looks = {"test_looks": self.evaluator.test_looks, "before": self.before}
+        looks = {"test_looks": self.evaluator.test_looks, "seconds_before": self.seconds_before}
         return self.step.state_dict() | looks | {"rows": self.rows}
 
     def _save_mid_epoch(self, stopped: Stopped) -> None:
@@ -290,7 +290,7 @@ class Trainer:
         try:
             self.step.load_state_dict(state)
             self.rows, self.evaluator.test_looks = list(state["rows"]), state["test_looks"]
-            self.before = state.get("before")  # absent before version 0.2
+            self.seconds_before = state.get("seconds_before")  # absent from those of earlier versions
             self._mid_epoch = state.get("progress")  # absent from a checkpoint between epochs
             if self.rows:
                 self.watcher.on_resume(self.rows)

@@ -40,7 +40,10 @@ NonNegative = Annotated[float, Field(ge=0, description="a number, 0 or more")]
 Count = Annotated[int, Field(ge=1, description="a whole number, 1 or more")]
 Size = Annotated[int, Field(ge=0, description="a whole number, 0 or more")]
 Limit = Annotated[int | None, Field(ge=1, description="a whole number, 1 or more, or null for all")]
-TimeLimit = Annotated[float | None, Field(gt=0, description="a number of seconds above 0, or null for no limit")]
+TimeLimit = Annotated[
+    float | None,
+    Field(gt=0, le=1e8, description="a number of seconds above 0, 1e8 at most, or null for no limit"),
+]
 Switch = Annotated[bool, Field(description="true or false")]
 Choice = Annotated[bool | None, Field(description="true, false, or null for what is faster")]
 Text = Annotated[str | None, BeforeValidator(_text), Field(description="text, or null")]

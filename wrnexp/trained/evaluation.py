@@ -21,7 +21,7 @@ from wrnexp.records import CorruptionFigures, LaterEvaluation, Record, finite
 from wrnexp.trained.opening import Trained, dataset, hardware
 
 # What may make the same weights answer otherwise, as records name it.
-TOLD = {"device": "device", "precision": "precision", "channels_last": "channels_last", "torch": "torch"}
+TOLD = {name: name for name in ("device", "precision", "channels_last", "compile", "torch")}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The states of the random number generators that a training step draws from."""
+"""The global random number generators: their states, and work that leaves them as they were."""
 
 import random
 from collections.abc import Iterator, Mapping
@@ -28,9 +28,12 @@ def restore_generators(device: torch.device, states: Mapping[str, Tensor]) -> No
         torch.mps.set_rng_state(states["mps"])
 
 
+CPU = torch.device("cpu")
+
+
 @contextmanager
-def preserve_generators(device: torch.device) -> Iterator[None]:
-    """Restore the global generators of torch, numpy and Python at the end of the block."""
+def preserve_generators(device: torch.device = CPU) -> Iterator[None]:
+    """Restore the global generators of torch (of the CPU and of `device`), numpy and Python at the end of the block."""
     torch_states, numpy_state, python_state = generator_states(device), np.random.get_state(), random.getstate()  # noqa: NPY002
     try:
         yield
