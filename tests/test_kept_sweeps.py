@@ -1,5 +1,6 @@
 """sweeps/: each file asks a question that its seeds can answer, at a small scale too; those for W&B ask the same."""
 
+import functools
 import importlib
 import itertools
 import os
@@ -16,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from wrnexp import identity, stats
-from wrnexp.cli.plan.sources import Run, from_file, from_folder, kept_sweeps
+from wrnexp.cli.plan.sources import Planned, Run, from_file, from_folder, kept_sweeps
 from wrnexp.estimates import Measured
 from wrnexp.launch.jobs import Composer, Job, combinations, read_arms
 from wrnexp.launch.naming import app_config, times
@@ -46,8 +47,13 @@ def _differing(runs: list[Run]) -> set[str]:
     return {key for key in flat[0] if len({str(one.get(key)) for one in flat}) > 1}
 
 
+@functools.cache  # composing a sweep takes a second, and several tests look at each
+def _planned(name: str, *overrides: str) -> Planned:
+    return from_file(name, overrides, ROOT)
+
+
 def _one_of_each(name: str, *overrides: str) -> list[Run]:
-    return [runs[0] for runs in from_file(name, overrides, ROOT).arms.values()]
+    return [runs[0] for runs in _planned(name, *overrides).arms.values()]
 
 
 def _jobs(name: str, overrides: list[str]) -> list[Job]:
@@ -93,7 +99,7 @@ def test_the_first_line_is_a_question(path: Path) -> None:
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_the_seeds_of_a_sweep_can_answer_its_question(name: str) -> None:
-    planned = from_file(name, [], ROOT)
+    planned = _planned(name)
     arms, seeds = len(planned.arms), planned.seeds
     assert stats.shortfall(arms, seeds) is None
     assert stats.shortfall(arms, seeds - 1) is not None  # and no more of them than that takes
@@ -116,7 +122,7 @@ def test_every_small_job_is_a_run_of_its_own(name: str) -> None:
     assert {job.values["seed"] for job in jobs} == {0, 1, 2}
     assert len({job.label for job in jobs}) == len(jobs) / 3
     assert [line for job in jobs for line in problems(job.values)] == []
-    assert ids == {run.folder.name for run in from_file(name, SMALL, ROOT).runs}
+    assert ids == {run.folder.name for run in _planned(name, *SMALL).runs}
     for job in jobs:
         assert job.values["model"]["depth"] <= 16
         assert job.values["data"]["train_limit"] + job.values["data"]["val_size"] <= 6000  # shapes has no more
@@ -274,7 +280,7 @@ def test_what_the_agent_gives_composes_to_the_runs_of_the_kept_sweep(path: Path)
         assert problems(config) == []
         arms.add(identity.arm_id(config))
     if definition["method"] == "grid":
-        planned = from_file(path.stem, [], ROOT)
+        planned = _planned(path.stem)
         assert arms == set(planned.arms)
         assert seeds == sorted({run.seed for run in planned.runs})
 

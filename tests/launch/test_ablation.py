@@ -28,6 +28,7 @@ PAIRS = [
     ("paper_wrn_40_4", "base"),
     ("paper_wrn_28_10_dropout", "light"),
 ]
+LONG = {("light", "base"), ("paper_wrn_28_10_dropout", "light")}  # as many arms as base and light, of the same kinds
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,9 @@ def arms_of_file(written: str) -> dict[str, Any]:
     return arms
 
 
-@pytest.mark.parametrize(("a", "b"), PAIRS)
+@pytest.mark.parametrize(
+    ("a", "b"), [pytest.param(*pair, marks=pytest.mark.slow if pair in LONG else ()) for pair in PAIRS]
+)
 def test_every_arm_composes_to_its_config_and_differs_in_its_changes_alone(a: str, b: str) -> None:
     study = ablation(ROOT, a, b, kinds=["add-one", "leave-one-out"])
     assert same(effective(changed(study.a.config, study.changes)), effective(study.b.config))
