@@ -231,7 +231,7 @@ def _new_record(config: dict[str, Any], job: Job, folder: Path) -> Record:
 
 
 def _begun(folder: Path) -> dict[str, Any]:
-    """Return when a run that goes on was first started, that it was resumed, and which W&B run is its own.
+    """Return when a run that is resumed was first started, when it was resumed, and which W&B run is its own.
 
     That is the agent's where a W&B sweep's agent asks, from the record's first byte on: a run that ends before W&B was
     reached is published as the agent's too.

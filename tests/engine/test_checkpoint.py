@@ -259,5 +259,5 @@ def test_a_kill_in_the_middle_of_writing_leaves_whole_files(tmp_path: Path) -> N
         process.send_signal(signal.SIGKILL)
         process.communicate()
         for path in (tmp_path / "last.pt", tmp_path / "best.pt"):
-            kept = torch.load(path, weights_only=True)
-            assert torch.equal(kept["weights"], torch.full((2**18,), float(kept["number"])))
+            saved = torch.load(path, weights_only=True)
+            assert torch.equal(saved["weights"], torch.full((2**18,), float(saved["number"])))

@@ -92,7 +92,7 @@ def test_a_training_compiles_one_graph_each_for_steps_and_evaluations_before_its
 
     class Test:
         def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-            for part in torch.split(images, 6):  # made anew in each evaluation, as `EvalBatches` does
+            for part in torch.split(images, 6):  # new tensors in each evaluation, as of `EvalBatches`
                 yield part / 2, torch.zeros(len(part), dtype=torch.int64)
 
     ours = trainer(compile=True, dropout=0.3, splits=Splits(Test(), Test()), **changes)
