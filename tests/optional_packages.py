@@ -5,12 +5,10 @@ The hooks serve every test: one that imports such a package, in its module, a fi
 
 import traceback
 from collections.abc import Generator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-
-from wrnexp.errors import MissingPackageError, causes
-from wrnexp.packages import is_installed
 
 OPTIONAL = (
     "onnx", "onnxruntime", "onnxscript", "optuna", "pyarrow", "statsmodels", "tensorboard", "vl_convert", "wandb",
@@ -54,20 +52,31 @@ def _skipping() -> Generator[None, object, object]:
         return (yield)
     except Exception as error:
         # An import by wrnexp itself is a defect: it has to say what to install.
-        if (reason := _missing(error)) and (isinstance(error, MissingPackageError) or _imported_by_a_test(error)):
+        if (reason := _missing(error)) and (_says_what_to_install(error) or _imported_by_a_test(error)):
             pytest.skip(reason)
         raise
 
 
 def _missing(error: Exception) -> str | None:
-    """Return why a test cannot run, where the reason is an optional package that is not installed."""
-    for cause in causes(error):
-        if isinstance(cause, MissingPackageError):
+    """Return why a test cannot run, where the reason is an optional package that is not installed.
+
+    Nothing of wrnexp is used here: these hooks must not fail where its package is another version, or is broken.
+    """
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        if _says_what_to_install(cause):
             return str(cause)
         package = (cause.name or "").partition(".")[0] if isinstance(cause, ModuleNotFoundError) else ""
-        if package in OPTIONAL and not is_installed(package):
+        if package in OPTIONAL and ((spec := find_spec(package)) is None or spec.origin is None):
             return f"needs {package}, not installed here"
+        seen.add(id(cause))
+        cause = cause.__cause__ or cause.__context__
     return None
+
+
+def _says_what_to_install(error: BaseException) -> bool:
+    return type(error).__name__ == "MissingPackageError"
 
 
 def _imported_by_a_test(error: Exception) -> bool:

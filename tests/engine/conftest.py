@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wrnexp.batching import step_plan
 from wrnexp.engine import Checkpoints, Trainer
-from wrnexp.engine.evaluate import Splits
+from wrnexp.engine.trainer import Splits
 from wrnexp.models import WideResNet
 from wrnexp.optim import Cosine, SGDRecipe, averaged
 

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from wrnexp.engine.checkpoint import Checkpoints
-from wrnexp.engine.evaluate import Evaluation, Evaluator, Splits
+from wrnexp.engine.evaluate import Evaluation, Evaluator
+from wrnexp.engine.evaluate import Splits as Splits  # one of the trainer's arguments
 from wrnexp.engine.hardware import Hardware
 from wrnexp.engine.memory import out_of_memory
 from wrnexp.engine.meters import HostClock
