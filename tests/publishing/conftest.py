@@ -100,11 +100,11 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ViewServer]:
 
     listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     listening.daemon_threads = True
-    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    threading.Thread(target=listening.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{listening.server_port}")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_SILENT", "true")
-    monkeypatch.setattr(views, "TIMEOUT", 3)
+    monkeypatch.setattr(views, "TIMEOUT", 1)
     yield found
     listening.shutdown()
     listening.server_close()
