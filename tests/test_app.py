@@ -109,9 +109,8 @@ def test_one_seed_gives_one_result_and_another_another(tiny: Tiny, tmp_path: Pat
     assert one.run_id != other.run_id
 
 
-def test_a_stopped_run_goes_on(tiny: Tiny, tmp_path: Path) -> None:
-    whole = app.run(tiny(), tmp_path / "whole")
-
+def test_a_stopped_run_goes_on(tiny: Tiny, tmp_path: Path, trained_run: Path) -> None:
+    whole = read_record(trained_run)
     with interrupting(), pytest.raises(KeyboardInterrupt):
         app.run(tiny(), tmp_path / "stopped")
     assert read_record(tmp_path / "stopped").status == "interrupted"
@@ -144,9 +143,9 @@ def test_a_run_that_ends_at_its_time_limit_goes_on(tiny: Tiny, tmp_path: Path) -
 
 
 def test_a_run_killed_after_its_last_checkpoint_ends_with_the_whole_record(
-    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, tmp_path: Path, trained_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = app.run(tiny(), tmp_path / "whole")
+    whole = read_record(trained_run)
 
     def stop(*arguments: object) -> None:
         raise KeyboardInterrupt
@@ -176,14 +175,15 @@ def test_a_wrong_value_leaves_a_failed_record(tiny: Tiny, tmp_path: Path) -> Non
 
 
 def test_a_missing_data_root_is_the_users_mistake(tiny: Tiny, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="nowhere"):
+    with pytest.raises(UserError, match="nowhere does not exist"):
         app.run(tiny("data=cifar100", f"data.root={tmp_path}/nowhere"), tmp_path / "run")
     assert read_record(tmp_path / "run").status == "failed"
 
 
 def test_a_batch_larger_than_the_data(tiny: Tiny, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"loader\.batch_size"):
+    with pytest.raises(UserError, match=r"loader\.batch_size.*96"):
         app.run(tiny("loader.batch_size=512"), tmp_path)
+    assert not (tmp_path / "metrics.jsonl").exists()
 
 
 def test_a_rate_that_diverges_fails_with_a_reason(tiny: Tiny, tmp_path: Path) -> None:

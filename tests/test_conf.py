@@ -1,5 +1,6 @@
 """conf/: what each preset composes to, and the contract's table of the two recipes."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from wrnexp import identity
 from wrnexp.schema import problems
 
 GOLDEN = Path(__file__).parent / "golden"
+composed = functools.cache(compose.composed)  # a fifth of a second each, and several tests look at each
 
 
 # The table of the contract: key, base, light.
@@ -59,7 +61,7 @@ IDS = {
 
 
 def config_of(*overrides: str) -> dict[str, Any]:
-    config = yaml.safe_load(compose.composed(*overrides))
+    config = yaml.safe_load(composed(*overrides))
     assert isinstance(config, dict)
     return config
 
@@ -73,7 +75,7 @@ def value_of(config: dict[str, Any], key: str) -> Any:
 @pytest.mark.parametrize("preset", compose.PRESETS)
 def test_a_preset_composes_to_its_golden_file(preset: str) -> None:
     golden = (GOLDEN / f"{preset}.yaml").read_text()
-    assert compose.composed(f"experiment={preset}") == golden, "run `make golden` and read the difference"
+    assert composed(f"experiment={preset}") == golden, "run `make golden` and read the difference"
 
 
 @pytest.mark.parametrize("preset", compose.PRESETS)

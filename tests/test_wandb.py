@@ -8,14 +8,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from omegaconf import DictConfig
 
 from tests.wandb_server import WandbServer, check
+from wrnexp import app
 from wrnexp.cli import main
+from wrnexp.errors import Stopped
 from wrnexp.records import read_metrics, read_record, record_folders
+from wrnexp.tracking import Journal
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, str(ROOT / "run.py")]
@@ -71,15 +75,19 @@ def test_a_multirun_of_four_is_four_runs(tmp_path: Path, tiny_overrides: list[st
     ids=["offline", "offline-3", "online-2"],
 )
 def test_a_run_that_was_killed_is_one_run(
-    tmp_path: Path, tiny_overrides: list[str], wandb_server: WandbServer, mode: list[str], kills: int
+    tmp_path: Path,
+    tiny: Callable[..., DictConfig],
+    tiny_overrides: list[str],
+    wandb_server: WandbServer,
+    mode: list[str],
+    kills: int,
 ) -> None:
-    whole = [*tiny_overrides, *mode, "optim.epochs=16", "tracking.media.augmented=true"]
+    more = [*mode, "optim.epochs=16", "tracking.media.augmented=true"]
     draw = random.Random(f"{mode} {time.time_ns() // 10**15}")  # other moments every eleven days
     for _ in range(kills):
-        killed(tmp_path, whole, epochs=1, wait=draw.uniform(0, 0.2))
-    done = run(tmp_path, whole)
-    assert done.returncode == 0, done.stderr
+        killed(tmp_path, [*tiny_overrides, *more], epochs=1, wait=draw.uniform(0, 0.2))
     (folder,) = (path for path in record_folders(tmp_path / "outputs"))
+    assert app.run(tiny(*more), folder).status == "completed"
     assert main(["publish", str(tmp_path / "outputs")]) == 0
     (found,) = wandb_server.runs.values()
     assert found.name == folder.name
@@ -183,20 +191,21 @@ def test_a_run_is_at_most_half_a_minute_later_for_its_server(
 
 
 def test_a_run_that_was_told_to_end_and_went_on_keeps_no_error(
-    tmp_path: Path, tiny_overrides: list[str], wandb_server: WandbServer
+    tmp_path: Path, tiny: Callable[..., DictConfig], wandb_server: WandbServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = [*tiny_overrides, *ONLINE, "optim.epochs=30"]
-    process = subprocess.Popen(
-        [*COMMAND, *whole], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    while not rows_below(tmp_path / "outputs"):
-        time.sleep(0.02)
-    process.terminate()
-    assert process.wait() == 143
+    def tell_to_end(journal: Journal, epoch: int, step: int) -> None:
+        if (epoch, step) == (1, 2):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    folder = tmp_path / "outputs" / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "on_step", tell_to_end)
+        with pytest.raises(Stopped) as stopped:
+            app.run(tiny(*ONLINE), folder)
+    assert stopped.value.code == 143
     (found,) = wandb_server.runs.values()
     assert found.state == "failed"
     assert found.summary["error"].startswith("Stopped: told to end")
-    assert run(tmp_path, whole).returncode == 0
-    (folder,) = (path for path in record_folders(tmp_path / "outputs"))
+    app.run(tiny(*ONLINE), folder)
+    (found,) = wandb_server.runs.values()
     check(found, folder)

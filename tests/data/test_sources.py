@@ -128,7 +128,9 @@ def test_a_missing_class_is_named(tiny_cifar: Any, tmp_path: Path, split: str) -
 def test_parquet_without_pyarrow(tiny_cifar: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tiny_cifar.parquet(tmp_path / "a")
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    assert "pip install 'wrnexp[parquet]'" in error(tiny_cifar.spec.name, root)
+    assert "pyarrow, not installed here: pip install -c constraints.txt -e '.[parquet]'" in error(
+        tiny_cifar.spec.name, root
+    )
 
 
 def test_parquet_with_other_columns(tiny_cifar: Any, tmp_path: Path) -> None:
