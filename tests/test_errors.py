@@ -1,19 +1,29 @@
 """The walk over an error's causes."""
 
 import pytest
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from wrnexp.errors import causes
+from wrnexp.errors import UserError, causes
 
 
-def test_causes_come_before_contexts_and_suppressed_contexts_do_not_come() -> None:
+def test_a_cause_comes_in_place_of_the_context() -> None:
     cause, context = KeyError("cause"), KeyError("context")
     error = ValueError("effect")
     error.__context__ = context
     assert list(causes(error)) == [error, context]
-    error.__suppress_context__ = True
-    assert list(causes(error)) == [error]
     error.__cause__ = cause
     assert list(causes(error)) == [error, cause]
+
+
+def test_what_a_resolver_raises_is_reached_though_omegaconf_suppresses_it() -> None:
+    def refuse() -> None:
+        raise UserError("refused in its own words")
+
+    OmegaConf.register_new_resolver("test_errors.refuse", refuse, replace=True)
+    with pytest.raises(OmegaConfBaseException) as raised:
+        OmegaConf.create({"key": "${test_errors.refuse:}"})["key"]
+    assert "refused in its own words" in [str(cause) for cause in causes(raised.value) if isinstance(cause, UserError)]
 
 
 def test_a_circle_of_causes_ends() -> None:
@@ -39,5 +49,4 @@ def test_raising_a_cause_where_its_effect_is_handled_makes_such_a_circle() -> No
         raise_cause()
     assert cause.__context__ is effect
     assert effect.__cause__ is cause
-    cause.__suppress_context__ = False
     assert list(causes(cause)) == [cause, effect]

@@ -95,7 +95,7 @@ def test_one_line_says_what_is_wrong_and_where(form: Any, node: Mapping[str, Any
     with pytest.raises(UserError, match=message) as raised:
         make(form(node), "model", num_classes=2)
     assert "\n" not in str(raised.value)
-    assert len(list(causes(raised.value))) < 6
+    assert len(list(causes(raised.value))) < 10  # no circle
 
 
 @pytest.mark.parametrize(("name", "kind"), [("refuses", UserError), ("diverges", TrainingError)])

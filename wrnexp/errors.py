@@ -88,7 +88,10 @@ def one_line(error: BaseException) -> str:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error, its cause, the cause of that, and so on; each once, for such chains can be circular."""
+    """Yield an error, its cause or else its context, the same of that, and so on; each once: chains can be circular.
+
+    Contexts that are suppressed count: OmegaConf suppresses what a resolver raises.
+    """
     seen: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and not any(cause is earlier for earlier in seen):
