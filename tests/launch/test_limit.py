@@ -99,6 +99,16 @@ def test_a_job_with_a_limit_of_its_own_takes_no_longer(tiny: Tiny, tmp_path: Pat
     ]
 
 
+def test_a_job_that_needs_more_than_the_whole_limit_is_resumed_but_not_begun(tiny: Tiny, tmp_path: Path) -> None:
+    begun, other = (job(tiny(f"seed={seed}"), tmp_path / "sweep") for seed in (0, 1))
+    write(tiny("seed=0"), begun.folder, 5000.0, epochs=1)
+    limit = SweepLimit(1000, [tmp_path])
+    assert limit.fits(begun)
+    assert not limit.fits(other)
+    assert limit._closing([begun, other]).endswith("the same command resumes")
+    assert "with a higher limit" in limit._closing([other])
+
+
 def test_a_wrong_config_is_left_to_its_job(tiny: Tiny, tmp_path: Path) -> None:
     write(tiny("seed=9"), tmp_path / "records" / "9", 600.0)
     assert SweepLimit(1000, [tmp_path / "records"]).fits(job(tiny("optim.epochs=ten"), tmp_path))
@@ -206,12 +216,12 @@ def test_jobs_that_end_at_their_limit_leave_the_others_and_the_same_command_resu
 def test_a_sweep_given_again_until_it_is_complete(
     tmp_path: Path, tiny_overrides: list[str], launcher: list[str]
 ) -> None:
-    arguments = [*tiny_overrides, "data.train_limit=960", "optim.epochs=8", "seed=0,1,2", "name=s", *launcher]
+    arguments = [*tiny_overrides, "data.train_limit=960", "optim.epochs=4", "seed=0,1,2", "name=s", *launcher]
     (tmp_path / "whole").mkdir()
     assert run(tmp_path / "whole", *arguments).returncode == 0
     codes: list[int] = []
     while not codes or codes[-1] == 124:
-        done = run(tmp_path, *arguments, "sweep.max_seconds=20", COLUMNS="200")
+        done = run(tmp_path, *arguments, "sweep.max_seconds=15", "trainer.max_seconds=12", COLUMNS="200")
         codes.append(done.returncode)
         assert len(codes) < 20
         assert "note: the configuration" not in done.stdout

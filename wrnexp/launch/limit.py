@@ -14,7 +14,7 @@ from wrnexp.estimates import Measured
 from wrnexp.launch.jobs import Job
 from wrnexp.schema import problems
 from wrnexp.stopping import TimeLimit
-from wrnexp.sweeps import duration
+from wrnexp.sweeps import duration, state_of
 
 OVERTIME = 30.0  # seconds that jobs have after the limit to end by themselves: a step, an evaluation, a checkpoint
 OPEN = "the same command runs what is not completed"
@@ -47,11 +47,14 @@ class SweepLimit:
         return self.limit is not None and self.limit.left <= 0
 
     def fits(self, job: Job) -> bool:
-        """Say whether a job may start now: there is time left, and no record says that it takes longer."""
+        """Say whether a job may start now: there is time left, and no record says that it takes longer.
+
+        One that was begun and needs more than the whole limit may: it can be completed in parts only.
+        """
         if self.limit is None:
             return True
         left, need = self.limit.left, self.need(job)
-        if left > 0 and (need is None or need <= left):
+        if left > 0 and (need is None or need <= left or (need > self.limit.seconds and _begun(job))):
             self.refused.pop(job.folder, None)
             return True
         takes = "" if need is None else f"needs about {duration(need)}, "
@@ -116,7 +119,8 @@ class SweepLimit:
             return "time limit of jobs reached (trainer.max_seconds); the same command resumes"
         given = f"{self.limit.key}={self.limit.seconds:g}"
         needs = [need for job in jobs if (need := self.need(job)) is not None]
-        if needs and len(needs) == len(jobs) and min(needs) > self.limit.seconds:
+        hopeless = needs and len(needs) == len(jobs) and min(needs) > self.limit.seconds
+        if hopeless and not any(map(_begun, jobs)):
             return (
                 f"no job that is left fits into {given}: the shortest needs about {duration(min(needs))}; the same "
                 "command with a higher limit, or with a trainer.max_seconds below it, resumes"
@@ -146,3 +150,7 @@ class SweepLimit:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
+
+
+def _begun(job: Job) -> bool:
+    return state_of(job.folder)[0] == "interrupted"
