@@ -73,7 +73,7 @@ class Stopped(SystemExit):
 
 
 class OutOfTimeError(Exception):
-    """A job of a sweep has ended at a time limit, with a checkpoint; the sweep itself goes on."""
+    """A job of a sweep has ended at a time limit, with a checkpoint; the sweep itself continues."""
 
 
 def is_out_of_time(error: str | None) -> bool:

@@ -114,12 +114,12 @@ def assert_inductor_agrees(function: Callable[..., Tensor], *arguments: Any, lev
     """Compile for the CPU as `BatchAugment` does for a GPU; bytes may be `levels` apart where rounding differs."""
     torch.compiler.reset()
     expected = function(*arguments)
-    found = torch.compile(function, fullgraph=True, dynamic=False)(*arguments)
-    if found.is_floating_point():
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    compiled = torch.compile(function, fullgraph=True, dynamic=False)(*arguments)
+    if compiled.is_floating_point():
+        torch.testing.assert_close(compiled, expected, rtol=1e-5, atol=1e-5)
     else:
-        assert int((found.int() - expected.int()).abs().max()) <= levels
-        assert (found == expected).double().mean() > 0.99
+        assert int((compiled.int() - expected.int()).abs().max()) <= levels
+        assert (compiled == expected).double().mean() > 0.99
 
 
 @pytest.fixture

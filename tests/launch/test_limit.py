@@ -86,8 +86,8 @@ def test_no_time_left_is_no_time_for_any_job(tiny: Tiny, tmp_path: Path) -> None
 def test_records_of_another_machine_count_where_jobs_run_elsewhere(tiny: Tiny, tmp_path: Path) -> None:
     write(tiny("seed=9"), tmp_path / "records" / "9", 600.0, host="another")
     one = job(tiny(), tmp_path)
-    found = [SweepLimit(1000, [tmp_path / "records"], elsewhere=elsewhere).fits(one) for elsewhere in (False, True)]
-    assert found == [True, False]
+    fitting = [SweepLimit(1000, [tmp_path / "records"], elsewhere=elsewhere).fits(one) for elsewhere in (False, True)]
+    assert fitting == [True, False]
 
 
 def test_a_job_with_a_limit_of_its_own_takes_no_longer(tiny: Tiny, tmp_path: Path) -> None:

@@ -109,8 +109,8 @@ class Trainer:
 
         Raises:
             UserError: the checkpoint is not of this model.
-            TrainingError: the loss is not finite, or memory ran out.
-            Stopped: a signal has told the process to end; the checkpoint holds every completed step.
+            TrainingError: the loss is not finite, memory ran out, or a checkpoint cannot be written.
+            Stopped: a signal or a time limit ends the process; the checkpoint holds every completed step.
         """
         try:
             return self._fit_or_explain()
@@ -125,11 +125,11 @@ class Trainer:
             self._save_mid_epoch(stopped)
             raise
         except (RuntimeError, MemoryError) as error:
-            told = out_of_memory(error, self.memory_budget)
-            if told is None:
+            message = out_of_memory(error, self.memory_budget)
+            if message is None:
                 raise
         # Not in the handler: as its context the error would hold on to what its frames hold, all the activations.
-        raise TrainingError(told)
+        raise TrainingError(message)
 
     def _fit(self) -> Outcome:
         self._resume()

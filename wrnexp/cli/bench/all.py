@@ -1,6 +1,6 @@
 """`wrnexp bench all`: step (light and base), augment, loader and memory, one after the other.
 
-With `--quick` they take about a minute on a GPU, compilation not counted. A benchmark that fails costs no other one.
+With `--quick` they are sized for a minute on a GPU, compilation apart. A benchmark that fails does not stop the others.
 """
 
 import argparse

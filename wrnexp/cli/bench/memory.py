@@ -119,8 +119,8 @@ def probe(step: "TrainStep", batch: "Batch") -> dict[str, float]:
     images, _ = hardware.batch(*batch)
     with hardware.autocast():
         saved = saved_for_backward(step.model, step.forward, images)
-    found = {"saved for the backward pass, an image": saved.activations / count}
-    return found if rest is None or peak is None else found | {"peak of a step above rest": peak - rest}
+    figures = {"saved for the backward pass, an image": saved.activations / count}
+    return figures if rest is None or peak is None else figures | {"peak of a step above rest": peak - rest}
 
 
 def _training_step(net: str, hardware: "Hardware", budget: float) -> "TrainStep":
