@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wrnexp.identity import WITHOUT_EFFECT, arm_id, effective, run_id, slug
+from wrnexp.identity import DEFAULTS, WITHOUT_EFFECT, arm_id, effective, run_id, slug
+
+RESULTS = Path(__file__).parents[1] / "results"
 
 CONFIG: dict[str, Any] = {
     "model": {"depth": 16, "width": 8, "dropout": 0.25},
@@ -76,6 +78,22 @@ def test_every_other_key_counts(key: str) -> None:
     changed = put(CONFIG, key, "something else")
     assert run_id(changed) != run_id(CONFIG)
     assert (arm_id(changed) == arm_id(CONFIG)) == (key == "seed")
+
+
+@pytest.mark.parametrize(("key", "value"), DEFAULTS.items())
+def test_a_later_key_counts_unless_it_has_its_default(key: str, value: Any) -> None:
+    group, name = key.split(".")
+    without = put(CONFIG, key, value)
+    del without[group][name]
+    assert run_id(put(CONFIG, key, value)) == run_id(without)
+    assert run_id(put(CONFIG, key, "something else")) != run_id(without)
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.rglob("record.json")), ids=lambda path: path.parent.name)
+def test_runs_on_record_have_the_ids_that_they_had(path: Path) -> None:
+    record = json.loads(path.read_text())
+    assert run_id(record["config"]) == record["run_id"]
+    assert arm_id(record["config"]) == record["arm_id"]
 
 
 def test_run_and_arm_are_different_names() -> None:

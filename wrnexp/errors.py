@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 TIME_LIMIT = 124  # exit code where time ran out, as that of GNU timeout
 LIMITED = "time limit of"  # the first words of a `Stopped` at a time limit
@@ -27,7 +28,16 @@ class TrainingError(Exception):
 
 
 class DivergedError(TrainingError):
-    """The loss is not finite; the same config comes to that again."""
+    """Training diverged. Deterministic: a rerun diverges too.
+
+    Args:
+        message: one line.
+        divergence: the step that diverged, as `records.Divergence` describes it; None where no step is to blame.
+    """
+
+    def __init__(self, message: str, divergence: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.divergence = divergence
 
 
 class Pruned(Exception):  # noqa: N818  # no error: the run ends as the search that started it wants it to

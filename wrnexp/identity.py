@@ -25,6 +25,9 @@ WITHOUT_EFFECT = (
     "trainer.max_seconds",
 )
 
+# Keys that came later: at these values results are what they were before, and so are the ids.
+DEFAULTS = {"trainer.on_divergence": "stop"}
+
 # Data sets whose images are the same wherever they lie; of any other the place says which images they are.
 KNOWN_CONTENT = ("cifar100", "cifar10", "shapes")
 
@@ -44,14 +47,15 @@ def arm_id(config: Mapping[str, Any]) -> str:
 
 
 def effective(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config without what cannot change a result: `WITHOUT_EFFECT`, places, devices' index and number."""
+    """Return the config without what cannot change a result: `WITHOUT_EFFECT`, `DEFAULTS`, places, devices."""
     kept: dict[str, Any] = json.loads(json.dumps(config))
-    for key in WITHOUT_EFFECT:
+    for key in (*WITHOUT_EFFECT, *DEFAULTS):
         *parents, last = key.split(".")
         node: Any = kept
         for parent in parents:
             node = _group(node, parent)
-        node.pop(last, None)
+        if key not in DEFAULTS or node.get(last) == DEFAULTS[key]:
+            node.pop(last, None)
     data = _group(kept, "data")
     if data.get("name") in KNOWN_CONTENT:
         data.pop("root", None)

@@ -28,6 +28,10 @@ class RecordError(ValueError):
     """A record that cannot be used: truncated, of a newer schema, or with impossible values."""
 
 
+class NewerRecordError(RecordError):
+    """A record of a newer schema: not damaged, and never to be overwritten."""
+
+
 class _Part(BaseModel):
     # Fields added by later versions of the same schema are kept, not refused.
     model_config = ConfigDict(extra="allow", validate_assignment=True, allow_inf_nan=False)
@@ -92,12 +96,33 @@ class DataInfo(_Part):
     test: int
 
 
+class Divergence(_Part):
+    """A step at which training diverged, or where that was noticed.
+
+    `step` counts optimizer steps of the whole run from 1. `grad_norm` is the global norm before clipping and `loss` the
+    mean per image of the step; null where it is not finite. `action` is `stop`, `skip` or `rollback`.
+    """
+
+    step: int
+    lr: float
+    grad_norm: float | None
+    loss: float | None
+    action: str = "stop"
+
+
 class Record(_Part):
-    """The contents of record.json; accuracies are in 0..1."""
+    """The contents of record.json; accuracies are in 0..1.
+
+    `divergence` is null unless training diverged: such a run is `failed`. `recoveries` are steps that diverged and that
+    training recovered from (`trainer.on_divergence`), the first 100. `files` maps the name of each file of the folder
+    that is read again to the SHA-256 of its content, in hexadecimal.
+    """
 
     schema_version: int = SCHEMA_VERSION
     status: Status = "running"
     error: str | None = None
+    divergence: Divergence | None = None
+    recoveries: list[Divergence] = Field(default_factory=list)
     run_id: str
     arm_id: str
     label: str
@@ -110,6 +135,7 @@ class Record(_Part):
     time_to: dict[str, float | None] = Field(default_factory=lambda: dict.fromkeys(TIME_TO))
     test_looks: int = 0
     data: DataInfo | None = None
+    files: dict[str, str] = Field(default_factory=dict)
     provenance: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -216,7 +242,7 @@ def _read(path: Path, kind: type[P]) -> P:
     if not isinstance(raw, dict):
         raise RecordError("not a record: the file holds no JSON object")
     if isinstance(version := raw.get("schema_version"), int) and version > SCHEMA_VERSION:
-        raise RecordError(f"schema version {version} is newer than this program's {SCHEMA_VERSION}")
+        raise NewerRecordError(f"schema version {version} is newer than this program's {SCHEMA_VERSION}")
     try:
         return kind.model_validate(raw)
     except ValidationError as error:

@@ -68,6 +68,7 @@ class Trainer:
     stop: Stop = field(default_factory=Stop)  # what may tell it to end
     devices: int | str = 1  # of the config; `ranks` says what became of it
     sync_batchnorm: bool = True  # of the config
+    on_divergence: str = "stop"  # or "skip", "rollback"
     checkpoint_seconds: float | None = None
     max_seconds: float | None = None  # of the config; `stop` has the limit
     ranks: Ranks = field(default_factory=Ranks)

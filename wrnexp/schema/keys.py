@@ -192,6 +192,7 @@ class Trainer(Keys):
     cuda_graphs: Choice
     ema: float | None = Field(gt=0, lt=1, description="a number x with 0 < x < 1, or null for no average")
     test_every: Size
+    on_divergence: Literal["stop", "skip", "rollback"] = Field(description="stop, skip or rollback")
     devices: Any = Field(description="a whole number, 1 or more, or auto for all visible GPUs")
     sync_batchnorm: Switch
     checkpoint_seconds: float | None = Field(
@@ -276,6 +277,7 @@ class Sweep(Keys):
 
     on_error: Literal["continue", "stop"] = Field(description="continue or stop")
     retry_failed: Switch
+    retry_diverged: Switch
     dry_run: Switch
     max_seconds: TimeLimit
 
