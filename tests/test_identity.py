@@ -2,11 +2,12 @@ import copy
 import json
 import random
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wrnexp.identity import DEFAULTS, WITHOUT_EFFECT, arm_id, effective, run_id, slug
@@ -146,20 +147,63 @@ def test_a_config_without_some_groups_has_an_id() -> None:
     assert effective({"seed": 0, "label": "x"}) == {"seed": 0}
 
 
+any_text = st.text(st.characters())  # lone surrogates too: bytes of a command line that are not UTF-8
+letters = st.text(st.characters(categories=("Lu", "Ll", "Lo", "Lt", "Nd")), min_size=1, max_size=300)
+
+
 @settings(deadline=None)
-@given(st.text())
+@given(st.one_of(any_text, letters))
+@example("\N{COMBINING ACUTE ACCENT}")
+@example("\N{HEAVY BLACK HEART}\N{VARIATION SELECTOR-16}")
 def test_a_slug_is_one_folder(text: str) -> None:
-    found = slug(text)
-    assert re.fullmatch(r"[A-Za-z0-9._=+-]+", found)
-    assert found not in (".", "..")
-    assert Path(found).name == found
-    assert slug(found) == found
+    folder = slug(text)
+    assert 0 < len(folder.encode()) <= 120
+    assert not set(folder) & {"/", "\\", ":", "\0", "\N{RIGHT-TO-LEFT OVERRIDE}"}
+    assert folder.isprintable()
+    assert folder not in (".", "..")
+    assert Path(folder).name == folder
+    assert slug(folder) == folder
+
+
+@settings(deadline=None)
+@given(letters, letters)
+def test_texts_of_other_letters_have_folders_of_their_own(one: str, other: str) -> None:
+    one, other = (unicodedata.normalize("NFC", text) for text in (one, other))
+    assert (slug(one) == slug(other)) == (one == other)
+
+
+@given(any_text.filter(lambda text: not text.isascii()), any_text.filter(lambda text: not text.isascii()))
+def test_other_texts_that_are_not_ascii_have_folders_of_their_own(one: str, other: str) -> None:
+    same = unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+    assert (slug(one) == slug(other)) == same
+
+
+@given(st.text(st.characters(max_codepoint=127), max_size=120))
+def test_an_ascii_text_keeps_the_folder_of_earlier_versions(text: str) -> None:
+    assert slug(text) == (re.sub(r"[^A-Za-z0-9._=+-]+", "-", text).strip("-.") or "run")
 
 
 def test_slugs() -> None:
     assert slug("light model.dropout=0.3") == "light-model.dropout=0.3"
     assert slug("../../etc/passwd") == "etc-passwd"
     assert slug("...") == slug("") == "run"
+
+
+def test_slugs_of_other_scripts() -> None:
+    assert slug("дропаут") == "дропаут"
+    assert slug("cafe\N{COMBINING ACUTE ACCENT}") == "café"
+    assert slug("हिन्दी") == "हिन्दी"  # vowel signs are marks, not letters
+    assert re.fullmatch("дроп-аут-[0-9a-f]{10}", slug("дроп аут"))
+    assert re.fullmatch("run-[0-9a-f]{10}", slug("😀"))
+    assert slug("😀") != slug("😁")
+
+
+def test_a_long_slug_is_cut_at_a_letter_and_ends_with_a_hash() -> None:
+    assert slug("a" * 120) == "a" * 120
+    assert re.fullmatch("a{109}-[0-9a-f]{10}", slug("a" * 121))
+    assert slug("a" * 121) != slug("a" * 122)
+    assert re.fullmatch("я{54}-[0-9a-f]{10}", slug("я" * 200))
+    assert re.fullmatch("(हि)*-[0-9a-f]{10}", slug("हि" * 100))  # not between a letter and its vowel
 
 
 def test_time_limits_do_not_count() -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,8 @@ DEFAULTS = {"trainer.on_divergence": "stop"}
 
 # Data sets whose images are the same wherever they lie; of any other the place says which images they are.
 KNOWN_CONTENT = ("cifar100", "cifar10", "shapes")
+
+SLUG_BYTES = 120  # two slugs and a word fit into a file name, which is 255 bytes on the file systems in use
 
 
 def run_id(config: Mapping[str, Any]) -> str:
@@ -100,8 +103,40 @@ def _group(node: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def slug(text: str) -> str:
-    """Return `text` as a folder name: letters, digits and `. _ = + -`; anything else becomes a dash."""
-    return re.sub(r"[^A-Za-z0-9._=+-]+", "-", text).strip("-.") or "run"
+    """Return `text` as a folder name of at most `SLUG_BYTES` bytes of UTF-8, in Unicode's form NFC.
+
+    Letters and digits of all scripts, with their marks, and `. _ = + -` stay; anything else becomes a dash. Where that
+    changes a text that is not ASCII, or where the name is too long, a dash and a hash of the whole text end it: two
+    texts do not share a folder. ASCII texts without letters are `run`, as the folders of earlier versions are.
+    """
+    text = unicodedata.normalize("NFC", text)
+    name = _without_others(text).strip("-.")
+    if len(name.encode()) <= SLUG_BYTES and (text.isascii() or name == text):
+        return name or "run"
+    mark = digest(text)
+    return f"{_cut(name, SLUG_BYTES - len(mark) - 1).strip('-.') or 'run'}-{mark}"
+
+
+def _without_others(text: str) -> str:
+    """Put a dash in place of each run of characters that `slug` does not keep."""
+    characters: list[str] = []
+    for character in text:
+        after_letter = bool(characters) and (characters[-1].isalnum() or _is_mark(characters[-1]))
+        stays = character.isalnum() or character in "._=+-" or (_is_mark(character) and after_letter)
+        characters.append(character if stays else "\0")
+    return re.sub("\0+", "-", "".join(characters))
+
+
+def _cut(text: str, size: int) -> str:
+    """Return the longest head of `text` of at most `size` bytes that does not end between a letter and its marks."""
+    length = len(text.encode()[:size].decode(errors="ignore"))
+    while 0 < length < len(text) and _is_mark(text[length]):
+        length -= 1
+    return text[:length]
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character).startswith("M")
 
 
 def digest(value: Any) -> str:
