@@ -58,8 +58,11 @@ def test_looking_at_a_config_is_quick_and_writes_nothing(tmp_path: Path, flags: 
         (["-m", "model.droput=0,1"], ["model.droput", "model.dropout?"]),
         (["experiment=null"], ["must be a string"]),
         (["-m", "--cfg", "job"], ["--cfg"]),
+        (["data=shapes", f"label={'x' * 256}"], ["label=xxx", "(256 characters)", "up to 200 printable characters"]),
+        (["data=shapes", f"hydra.run.dir=out/{'x' * 256}"], ["out/xxx", "is 256 bytes long, 255 are allowed"]),
+        (["data=shapes", "hydra.run.dir=/proc/version/run"], ["/proc/version", "Not a directory", "hydra.run.dir"]),
     ],
-    ids=lambda value: " ".join(value) if value[0][0] in "+-" or "=" in value[0] else "",
+    ids=lambda value: " ".join(value)[:80] if value[0][0] in "+-" or "=" in value[0] else "",
 )
 def test_a_mistake_ends_before_training_with_one_message(
     tmp_path: Path, arguments: list[str], words: list[str]
@@ -93,6 +96,41 @@ def test_a_run_its_repetition_and_a_rerun(tmp_path: Path, tiny_overrides: list[s
     assert sorted(path.name[:10] for path in (tmp_path / "outputs" / "base").iterdir()) == [folder.name] * 2
     other = next(path for path in (tmp_path / "outputs" / "base").iterdir() if path != folder)
     assert read_record(other).metrics == record.metrics
+
+
+def test_a_process_that_a_notebook_started_draws_its_curves(tmp_path: Path, tiny_overrides: list[str]) -> None:
+    short = [*tiny_overrides, "optim.epochs=1", "optim.schedule.warmup_epochs=0", "label='дропаут 日本 😀'"]
+    done = run(tmp_path, *short, MPLBACKEND="module://matplotlib_inline.backend_inline")
+    assert (done.returncode, done.stderr) == (0, "")  # no warning of a missing glyph either
+    (curves,) = (tmp_path / "outputs").glob("дропаут-日本-*/*/curves.png")
+    assert read_record(curves.parent).label == "дропаут 日本 😀"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="arguments are bytes on POSIX alone")
+@pytest.mark.parametrize(
+    ("label", "environment", "words"),
+    [
+        (b"label=caf\xe9", {}, r"label=caf\xe9 is not valid UTF-8"),
+        (
+            "label='日本'".encode(),
+            {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+            "the encoding of this locale is ascii",
+        ),
+    ],
+    ids=["Latin-1", "ASCII locale"],
+)
+def test_an_argument_that_is_not_decoded_ends_before_training(
+    tmp_path: Path, label: bytes, environment: dict[str, str], words: str
+) -> None:
+    command = [sys.executable, str(ROOT / "run.py"), "data=shapes", label]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=os.environ | environment
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: config: label=")
+    assert words in line
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_sweep_names_its_arms_and_fills_gaps(tmp_path: Path, tiny_overrides: list[str]) -> None:

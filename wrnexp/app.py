@@ -20,7 +20,7 @@ from wrnexp.engine.member import hold_off
 from wrnexp.engine.processes import launch, processes
 from wrnexp.engine.ranks import AgreedStop, Ranks, joined
 from wrnexp.engine.results import final_metrics, save_results
-from wrnexp.errors import Pruned, UserError
+from wrnexp.errors import Pruned, UserError, harmless
 from wrnexp.launch.naming import Job, app_config
 from wrnexp.locks import alone, writing
 from wrnexp.models import multiply_adds
@@ -261,8 +261,9 @@ def _describe(record: Record, data: Dataset, model: torch.nn.Module, trainer: Tr
 
 def _finish(journal: Journal, outcome: Outcome, trainer: Trainer) -> None:
     save_results(outcome, journal.folder)
-    plot_run(outcome.rows, journal.folder / "curves.png", title=journal.record.label)
     journal.complete(final_metrics(outcome.test), trainer.hardware.peak_memory(), outcome.test_looks)
+    with harmless("curves.png was not drawn", "the run is complete"):
+        plot_run(outcome.rows, journal.folder / "curves.png", title=journal.record.label)
 
 
 def _completed(cfg: DictConfig, folder: Path, job: Job) -> Record | None:

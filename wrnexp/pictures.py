@@ -39,18 +39,20 @@ def place(folder: Path, name: str) -> Path:
 def pictures(folder: Path) -> list[Picture]:
     """Return the pictures that lie in a run's folder, always in the same order; a damaged one is passed over."""
     found = [Picture(f"{FOLDER}/{name}", place(folder, name), caption) for name, caption in CAPTIONS.items()]
-    return [picture for picture in found if picture.path.is_file() and _readable(picture, folder)]
+    return [picture for picture in found if _readable(picture, folder)]
 
 
 def _readable(picture: Picture, folder: Path) -> bool:
-    from PIL import Image
-
     try:
+        if not picture.path.is_file():
+            return False
+        from PIL import Image
+
         if picture.path.stem == MISTAKES:
             read_mistakes(folder)
         with Image.open(picture.path) as image:
             image.verify()
-    except (OSError, ValueError, KeyError, SyntaxError):  # Pillow calls a broken PNG a SyntaxError
+    except Exception:  # Pillow raises many kinds for a damaged PNG, or cannot be imported: no sink shall fail for that
         return False
     return True
 

@@ -29,7 +29,7 @@ def collect(source: Path) -> dict[str, Any]:
         "platform": platform.platform(),
         "hostname": platform.node(),
         "cpus": usable_cores(),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": _utf8(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         "started": now(),
         "finished": None,
     }
@@ -77,6 +77,11 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def _utf8(text: str) -> str:
+    """Escape bytes of a command line that are not UTF-8, which Python keeps as lone surrogates."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _version(package: str) -> str | None:

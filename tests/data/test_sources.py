@@ -1,3 +1,4 @@
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -264,6 +265,21 @@ def test_a_class_folder_holds_images_only(own: Path) -> None:
     (own / "test" / "nut" / "more").rename(own / "test" / "empty")
     (own / "train" / "empty").mkdir()
     assert "train/empty holds no images" in error("folder", own)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [(b"caf\xe9", r"caf\xe9"), (b"a\nb", r"a\nb"), ("a\u202eb".encode(), r"a\u202eb")]
+)
+def test_a_class_whose_name_cannot_be_written_is_named(own: Path, name: bytes, shown: str) -> None:
+    (own / "train" / os.fsdecode(name)).mkdir()
+    assert f"the class folder {own}/train/{shown} has a name that is not printable UTF-8" in error("folder", own)
+
+
+def test_an_image_may_have_any_name(own: Path) -> None:
+    images = len(read(own).train.labels)
+    paint(own / "train" / "nut" / os.fsdecode(b"caf\xe9.png"))
+    data = load("folder", str(own), 0, None, None, False)
+    assert len(data.train.labels) == images + 1
 
 
 def test_hidden_files_are_passed_over(own: Path) -> None:

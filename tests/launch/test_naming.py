@@ -1,15 +1,19 @@
 """Names: what a run's folder, its arm and its sweep are called."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import DictConfig
 
+from wrnexp.launch import naming
 from wrnexp.launch.jobs import arm_label, escaped
 from wrnexp.launch.naming import recipe_name, swept_keys
 from wrnexp.launch.sweeper import together
+from wrnexp.schema.text import TEXT_LIMIT
 
 
 @pytest.mark.parametrize(
@@ -73,3 +77,20 @@ def test_the_command_holds_over_the_sweeps_file() -> None:
         "seed=0,1",
         "+scale=small",
     ]
+
+
+def test_names_in_other_scripts_are_sweeps_of_their_own(tiny: Callable[..., DictConfig]) -> None:
+    folders = [naming._sweep(_root_=tiny(f"name='{name}'")) for name in ("дропаут", "сглаживание", "😀", "😁")]
+    assert folders[:2] == ["дропаут", "сглаживание"]
+    assert len(set(folders)) == 4
+
+
+@given(st.lists(st.text(), max_size=30))
+def test_a_label_of_many_swept_values_is_one_that_the_schema_allows(values: list[str]) -> None:
+    label = " ".join(values)
+    assert len(naming.fitted(label)) <= TEXT_LIMIT
+    assert (naming.fitted(label) == label) == (len(label) <= TEXT_LIMIT)
+
+
+def test_long_labels_stay_different() -> None:
+    assert naming.fitted("x" * 300) != naming.fitted("x" * 301)

@@ -1,3 +1,7 @@
+import io
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +14,7 @@ from PIL import Image
 from wrnexp.report import style
 from wrnexp.report.build import build
 from wrnexp.report.curves import plot_run
+from wrnexp.report.matplotlib_setup import OWN_FONT, fallback_fonts
 
 WriteRun = Callable[..., Path]
 
@@ -55,6 +60,60 @@ def test_many_arms_with_long_labels_and_unequal_lengths(write_run: WriteRun, out
         write_run(label, 0, 0.6, folder=str(index), curve=CURVE[: 1 + index % 4], cost={"train_seconds": 4.0**index})
     build([outputs], tmp_path / "report")
     assert set(map(str.upper, style.palette(12))) <= _colours(tmp_path / "report" / "learning_curves.png")
+
+
+@pytest.mark.parametrize("label", ["日本", "😀", "عربي हिन्दी", "\ue000"])
+def test_text_that_the_font_lacks_is_drawn_without_a_word(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], label: str
+) -> None:
+    plot_run([{"epoch": 1, "lr": 0.1, "train_loss": 1.0}], tmp_path / "curves.png", label)  # warnings are errors
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_installed_font_is_used_where_matplotlibs_lacks_a_character() -> None:
+    assert fallback_fonts("Loss, дропаут") == []
+    (name,) = fallback_fonts("\N{Z NOTATION LEFT IMAGE BRACKET}")  # STIX has it, which comes with matplotlib
+    figure = style.blank(1, 1)
+    figure.text(0, 0, "\N{Z NOTATION LEFT IMAGE BRACKET}", fontfamily=[OWN_FONT, name])
+    figure.savefig(io.BytesIO())  # without a warning
+    figure.texts[0].set_fontfamily(OWN_FONT)
+    with pytest.warns(UserWarning, match="missing from"):
+        figure.savefig(io.BytesIO())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "backend"),
+    [("MPLBACKEND", "nonsense", None), ("MPLBACKEND", "svg", "svg"), ("MATPLOTLIBRC", "unreadable", None)],
+)
+def test_matplotlib_is_imported_whatever_the_environment_says(
+    tmp_path: Path, name: str, value: str, backend: str | None
+) -> None:
+    (tmp_path / "unreadable").write_bytes(b"\xff\xfe")
+    code = (
+        "import os; from wrnexp.report import plots, style; import matplotlib\n"
+        f"print(os.environ['{name}'], matplotlib.get_backend(auto_select=False), sep='|')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=os.environ | {name: value}
+    )
+    assert (done.stdout, done.stderr) == (f"{value}|{backend}\n", "")
+
+
+def test_a_report_without_plots_is_a_report(
+    write_run: WriteRun,
+    outputs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no ink")
+
+    write_run("base", 0, 0.6, curve=CURVE)
+    monkeypatch.setattr(style, "save", broken)
+    build([outputs], tmp_path / "report")
+    assert capsys.readouterr().err == "left out: the plots, which cannot be drawn (RuntimeError: no ink)\n"
+    assert ".png" not in (tmp_path / "report" / "report.md").read_text()
 
 
 @pytest.mark.parametrize("epochs", [0, 1, 4])

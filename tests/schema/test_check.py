@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wrnexp.errors import UserError
-from wrnexp.schema import check, known_keys, problems
+from wrnexp.schema import check, is_printable, known_keys, problems, visible
 
 LIGHT = yaml.safe_load((Path(__file__).parents[1] / "golden" / "light.yaml").read_text())
 
@@ -79,13 +79,63 @@ def test_a_good_config_has_no_problems() -> None:
         ("seed", -1, "0 or more"),
         ("name", "a/b", "without slashes"),
         ("label", True, "text"),
+        ("label", "x" * 201, "up to 200 printable characters"),
+        ("name", "x" * 201, "up to 200 printable characters"),
     ],
 )
 def test_an_impossible_value_is_named_with_what_is_allowed(key: str, value: Any, allowed: str) -> None:
     (line,) = problems(light(**{key: value}))
     assert line.startswith(key.replace("__", ".") + "=")
-    assert str(value).lower() in line.lower()
+    assert str(value).lower()[:160] in line.lower()
     assert allowed in line
+
+
+NOT_PRINTABLE = {
+    "a\nb": r"a\nb",
+    "a\tb": r"a\tb",
+    "\x1b[31mred": r"\x1b[31mred",
+    "caf\udce9": r"caf\xe9",  # a byte of a command line that is not UTF-8
+    "\ud83d": r"\ud83d",
+    "a\u202eb": r"a\u202eb",  # writes what follows from right to left
+    "a\u2028b": r"a\u2028b",  # a line break
+    "\ufeffa": r"\ufeffa",
+    "a\x00": r"a\x00",
+}
+
+
+@pytest.mark.parametrize("key", ["label", "name", "data__root", "tracking__wandb__entity", "tracking__wandb__project"])
+@pytest.mark.parametrize("text", NOT_PRINTABLE)
+def test_text_that_is_not_printable_is_refused_and_shown_escaped(key: str, text: str) -> None:
+    (line,) = problems(light(**{key: text}))
+    assert line.startswith(f"{key.replace('__', '.')}={NOT_PRINTABLE[text]} is not allowed; allowed: ")
+    assert line.isprintable()
+    assert "printable characters" in line
+
+
+@pytest.mark.parametrize(("tag", "shown"), [("b\nd", r"b\nd"), ("x" * 65, "x" * 65), ("", "")])
+def test_a_tag_that_wandb_would_refuse_is_named(tag: str, shown: str) -> None:
+    (line,) = problems(light(tracking__wandb__tags=["good", tag]))
+    assert line.startswith(f"tracking.wandb.tags.1={shown} is not allowed; allowed: a list of texts, each of 1 to 64 ")
+
+
+@pytest.mark.parametrize(
+    "text", ["дропаут", "日本", "हिन्दी", "می\u200cخو", "👩\u200d🔬 ❤\ufe0f", "a" * 200, "<b>[x]`$|"]
+)
+def test_text_of_any_script_is_allowed(text: str) -> None:
+    assert problems(light(label=text, name=text, tracking__wandb__tags=[text[:64]], data__root=f"/{text}")) == []
+
+
+def test_a_long_value_is_shown_with_its_length() -> None:
+    (line,) = problems(light(label="x" * 5000))
+    assert "... (5,000 characters) is not allowed" in line
+    assert len(line) < 300
+
+
+@given(st.text(st.characters()))
+def test_a_text_is_printable_where_nothing_in_it_has_to_be_escaped(text: str) -> None:
+    assert is_printable(visible(text))
+    assert (visible(text) == text) == is_printable(text)
+    visible(text).encode()
 
 
 @pytest.mark.parametrize(

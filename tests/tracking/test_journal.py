@@ -1,12 +1,14 @@
 """The journal: what the record says at every moment, whatever happens."""
 
+import io
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from wrnexp.errors import Pruned, TrainingError
+from wrnexp.errors import Pruned, Stopped, TrainingError, UserError
 from wrnexp.records import Record, read_metrics, read_record
 from wrnexp.tracking import Journal, Sink, close_after
 from wrnexp.tracking.journal import time_to
@@ -55,7 +57,7 @@ def test_the_record_says_running_from_its_first_byte(tmp_path: Path) -> None:
         assert kept.metrics["test_accuracy"] == 0.4
         assert read_metrics(tmp_path) == [row(1, 0.4)]
         journal.complete({"test_accuracy": 0.4}, 123, 1)
-        assert read_record(tmp_path).status == "running"
+        assert read_record(tmp_path).status == "completed"
     done = read_record(tmp_path)
     assert (done.status, done.error, done.test_looks, done.cost.peak_memory_bytes) == ("completed", None, 1, 123)
     assert done.provenance["finished"]
@@ -120,6 +122,69 @@ def test_a_sink_that_fails_is_dropped_and_the_run_goes_on(tmp_path: Path, capsys
     assert len(lines) == 2
     assert "no server" in lines[0]
     assert "Broken stopped (OSError: no space left)" in lines[1]
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), OSError("gone"), UserError("no such project"), Pruned("late")])
+def test_no_sink_takes_anything_from_a_run_that_is_complete(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], error: BaseException
+) -> None:
+    class Broken(Listener):
+        def show(self, record: Record, folder: Path) -> None:
+            raise error
+
+        def finish(self, record: Record) -> None:
+            raise error
+
+    for index, event in enumerate((Journal.on_pictures, lambda journal: None)):  # what fails is not told again
+        folder = tmp_path / str(index)
+        with Journal(record(), folder) as journal:
+            journal.attach([Broken])
+            journal.complete({"test_accuracy": 0.4}, None, 1)
+            event(journal)
+        assert (read_record(folder).status, read_record(folder).error) == ("completed", None)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"Broken stopped ({type(error).__name__}")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Stopped(15), ValueError("a bug")])
+def test_what_ends_the_process_after_the_results_leaves_the_run_complete(tmp_path: Path, error: BaseException) -> None:
+    listener = Listener()
+    journal = Journal(record(), tmp_path)
+    journal.attach([lambda: listener])
+    journal.complete({"test_accuracy": 0.4}, None, 1)
+    with pytest.raises(type(error)), journal:
+        raise error
+    kept = read_record(tmp_path)
+    assert (kept.status, kept.error, kept.metrics["test_accuracy"]) == ("completed", None, 0.4)
+    assert listener.heard == ["completed"]
+
+
+def test_a_signal_while_a_sink_works_is_heard(tmp_path: Path) -> None:
+    class Slow(Listener):
+        def show(self, record: Record, folder: Path) -> None:
+            raise Stopped(15)
+
+    journal = Journal(record(), tmp_path)
+    journal.attach([Slow])
+    journal.complete({}, None, 1)
+    with pytest.raises(Stopped), journal:
+        journal.on_pictures()
+    assert read_record(tmp_path).status == "completed"
+
+
+def test_a_closed_stderr_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(Listener):
+        def log(self, record: Record, rows: Sequence[dict[str, Any]]) -> None:
+            raise OSError("no space left")
+
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed)
+    with Journal(record(), tmp_path) as journal:
+        journal.attach([Broken])
+        journal.on_epoch([row(1, 0.4)])
+        journal.complete({}, None, 1)
+    assert read_record(tmp_path).status == "completed"
 
 
 def test_time_to_is_the_first_look_that_reached_it() -> None:

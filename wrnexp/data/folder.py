@@ -11,6 +11,7 @@ from wrnexp.data.content import SPLITS, Content, Split, SplitName
 from wrnexp.data.decode import decode
 from wrnexp.data.progress import tracked
 from wrnexp.errors import UserError
+from wrnexp.schema import is_printable, visible
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,13 @@ def _entry_state(entry: os.DirEntry[str]) -> str:
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
-    return tuple(entry.name for entry in _entries(folder) if entry.is_dir())
+    names = tuple(entry.name for entry in _entries(folder) if entry.is_dir())
+    if wrong := [name for name in names if not is_printable(name)]:
+        raise UserError(
+            f"the class folder {visible(str(folder / wrong[0]))} has a name that is not printable UTF-8, and records "
+            "name their classes: rename it"
+        )
+    return names
 
 
 def _files(folder: Path) -> list[str]:

@@ -135,7 +135,7 @@ def _read_in(name: str, source: Source, check: Check, note: Path) -> Stored:
 def _mark(name: str, source: Source) -> str:
     """Return a key of the source as it is now: where it lies and what changes when it does."""
     lines = (f"{FORMAT}", name, type(source).__name__, str(source.path.resolve()), *source.state())
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:32]
 
 
 def _recall(note: Path) -> Stored | None:

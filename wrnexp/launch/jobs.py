@@ -23,7 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from wrnexp.errors import UserError
-from wrnexp.launch.naming import RECIPE, SWEEP_LIMIT, app_config, recipe_name, swept_keys
+from wrnexp.launch.naming import RECIPE, SWEEP_LIMIT, app_config, fitted, recipe_name, swept_keys
 from wrnexp.stopping import TimeLimit
 
 CHOICES = ("experiment", *RECIPE)
@@ -215,7 +215,8 @@ def arm_label(
         label: takes the place of the recipe's name.
     """
     named = () if label else CHOICES if not choices.get("experiment") else ("experiment",)
-    return " ".join([label or recipe_name(choices), *(f"{key}={values[key]}" for key in swept if key not in named)])
+    text = " ".join([label or recipe_name(choices), *(f"{key}={values[key]}" for key in swept if key not in named)])
+    return fitted(text)
 
 
 def escaped(text: str) -> str:

@@ -95,6 +95,14 @@ def recipe_name(choices: Mapping[str, str | None]) -> str:
     return "+".join(["base", *(f"{group}={name}" for group, name in chosen.items() if name != "base")])
 
 
+def fitted(label: str) -> str:
+    """Return a label, made of swept values, as one that the schema allows: a long one is cut and ends with a hash."""
+    from wrnexp.schema.text import TEXT_LIMIT  # pydantic comes with it: not for --help and --cfg
+
+    mark = identity.digest(label)
+    return label if len(label) <= TEXT_LIMIT else f"{label[: TEXT_LIMIT - len(mark) - 1]} {mark}"
+
+
 def swept_keys(overrides: Iterable[str]) -> list[str]:
     """Return the keys of `overrides` that take several values, in their order, without the seed."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))

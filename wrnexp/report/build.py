@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from wrnexp.errors import MissingPackageError, UserError
+from wrnexp.errors import MissingPackageError, UserError, one_line
 from wrnexp.records import RecordError, read_record, write_atomic, write_json
 from wrnexp.report.ablation import ablations
 from wrnexp.report.answers import predictions
@@ -136,22 +136,32 @@ def _report(collection: Collection, baseline: Arm, folder: Path) -> Report:
 
 
 def _written(report: Report) -> Report:
-    # matplotlib, jinja2 and vl_convert take a while to import: not before the records are known to be good.
-    from wrnexp.report import effects, heat
-    from wrnexp.report.plots import draw
-
     out = report.folder
     try:
         out.mkdir(parents=True, exist_ok=True)
-        drawn = draw(report, out)
-        of_changes = effects.draw(report.ablations, out)
-        heat.draw(report.crossed, out)
+        drawn, of_changes = _drawn(report)
         write_json(out / "report.json", as_json(report))
         write_atomic(out / "report.md", page(report, drawn, of_changes).encode())
         _write_page(out / "index.html", report)
     except OSError as error:
         raise UserError(f"cannot write the report to {out}: {error}; choose another folder with --out.") from error
     return report
+
+
+def _drawn(report: Report) -> tuple[list[str], dict[str, list[str]]]:
+    """Draw the plots and return their file names, those of each ablation by its name; none where matplotlib fails."""
+    # It takes a while to import, as jinja2 and vl_convert do: not before the records are known to be good.
+    try:
+        from wrnexp.report import effects, heat
+        from wrnexp.report.plots import draw
+
+        heat.draw(report.crossed, report.folder)
+        return draw(report, report.folder), effects.draw(report.ablations, report.folder)
+    except OSError:  # of the folder
+        raise
+    except Exception as error:
+        print(f"left out: the plots, which cannot be drawn ({one_line(error)})", file=sys.stderr)
+        return [], {}
 
 
 def _write_page(path: Path, report: Report) -> None:

@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
-from matplotlib.transforms import blended_transform_factory
+from typing import TYPE_CHECKING, Any
 
 from wrnexp.report import style
 from wrnexp.report.ablation import Ablation, Effect, Worth
 from wrnexp.report.attribution import resolved, settings
 from wrnexp.report.wording import percent, points
 from wrnexp.stats import Interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 EFFECTS, LADDER = "effects{}.png", "ladder{}.png"
 IN_B, ADDED, STEP = style.COLOURS[0], style.COLOURS[1], style.COLOURS[2]
@@ -68,7 +67,7 @@ def _markers(one: Worth) -> list[tuple[Effect | None, float, str, str]]:
     ]
 
 
-def _effect(axes: Axes, effect: Effect | None, height: float, paint: str, marker: str, limits: Interval) -> None:
+def _effect(axes: "Axes", effect: Effect | None, height: float, paint: str, marker: str, limits: Interval) -> None:
     if effect is None or effect.paired.difference is None:
         return
     if effect.paired.ci95:
@@ -87,7 +86,7 @@ def _effect(axes: Axes, effect: Effect | None, height: float, paint: str, marker
     )
 
 
-def _interval(axes: Axes, ends: Interval, height: float, paint: str, limits: Interval) -> None:
+def _interval(axes: "Axes", ends: Interval, height: float, paint: str, limits: Interval) -> None:
     """Draw an interval as far as the limits, with an arrow where it goes beyond."""
     inside = [max(ends[0], limits[0]), min(ends[1], limits[1])]
     axes.plot(inside, [height, height], color=paint, linewidth=1.6, solid_capstyle="butt", zorder=3)
@@ -106,8 +105,10 @@ def _limits(effects: Sequence[Effect]) -> Interval:
     return low - margin, high + margin
 
 
-def _name(axes: Axes, place: float, name: str, detail: str) -> None:
+def _name(axes: "Axes", place: float, name: str, detail: str) -> None:
     """Write a row's name at its left, with what it changes below, small."""
+    from matplotlib.transforms import blended_transform_factory
+
     left = blended_transform_factory(axes.transAxes, axes.transData)
     lift = -0.16 if detail else 0.0
     common: dict[str, Any] = {"transform": left, "ha": "right", "va": "center", "parse_math": False, "clip_on": False}
@@ -116,7 +117,7 @@ def _name(axes: Axes, place: float, name: str, detail: str) -> None:
         axes.text(-0.012, place + 0.19, detail, fontsize=7, color=style.GREY, **common)
 
 
-def _rows(axes: Axes, count: int) -> None:
+def _rows(axes: "Axes", count: int) -> None:
     axes.set_yticks([])
     axes.set_ylim(count - 0.45, -0.55)
 
@@ -127,12 +128,14 @@ def _meaning(effects: Sequence[Effect]) -> str:
     return "mean and 95% interval over the seeds; filled where told from chance (Holm)"
 
 
-def _upright_grid(axes: Axes) -> None:
+def _upright_grid(axes: "Axes") -> None:
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x", color=style.FAINT, linewidth=0.6)
 
 
-def _legend(axes: Axes, study: Ablation) -> None:
+def _legend(axes: "Axes", study: Ablation) -> None:
+    from matplotlib.lines import Line2D
+
     entries = [
         ("o", IN_B, f"in {study.b}, against leaving it out"),
         ("s", ADDED, f"added to {study.a} alone"),
@@ -191,14 +194,14 @@ def _level_limits(study: Ablation, levels: Sequence[float]) -> Interval:
     return min(levels) - reach, max(levels) + reach
 
 
-def _level(axes: Axes, place: int, level: float | None) -> None:
+def _level(axes: "Axes", place: int, level: float | None) -> None:
     if level is not None:
         axes.plot([100 * level], [place], marker="o", markersize=8, color=style.INK, zorder=4)
         _number(axes, 100 * level, place, percent(level), 1)
 
 
 def _stair(
-    axes: Axes, place: int, levels: tuple[float | None, float | None], effect: Effect | None, limits: Interval
+    axes: "Axes", place: int, levels: tuple[float | None, float | None], effect: Effect | None, limits: Interval
 ) -> None:
     """Draw one step: a bar between two levels, the interval around where it ends, and the difference in figures."""
     if None in levels or effect is None or effect.paired.difference is None:
@@ -223,6 +226,6 @@ def _half(effect: Effect) -> float:
     return 50 * (interval[1] - interval[0]) if interval else 0.0
 
 
-def _number(axes: Axes, across: float, place: int, text: str, side: int) -> None:
+def _number(axes: "Axes", across: float, place: int, text: str, side: int) -> None:
     note = axes.annotate(text, (across, place), (7 * side, 0), textcoords="offset points", va="center")
     note.set(fontsize=8.5, color=style.INK, ha="left" if side > 0 else "right")

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from matplotlib import colormaps
-
 from wrnexp.report import style
 from wrnexp.report.crossed import Crossed
 
@@ -21,7 +19,7 @@ def draw(study: Crossed | None, folder: Path) -> None:
     axes = figure.subplots()
     means = [[100 * cell.mean for cell in row] for row in study.cells]
     low, high = min(map(min, means)), max(map(max, means))
-    axes.imshow(means, cmap=colormaps["viridis"], aspect="auto", vmin=low, vmax=high if high > low else low + 1)
+    axes.imshow(means, cmap="viridis", aspect="auto", vmin=low, vmax=high if high > low else low + 1)
     for row, line in enumerate(means):
         for column, mean in enumerate(line):
             light = high > low and (mean - low) / (high - low) > DARK

@@ -40,7 +40,7 @@ def page(report: Report, plots: Sequence[str], plots_of_changes: Mapping[str, Se
         plots_of_changes: those of each ablation, by its name.
     """
     pictures = "\n\n".join(f"![{PLOT_TITLES[name]}]({name})" for name in plots)
-    found = sections(report, plots_of_changes, pictures, CROSSED_PICTURE)
+    found = sections(report, plots_of_changes, pictures, CROSSED_PICTURE if plots else "")
     parts = [f"{'#' if title == 'Report' else '##'} {title}\n\n{text}\n" for title, text in found]
     return "\n".join(parts)
 

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-
-from matplotlib.axes import Axes
+from typing import TYPE_CHECKING
 
 from wrnexp.report import style
 from wrnexp.report.arms import Arm
 from wrnexp.report.measures import Run, cost, series
 from wrnexp.report.tables import ArmRow, Report
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 LEARNING, ACCURACY, TIME = "learning_curves.png", "accuracy.png", "accuracy_time.png"
 LOG_FROM = 8
@@ -44,7 +46,7 @@ def _learning(report: Report, path: Path) -> bool:
     return True
 
 
-def _curves(axes: Axes, arms: Sequence[Arm], key: str, scale: float) -> None:
+def _curves(axes: "Axes", arms: Sequence[Arm], key: str, scale: float) -> None:
     ends = []
     for arm, label, paint in _painted(arms):
         curves = [series(run, key) for run in arm.runs]
@@ -77,7 +79,7 @@ def _accuracy(report: Report, path: Path) -> bool:
     return True
 
 
-def _interval(axes: Axes, row: ArmRow, place: int, paint: str) -> None:
+def _interval(axes: "Axes", row: ArmRow, place: int, paint: str) -> None:
     mean = 100 * row.accuracy.mean
     if row.accuracy.ci95:
         # The interval of two seeds may reach beyond what an accuracy can be; the axis does not.
@@ -88,7 +90,7 @@ def _interval(axes: Axes, row: ArmRow, place: int, paint: str) -> None:
     number.set(fontsize=8.5, color=style.INK, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6})
 
 
-def _rows(axes: Axes, labels: Sequence[str]) -> None:
+def _rows(axes: "Axes", labels: Sequence[str]) -> None:
     """Turn the axes from heights to rows with names, the first on top."""
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x", color=style.FAINT, linewidth=0.6)
@@ -96,7 +98,7 @@ def _rows(axes: Axes, labels: Sequence[str]) -> None:
     axes.set_ylim(len(labels) - 0.5, -0.6)
 
 
-def _mark_baseline(axes: Axes, report: Report) -> None:
+def _mark_baseline(axes: "Axes", report: Report) -> None:
     """Draw a line down from the mean that the other arms are compared with."""
     for row in report.rows:
         if report.pairs and row.label == report.pairs[0].a:
@@ -124,7 +126,7 @@ def _time(report: Report, path: Path) -> bool:
     return True
 
 
-def _cloud(axes: Axes, arm: Arm, unit: float, paint: str) -> tuple[float, float]:
+def _cloud(axes: "Axes", arm: Arm, unit: float, paint: str) -> tuple[float, float]:
     """Draw one arm's seeds and their mean; return where the mean is."""
     times, scores = arm.by_seed(_train_seconds), arm.by_seed(_score)
     across, up = [time / unit for time in times.values()], [100 * scores[seed] for seed in times]

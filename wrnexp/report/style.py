@@ -1,21 +1,28 @@
 """How every plot looks: colours that colour-blind readers can tell apart, labels at the lines, little ink else.
 
-Figures are made directly, without pyplot and its global state, so that plotting is safe beside training.
+Figures are made directly, without pyplot and its global state, so that plotting is safe beside training. Whoever uses
+matplotlib imports this module first, which makes it independent of the environment.
 """
 
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 
 from wrnexp.records import write_atomic
+from wrnexp.report.matplotlib_setup import OWN_FONT, fallback_fonts, own_settings
+
+with own_settings():
+    from matplotlib import colormaps
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import to_hex
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+    from matplotlib.ticker import MaxNLocator
 
 # Okabe and Ito, Color Universal Design (2008), without the yellow, which is too pale for lines on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -34,7 +41,9 @@ def palette(count: int) -> list[str]:
 
 def blank(width: float, height: float) -> Figure:
     """Return an empty figure of this size in inches."""
-    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def dress(axes: Axes, title: str, across: str) -> None:
@@ -108,9 +117,15 @@ def whole_epochs(axes: Axes) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the figure as PNG, atomically."""
+    """Write the figure as PNG, atomically; a character that no installed font has is a box."""
+    texts = [text for text in figure.findobj(Text) if isinstance(text, Text)]
+    if fonts := fallback_fonts("".join(text.get_text() for text in texts)):
+        for text in texts:
+            text.set_fontfamily([OWN_FONT, *fonts])
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from|Matplotlib currently does not support", UserWarning)
+        figure.savefig(buffer, format="png", dpi=DPI)
     write_atomic(path, buffer.getvalue())
 
 

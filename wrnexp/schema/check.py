@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from wrnexp.errors import UserError
 from wrnexp.schema.keys import Config, Foreign
+from wrnexp.schema.text import excerpt
 from wrnexp.schema.together import TOGETHER
 
 # What pydantic puts into an error's location for the members of a union; no key of the config has such a name there.
@@ -89,7 +90,7 @@ def _line(detail: ErrorDetails) -> str:
 
 
 def _show(value: Any) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return excerpt("null" if value is None else str(value).lower() if isinstance(value, bool) else str(value))
 
 
 def _allowed(key: str) -> str:

@@ -6,7 +6,9 @@ class's signature when it is called, see `Foreign`.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+
+from wrnexp.schema.text import PRINTABLE, Label, Name, Printable, Word
 
 
 class Keys(BaseModel):
@@ -27,11 +29,6 @@ def _origin(node: Any) -> str:
     return "ours" if str(target).startswith("wrnexp.") else "foreign"
 
 
-def _text(value: Any) -> Any:
-    """Take a number for the text that was typed: `name=2024`."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
 # A description states the range in words: it is what an error message calls allowed.
 Share = Annotated[float, Field(ge=0, lt=1, description="a number x with 0 <= x < 1")]
 Probability = Annotated[float, Field(ge=0, le=1, description="a number x with 0 <= x <= 1")]
@@ -46,12 +43,6 @@ TimeLimit = Annotated[
 ]
 Switch = Annotated[bool, Field(description="true or false")]
 Choice = Annotated[bool | None, Field(description="true, false, or null for what is faster")]
-Text = Annotated[str | None, BeforeValidator(_text), Field(description="text, or null")]
-Name = Annotated[
-    str | None,
-    Field(pattern=r"^[^/\\\n]+$", description="text without slashes, or null"),
-    BeforeValidator(_text),
-]
 Partial = Annotated[Literal[True], Field(alias="_partial_", description="true")]
 
 
@@ -172,7 +163,7 @@ class Data(Keys):
 
     target: Literal["wrnexp.data.load"] = Field(alias="_target_", description="wrnexp.data.load")
     name: Literal["cifar100", "cifar10", "shapes", "folder"] = Field(description="cifar100, cifar10, shapes or folder")
-    root: str | None = Field(description="a path, or null for the cache folder")
+    root: Printable | None = Field(description=f"a path of {PRINTABLE}, or null for the cache folder")
     val_size: Size
     train_limit: Limit
     test_limit: Limit
@@ -222,9 +213,11 @@ class Wandb(Keys):
     target: Literal["wrnexp.tracking.wandb.Wandb"] = Field(alias="_target_", description="wrnexp.tracking.wandb.Wandb")
     partial: Partial
     mode: Literal["auto", "online", "offline", "disabled"] = Field(description="auto, online, offline or disabled")
-    project: str = Field(pattern=r"^[^/\\#?%:]{1,128}$", description="up to 128 characters, none of / \\ # ? % :")
+    project: Printable = Field(
+        pattern=r"^[^/\\#?%:]{1,128}$", description="up to 128 printable characters, none of / \\ # ? % :"
+    )
     entity: Name
-    tags: list[str] = Field(description="a list of words")
+    tags: list[Word] = Field(description=f"a list of texts, each of 1 to 64 {PRINTABLE}")
     patience: float = Field(gt=0, le=3600, description="a number of seconds above 0, 3600 at most")
     code: Switch
     artifacts: Switch
@@ -294,6 +287,6 @@ class Config(Keys):
     tracking: Tracking
     seed: int = Field(ge=0, lt=2**63, description="a whole number, 0 or more")
     name: Name
-    label: Text
+    label: Label
     rerun: Switch
     sweep: Sweep

@@ -1,11 +1,11 @@
 """The journal of a run: keeps its record on disk true from the first byte, and tells the sinks.
 
 The record says `running` until the run's last line said otherwise: a kill that nothing can catch leaves it so, any
-error leaves `failed`, a signal and a search that stops the run `interrupted`.
+error leaves `failed`, a signal and a search that stops the run `interrupted`. A run is `completed` as soon as its
+results are written: what is drawn and told after that takes nothing from it.
 """
 
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from wrnexp import provenance
-from wrnexp.errors import Pruned, UserError, one_line
+from wrnexp.errors import Pruned, Stopped, UserError, harmless, one_line, warn
 from wrnexp.records import TIME_TO, Record, find_record, finite, read_metrics, write_metrics, write_record
 from wrnexp.tracking.bottleneck import use_of, utilization, verdict
 
@@ -131,11 +131,13 @@ class Journal:
         cost.verdict = verdict(cost.data_wait or 0.0, rate, cost.flops_utilization, use_of(record))
 
     def complete(self, metrics: Mapping[str, float], peak_memory: int | None, test_looks: int) -> None:
-        """Take the final figures: the run is complete once its context is left without an error."""
+        """Write the final figures: the run is complete. Called once its other results are in its folder."""
         self.record.metrics |= {name: finite(value) for name, value in metrics.items()}
         self.record.cost.peak_memory_bytes = peak_memory
         self.record.test_looks = test_looks
         self._complete = True
+        _end(self.record, None, complete=True)
+        self._write()
 
     def __enter__(self) -> "Journal":
         self._write()
@@ -144,8 +146,12 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _end(self.record, error, complete=self._complete)
-        self._write()
+        if self._complete:
+            with harmless("record.json was not written again", "it is complete"):
+                self._write()
+        else:
+            _end(self.record, error, complete=False)
+            self._write()
         self._tell(lambda sink: sink.finish(self.record))
 
     def _write(self) -> None:
@@ -159,15 +165,20 @@ class Journal:
 
     @contextmanager
     def _harmless(self, name: str, sink: Sink | None = None) -> Iterator[None]:
-        """Let no watcher's failure stop a run: it is dropped, with a line that says so."""
+        """Let no watcher's failure stop a run: it is dropped, with a line that says so.
+
+        A user's mistake, a search that stops the run and an exit end it only while it is not complete.
+        """
         try:
             yield
-        except (UserError, Pruned):
+        except Stopped:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            if isinstance(error, UserError | Pruned | SystemExit) and not self._complete:
+                raise
             if sink in self._sinks:
                 self._sinks.remove(sink)
-            print(f"{name} stopped ({one_line(error)}); the run goes on, its record is complete", file=sys.stderr)
+            warn(f"{name} stopped ({one_line(error)}); the run goes on, its record is complete")
 
 
 def close_after(error: BaseException, folder: Path, record: Record) -> None:
@@ -204,7 +215,7 @@ def retell(make: Callable[..., Sink], record: Record, folder: Path) -> None:
         sink.show(record, folder)
         sink.finish(record)
     except Exception as error:
-        print(f"not told to the sweep's agent ({one_line(error)}); the run is complete", file=sys.stderr)
+        warn(f"not told to the sweep's agent ({one_line(error)}); the run is complete")
 
 
 def _end(record: Record, error: BaseException | None, *, complete: bool) -> None:
@@ -226,6 +237,6 @@ def time_to(rows: Sequence[Row]) -> dict[str, float | None]:
 
 
 def _status(error: BaseException | None, complete: bool) -> Any:
-    if error is None and complete:
+    if complete:
         return "completed"
     return "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit | Pruned) else "failed"

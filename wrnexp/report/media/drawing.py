@@ -1,8 +1,7 @@
 """Which pictures a run draws, and when."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wrnexp import metrics
-from wrnexp.errors import one_line
+from wrnexp.errors import harmless
 from wrnexp.pictures import AUGMENTED, CONFUSION, FOLDER, MISTAKES, RELIABILITY, place
 from wrnexp.records import Record
 from wrnexp.report.media.confusion import confusion, draw_confusion
@@ -56,9 +55,9 @@ class Media(Switches):
                 that method, as a loader of the user's own may be, nothing is drawn.
         """
         path = place(folder, AUGMENTED)
-        if not self.augmented or not hasattr(loader, "preview") or path.is_file():
-            return
-        with _told(AUGMENTED):
+        with _guarded(AUGMENTED):
+            if not self.augmented or not hasattr(loader, "preview") or path.is_file():
+                return
             images, targets = (np.asarray(one) for one in loader.preview(TILES))
             assert record.data is not None
             assert record.data.signature is not None
@@ -75,7 +74,7 @@ class Media(Switches):
             labels: class indices [N].
             gather: returns the test images at such positions, uint8 [B, S, S, 3].
         """
-        _draw(folder, record, logits.astype(np.float16), labels, gather, self)
+        _draw(folder, record, logits, labels, gather, self)
 
 
 def draw_answers(
@@ -110,10 +109,11 @@ def _draw(
         **({RELIABILITY: _reliability} if switches.reliability else {}),
     }
     for name, draw in chosen.items():
-        with _told(name):
-            if not np.isfinite(logits).all():
+        with _guarded(name):
+            answers = logits.astype(np.float16)  # as predictions.npz keeps them
+            if not np.isfinite(answers).all():
                 raise ValueError("the logits are not all finite")
-            draw(folder, record, logits, labels)
+            draw(folder, record, answers, labels)
 
 
 def _mistakes(folder: Path, record: Record, logits: Logits, labels: Labels, gather: Gather) -> None:
@@ -135,10 +135,6 @@ def _run(record: Record) -> str:
     return f"{record.label}, seed {record.seed}"
 
 
-@contextmanager
-def _told(name: str) -> Iterator[None]:
+def _guarded(name: str) -> AbstractContextManager[None]:
     """Let no picture's failure end a run."""
-    try:
-        yield
-    except Exception as error:
-        print(f"{FOLDER}/{name}.png was not drawn ({one_line(error)}); nothing else depends on it", file=sys.stderr)
+    return harmless(f"{FOLDER}/{name}.png was not drawn", "nothing else depends on it")
