@@ -38,7 +38,7 @@ def no_import(patch: pytest.MonkeyPatch, folder: Path) -> None:
         patch.delitem(sys.modules, name)
     patch.delitem(sys.modules, "wrnexp.report.style")
     patch.delattr("wrnexp.report.style")
-    patch.setitem(sys.modules, "matplotlib", None)  # type: ignore[arg-type]
+    patch.setitem(sys.modules, "matplotlib", None)
 
 
 def no_figure(patch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -60,7 +60,7 @@ def no_font(patch: pytest.MonkeyPatch, folder: Path) -> None:
 def no_pillow(patch: pytest.MonkeyPatch, folder: Path) -> None:
     for name in ("data.workers", "data.augmentation", "augment.recipe", "augment.reference"):
         import_module(f"wrnexp.{name}")  # they need it to train
-    patch.setitem(sys.modules, "PIL", None)  # type: ignore[arg-type]
+    patch.setitem(sys.modules, "PIL", None)
 
 
 def no_png(patch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -122,7 +122,7 @@ def test_a_process_that_a_notebook_started_draws_its_curves(tmp_path: Path, tiny
 def test_an_argument_that_is_not_decoded_ends_before_training(
     tmp_path: Path, label: bytes, environment: dict[str, str], words: str
 ) -> None:
-    command = [sys.executable, str(ROOT / "run.py"), "data=shapes", label]
+    command: list[str | bytes] = [sys.executable, str(ROOT / "run.py"), "data=shapes", label]
     done = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=os.environ | environment
     )

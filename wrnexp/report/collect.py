@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wrnexp.errors import UserError
 from wrnexp.records import DataInfo, Record, RecordError, read_record, record_folders
+from wrnexp.report import diverged
 from wrnexp.report.arms import Arm, group
 from wrnexp.report.measures import Run
 
@@ -112,6 +113,8 @@ def _set_apart(runs: list[Run], objection: Callable[[Run], str], excluded: list[
 def _unusable(run: Run) -> str:
     if run.record.status != "completed":
         return f"status is {run.record.status}" + (f" ({run.record.error})" if run.record.error else "")
+    if why := diverged.reason(run.record):
+        return f"it diverged: {why}"
     if run.record.metrics.get("test_accuracy") is None:
         return "the record has no test accuracy"
     if not 0 <= run.accuracy <= 1:

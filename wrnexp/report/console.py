@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from wrnexp.report import attribution
+from wrnexp.report import attribution, diverged
 from wrnexp.report.ablation import Ablation
 from wrnexp.report.cells import ARM_COLUMNS, CLAIM_COLUMNS, arm_cells, claim_cells
 from wrnexp.report.crossed import findings as findings_of_crossed
@@ -33,8 +33,10 @@ def print_report(report: Report, console: Console) -> None:
         console.print(Text(sentence))
     for study in report.ablations:
         print_ablation(study, console)
-    if report.excluded:
-        console.print(Text(f"{several(len(report.excluded), 'run')} left out, see the report."))
+    for sentence in diverged.sentences(report.excluded, report.arms):
+        console.print(Text(sentence, "yellow"))
+    if others := diverged.others(report.excluded):
+        console.print(Text(f"{several(len(others), 'run')} left out, see the report."))
     console.print(Text(f"Report: {report.folder / 'report.md'}"), soft_wrap=True)
     if (report.folder / "index.html").exists():
         console.print(Text(f"Page: {report.folder / 'index.html'}"), soft_wrap=True)

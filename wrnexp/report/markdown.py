@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
-from wrnexp.report import attribution, crossed, literature
+from wrnexp.report import attribution, crossed, diverged, literature
 from wrnexp.report.ablation import Ablation
 from wrnexp.report.cells import (
     ARM_COLUMNS,
@@ -72,6 +72,7 @@ def sections(
         ("Beside what is published", _literature(report)),
         ("Plots", pictures),
         ("How the configs differ", _configs(report.configs)),
+        ("Diverged runs", _diverged(report)),
         ("Left out", _excluded(report)),
         ("Where the runs come from", f"{_paragraphs(measured_on(report.arms))}\n\n{_origins(report.origins)}"),
         ("How to read this", _paragraphs(notes(report))),
@@ -155,10 +156,15 @@ def _configs(rows: Sequence[ConfigRow]) -> str:
     return table(["arm", "key", "value", "value of the baseline"], cells) if rows else ""
 
 
+def _diverged(report: Report) -> str:
+    rows = table(diverged.COLUMNS, map(diverged.cells, diverged.diverged(report.excluded)))
+    texts = _paragraphs(diverged.sentences(report.excluded, report.arms))
+    return f"{texts}\n\n{rows}" if texts else ""
+
+
 def _excluded(report: Report) -> str:
-    if not report.excluded:
-        return "No run was left out."
-    return table(["run", "reason"], [[entry.run_id, entry.reason] for entry in report.excluded])
+    rows = [[entry.run_id, entry.reason] for entry in diverged.others(report.excluded)]
+    return table(["run", "reason"], rows) if rows else diverged.none_left_out(report.excluded)
 
 
 def _origins(origins: Sequence[Origin]) -> str:

@@ -2,12 +2,15 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from wrnexp.records import DataInfo
 from wrnexp.report.arms import Arm
 from wrnexp.report.measures import times_include_start
 from wrnexp.report.tables import Origin, Report, has_older_times, looks
 from wrnexp.report.wording import OLDER_TIMES, listed, several
+
+PROGRAM_KEYS = ("code", "torch", "precision")  # of an entry of `provenance.programs`: what can change a result
 
 
 def notes(report: Report) -> list[str]:
@@ -23,6 +26,8 @@ def notes(report: Report) -> list[str]:
         *(["Claims are judged one by one, without a correction for their number."] if report.claims else []),
         *_labels(report.arms),
         *warnings(report.origins),
+        *recoveries(report.arms),
+        *programs(report.arms),
     ]
 
 
@@ -49,6 +54,44 @@ def warnings(origins: Sequence[Origin]) -> list[str]:
     if len(kinds["git_commit"]) > 1 or len(kinds["torch"]) > 1:
         found.append("Warning: the runs were made with different code or versions, see the table above.")
     return found
+
+
+def recoveries(arms: Sequence[Arm]) -> list[str]:
+    """Say in which arms training recovered from steps that diverged, and how; nothing where it never did."""
+    found = [text for arm in arms for text in _recoveries(arm)]
+    return [f"Training recovered from steps that diverged (trainer.on_divergence): {listed(found)}."] if found else []
+
+
+def programs(arms: Sequence[Arm]) -> list[str]:
+    """Say which runs were resumed by another program than the one that began them, and what differs."""
+    found = []
+    for arm in arms:
+        differing = [keys for run in arm.runs if (keys := _changed(run.record.provenance.get("programs")))]
+        if differing:
+            keys = [key for key in PROGRAM_KEYS if any(key in keys for keys in differing)]
+            runs = f"{several(len(differing), 'run')} of {arm.label} {'was' if len(differing) == 1 else 'were'}"
+            found.append(
+                f"Warning: {runs} trained by more than one program, which differ in {listed(keys)}; "
+                "provenance.programs of the record has the epochs of each."
+            )
+    return found
+
+
+def _recoveries(arm: Arm) -> list[str]:
+    """Return how many steps were skipped, and how many led to a rollback, with the number of runs."""
+    texts = []
+    for action, verb in (("skip", "skipped"), ("rollback", "rolled back")):
+        counts = [sum(step.action == action for step in run.record.recoveries) for run in arm.runs]
+        runs = sum(count > 0 for count in counts)
+        if runs:
+            texts.append(f"{several(sum(counts), 'step')} {verb} in {several(runs, 'run')} of {arm.label}")
+    return texts
+
+
+def _changed(entries: Any) -> list[str]:
+    """Return the keys of `PROGRAM_KEYS` in which the programs of a run differ."""
+    known = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    return [key for key in PROGRAM_KEYS if len({str(entry.get(key)) for entry in known}) > 1]
 
 
 def older_times(arms: Sequence[Arm]) -> list[str]:

@@ -14,6 +14,7 @@ from wrnexp.report.claims import Claim
 from wrnexp.report.collect import Excluded
 from wrnexp.report.crossed import Crossed
 from wrnexp.report.crossed import as_json as crossed_json
+from wrnexp.report.diverged import diverged
 from wrnexp.report.images import Calibrated, ImagePair, pair_json
 from wrnexp.report.literature import Beside
 from wrnexp.report.literature import as_json as literature_json
@@ -154,6 +155,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "pairs": [_pair_json(row) for row in report.pairs],
         "claims": [vars(claim) for claim in report.claims],
         "excluded": [{"run_id": entry.run_id, "reason": entry.reason} for entry in report.excluded],
+        "diverged": [vars(run) for run in diverged(report.excluded)],
         "ablation": [ablation_json(study) for study in report.ablations],
         "literature": literature_json(report.literature),
         "factorial": None if report.crossed is None else crossed_json(report.crossed),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from wrnexp.report import attribution, crossed, literature
+from wrnexp.report import attribution, crossed, diverged, literature
 from wrnexp.report.cells import ARM_COLUMNS, CLAIM_COLUMNS, PAIR_COLUMNS, arm_cells, claim_cells, pair_cells
 from wrnexp.report.claims import Claim
 from wrnexp.report.findings import findings
@@ -41,6 +41,7 @@ def sections(report: Report, marks: Sequence[ArmMark]) -> list[Section]:
         Section("literature", "Beside what is published", _literature(report)),
         Section("configs", "How the configs differ", _configs(report)),
         Section("provenance", "Where the runs come from", _origins(report)),
+        Section("diverged", "Diverged runs", _diverged(report)),
         Section("left-out", "Left out", _excluded(report)),
         Section("reading", "Test set, and how to read this", _reading(report)),
     ]
@@ -138,10 +139,16 @@ def _origins(report: Report) -> list[Part]:
     return [table("Commit, device and versions of the runs", ["arms", "runs", *PROVENANCE.values()], rows)]
 
 
+def _diverged(report: Report) -> list[Part]:
+    runs = diverged.diverged(report.excluded)
+    rows = table("Runs that are in no figure because they diverged", diverged.COLUMNS, map(diverged.cells, runs))
+    return [*diverged.sentences(report.excluded, report.arms), rows] if runs else []
+
+
 def _excluded(report: Report) -> list[Part]:
-    if not report.excluded:
-        return ["No run was left out."]
-    rows = [[entry.run_id, entry.reason] for entry in report.excluded]
+    rows = [[entry.run_id, entry.reason] for entry in diverged.others(report.excluded)]
+    if not rows:
+        return [diverged.none_left_out(report.excluded)]
     return [table("Runs that are in no figure, and why", ["run", "reason"], rows)]
 
 

@@ -1,0 +1,97 @@
+"""Runs that diverged: they are in no arm, and a report lists them apart from the other runs that were left out."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wrnexp.errors import DivergedError, is_diverged
+from wrnexp.records import Record
+from wrnexp.report.wording import NONE, listed, several
+
+if TYPE_CHECKING:
+    from wrnexp.report.arms import Arm
+    from wrnexp.report.collect import Excluded
+
+COLUMNS = ("arm", "seed", "step", "rate", "gradient norm", "loss", "reason")
+# Earlier versions call a run completed whose network answers NaN; its figures are null then.
+NOT_FINITE = {"test_nll": "its final logits are not finite", "train_loss": "its training loss is not finite"}
+
+
+@dataclass(frozen=True)
+class Diverged:
+    """A run that diverged.
+
+    `step` counts optimizer steps from 1, `lr` is the learning rate, `grad_norm` the global norm before clipping, `loss`
+    the mean per image: null where the record does not have them, the latter two also where they are not finite.
+    """
+
+    run_id: str
+    label: str
+    seed: int
+    step: int | None
+    lr: float | None
+    grad_norm: float | None
+    loss: float | None
+    reason: str
+
+
+def reason(record: Record) -> str | None:
+    """Return why a run counts as diverged, None for one that does not."""
+    if record.divergence is not None or is_diverged(record.error):
+        return (record.error or "training diverged").removeprefix(f"{DivergedError.__name__}: ")
+    if record.status != "completed":
+        return None
+    absent = (text for name, text in NOT_FINITE.items() if name in record.metrics and record.metrics[name] is None)
+    return next(absent, None)
+
+
+def diverged(excluded: Sequence["Excluded"]) -> list[Diverged]:
+    """Return those of the excluded runs that diverged, by label and seed."""
+    runs = [_diverged(entry.record, why) for entry in excluded if entry.record and (why := reason(entry.record))]
+    return sorted(runs, key=lambda run: (run.label, run.seed))
+
+
+def others(excluded: Sequence["Excluded"]) -> list["Excluded"]:
+    """Return the excluded runs that did not diverge."""
+    return [entry for entry in excluded if entry.record is None or reason(entry.record) is None]
+
+
+def none_left_out(excluded: Sequence["Excluded"]) -> str:
+    """Say that no run, or no run but those that diverged, was left out."""
+    return "No other run was left out." if excluded else "No run was left out."
+
+
+def cells(run: Diverged) -> list[str]:
+    """Return the cells of a run in a table with `COLUMNS`."""
+    if run.step is None:
+        return [run.label, str(run.seed), *[NONE] * 4, run.reason]
+    sizes = ["not finite" if value is None else f"{value:.3g}" for value in (run.grad_norm, run.loss)]
+    return [run.label, str(run.seed), f"{run.step:,}", f"{run.lr:g}", *sizes, run.reason]
+
+
+def sentences(excluded: Sequence["Excluded"], arms: Sequence["Arm"]) -> list[str]:
+    """Say how many runs diverged, and which arms have no figures because all of their runs did; nothing for none."""
+    runs = diverged(excluded)
+    if not runs:
+        return []
+    lost = _lost(excluded, {arm.arm_id for arm in arms})
+    times = Counter(run.label for run in runs)
+    return [
+        f"{several(len(runs), 'run')} diverged: {listed([f'{count} of {label}' for label, count in times.items()])}.",
+        *([f"All runs of {listed(lost)} diverged: no figures."] if lost else []),
+    ]
+
+
+def _lost(excluded: Sequence["Excluded"], reported: set[str]) -> list[str]:
+    """Return the labels of arms that are not in the report and of which every run on record diverged."""
+    records = [entry.record for entry in excluded if entry.record is not None]
+    finite = {record.arm_id for record in records if reason(record) is None}
+    return sorted({record.label for record in records if record.arm_id not in finite | reported})
+
+
+def _diverged(record: Record, why: str) -> Diverged:
+    at = record.divergence
+    if at is None:
+        return Diverged(record.run_id, record.label, record.seed, None, None, None, None, why)
+    return Diverged(record.run_id, record.label, record.seed, at.step, at.lr, at.grad_norm, at.loss, why)
