@@ -1,5 +1,6 @@
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -144,6 +145,16 @@ def test_what_was_left_out_is_in_report_json(write_run: WriteRun, outputs: Path,
     build([outputs], tmp_path / "report")
     expected = {"run_id": "run-base-1", "reason": "outputs/base/arm-base-1: status is interrupted"}
     assert _json(tmp_path / "report")["excluded"] == [expected]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes there")
+def test_a_folder_whose_name_is_not_utf8_is_named_with_an_escape(
+    write_run: WriteRun, outputs: Path, tmp_path: Path
+) -> None:
+    write_run("base", 0, 0.7)
+    write_run("base", 1, 0.7, status="failed", folder=os.fsdecode(b"caf\xe9"))
+    build([outputs], tmp_path / "report")
+    assert r"outputs/caf\udce9: status is failed" in (tmp_path / "report" / "report.md").read_text()
 
 
 def test_the_same_records_give_the_same_report(five_arms: Path, tmp_path: Path) -> None:

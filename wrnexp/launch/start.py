@@ -1,8 +1,6 @@
 """Starts the Hydra application and turns what goes wrong into one clear message and the right exit code."""
 
-import errno
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -17,18 +15,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from wrnexp import torchrun
 from wrnexp.errors import OutOfTimeError, Stopped, TrainingError, UserError, causes, one_line
+from wrnexp.launch import environment
 from wrnexp.launch.naming import Job, app_config
 from wrnexp.stopping import STOPPING
 
 WANTS_TRACEBACK = "WRNEXP_FULL_ERROR"
 LOOKING = {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion"}
-ENCODING = sys.getfilesystemencoding()
-LOCALE = "use a UTF-8 one, such as LC_ALL=C.UTF-8"
-NOT_WRITABLE = {
-    getattr(errno, name)
-    for name in ("ENAMETOOLONG", "EROFS", "EACCES", "EPERM", "ENOSPC", "EDQUOT", "EEXIST", "ENOTDIR", "EISDIR", "ELOOP")
-    if hasattr(errno, name)
-}
 SIGNALS = (130, *(128 + number for number in STOPPING))  # exit codes after Ctrl-C, SIGTERM and SIGUSR2
 
 
@@ -47,7 +39,8 @@ def start(main: Callable[[], object], root: Path, follow: Callable[[], object] |
     if os.environ.get("HYDRA_FULL_ERROR") == "1":  # the user asks for tracebacks
         os.environ[WANTS_TRACEBACK] = "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them its own way
-    _check_encoding(sys.argv[1:])
+    if (problem := environment.encoding_problem(sys.argv[1:])) is not None:
+        sys.exit(_say(problem, 2))
     try:
         main()
     except (KeyboardInterrupt, SystemExit) as stop:
@@ -84,21 +77,9 @@ def one_message(job: Job) -> Iterator[None]:
             raise
         if isinstance(error, UserError | TrainingError):
             sys.exit(_say(str(error), 2 if isinstance(error, UserError) else 1))
-        if (problem := _folder_problem(error)) is None:
+        if (problem := environment.folder_problem(error)) is None:
             raise
         sys.exit(_say(problem, 2))
-
-
-def _check_encoding(arguments: Iterable[str]) -> None:
-    """End where an argument cannot be written into a record: it has lone surrogates for bytes that are not decoded."""
-    wrong = next((argument for argument in arguments if re.search("[\ud800-\udfff]", argument)), None)
-    if wrong is None:
-        return
-    try:
-        shown = os.fsencode(wrong).decode()
-    except UnicodeError:
-        sys.exit(_say(f"config: {wrong} is not valid UTF-8; allowed: text in UTF-8", 2))
-    sys.exit(_say(f"config: {shown} cannot be read: the encoding of this locale is {ENCODING}; {LOCALE}", 2))
 
 
 def composition_message(error: HydraException, arguments: Iterable[str], root: Path) -> str:
@@ -120,7 +101,7 @@ def _report(error: Exception, root: Path) -> int:
             return _say(str(cause), 2)
         if isinstance(cause, TrainingError):
             return _say(str(cause), 1)
-    if (problem := _folder_problem(error)) is not None:
+    if (problem := environment.folder_problem(error)) is not None:
         return _say(problem, 2)
     if isinstance(error, HydraException):
         return _say(composition_message(error, sys.argv[1:], root), 2)
@@ -132,35 +113,9 @@ def _report(error: Exception, root: Path) -> int:
     return 1
 
 
-def _folder_problem(error: BaseException) -> str | None:
-    """Return why the folder of a run or a sweep cannot be written, in one line; None for an error of another kind."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, OSError | UnicodeEncodeError):
-        cause = cause.__cause__
-    if any(module.startswith(("wrnexp.engine", "wrnexp.data")) for module in _modules(error)):
-        return None  # it was written; the disk is full now, or it is another file
-    if isinstance(cause, UnicodeEncodeError) and cause.encoding == ENCODING:
-        return f"{cause.object!a} cannot be written: the encoding of this locale is {ENCODING}; {LOCALE}"
-    if not isinstance(cause, OSError) or cause.filename is None or cause.errno not in NOT_WRITABLE:
-        return None
-    from wrnexp.schema import excerpt
-
-    name, why = os.fsdecode(cause.filename), os.strerror(cause.errno or 0)
-    if cause.errno == errno.ENAMETOOLONG:
-        longest = max(len(os.fsencode(part)) for part in Path(name).parts)
-        why = f"a part of it is {longest} bytes long, 255 are allowed" if longest > 255 else "the path is too long"
-    others = "hydra.run.dir names another folder, hydra.sweep.dir for a sweep"
-    return f"the folder cannot be written: {excerpt(name)}: {why}; {others}"
-
-
 def _raised_in_hydra(error: Exception) -> bool:
     """Say whether Hydra itself refused the command, flags that exclude each other for instance."""
-    return _modules(error)[-1].startswith("hydra.")
-
-
-def _modules(error: BaseException) -> list[str]:
-    """Return the names of the modules that an error passed through, the one that raised it last."""
-    return [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return environment.modules(error)[-1].startswith("hydra.")
 
 
 def _say(text: str, code: int) -> int:

@@ -141,7 +141,7 @@ def _written(report: Report) -> Report:
         out.mkdir(parents=True, exist_ok=True)
         drawn, of_changes = _drawn(report)
         write_json(out / "report.json", as_json(report))
-        write_atomic(out / "report.md", page(report, drawn, of_changes).encode())
+        write_atomic(out / "report.md", _utf8(page(report, drawn, of_changes)))
         _write_page(out / "index.html", report)
     except OSError as error:
         raise UserError(f"cannot write the report to {out}: {error}; choose another folder with --out.") from error
@@ -174,4 +174,9 @@ def _write_page(path: Path, report: Report) -> None:
         path.unlink(missing_ok=True)
         print(f"left out: {error}", file=sys.stderr)
     else:
-        write_atomic(path, text.encode())
+        write_atomic(path, _utf8(text))
+
+
+def _utf8(text: str) -> bytes:
+    """Encode a page; lone surrogates, which Python has for bytes of file names that are not UTF-8, become escapes."""
+    return text.encode(errors="backslashreplace")
