@@ -15,6 +15,7 @@ import torch
 
 from wrnexp.engine import checkpoint
 from wrnexp.engine.checkpoint import Checkpoints, snapshot
+from wrnexp.engine.sealed import load_sealed
 from wrnexp.errors import TrainingError
 
 Make = Callable[..., Any]
@@ -93,8 +94,7 @@ def test_what_is_written_is_the_state_at_the_update(tmp_path: Path) -> None:
     checkpoints.update(changing)
     changing["weights"].zero_()
     checkpoints.close()
-    loaded = Checkpoints(tmp_path / "new").load()
-    assert loaded is not None
+    loaded = load_sealed(checkpoints.last)
     assert torch.equal(loaded["weights"], torch.ones(3))
 
 
@@ -138,7 +138,8 @@ def test_the_best_state_is_written_though_its_own_turn_was_passed_over(tmp_path:
     assert (number(checkpoints.last), number(checkpoints.best)) == (1, 1)
     checkpoints.close()
     assert (number(checkpoints.last), number(checkpoints.best)) == (4, 3)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "last.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "last.pt", "previous.pt"]
+    assert number(checkpoints.previous) == 1
 
 
 def test_training_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

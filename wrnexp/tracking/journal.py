@@ -60,6 +60,7 @@ class Journal:
 
     Attributes:
         started: when this process began to work on the run, by `time.perf_counter`.
+        programs: that train the run; written into the record with their epochs.
     """
 
     def __init__(self, record: Record, folder: Path, *, silent: bool = False) -> None:
@@ -69,6 +70,7 @@ class Journal:
         self.folder = folder
         self._sinks: list[Sink] = []
         self._complete = False
+        self.programs: provenance.Programs | None = None
 
     def attach(self, makers: Iterable[Callable[[], Sink]]) -> None:
         """Make the sinks and tell them from now on; one that cannot be made is left out."""
@@ -102,6 +104,8 @@ class Journal:
 
     def _keep(self, rows: list[Row]) -> None:
         last = rows[-1]
+        if self.programs is not None:
+            self.record.provenance["programs"] = self.programs.upto(len(rows))
         seconds = sum(row["seconds"] for row in rows)
         cost = self.record.cost
         cost.steps, cost.train_seconds = last["step"], seconds
