@@ -300,15 +300,14 @@ def check_two_configs_in_one_folder(
     shutil.rmtree(folder, ignore_errors=True)
     interrupt(configs[0], folder, epoch=min(epoch, int(first["optim.epochs"]) - 1), step=1)
     rows = read_metrics(folder)
-    try:
-        app.run(configs[1], folder)
-    except UserError as error:
+    if rows and run_ids[0] != run_ids[1]:
+        with pytest.raises(UserError) as error:
+            app.run(configs[1], folder)
         effective = [key for key in changed if key not in identity.WITHOUT_EFFECT and changed[key] != first[key]]
-        assert effective
-        assert all(f"{key} (" in str(error) for key in effective)
+        assert all(f"{key} (" in str(error.value) for key in effective)
         assert read_metrics(folder) == rows
         return
-    assert run_ids[0] == run_ids[1] or not rows
+    app.run(configs[1], folder)  # the run that it was, or one in place of a run that trained nothing
     alone = folder.with_name("alone")
     shutil.rmtree(alone, ignore_errors=True)
     app.run(configs[1], alone)
@@ -329,7 +328,7 @@ training = settings(
 )
 
 
-@settings(training, max_examples=8)
+@settings(training, max_examples=5)
 @given(**pair)
 def test_two_configs_in_one_folder(
     tiny: Tiny, tmp_path: Path, first: dict[str, str], changed: dict[str, str], epoch: int
