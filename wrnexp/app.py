@@ -260,9 +260,9 @@ def _describe(record: Record, data: Dataset, model: torch.nn.Module, trainer: Tr
 
 
 def _finish(journal: Journal, outcome: Outcome, trainer: Trainer) -> None:
-    save_results(outcome, journal.folder)
+    files = save_results(outcome, journal.folder)
     plot_run(outcome.rows, journal.folder / "curves.png", title=journal.record.label)
-    journal.complete(final_metrics(outcome.test), trainer.hardware.peak_memory(), outcome.test_looks)
+    journal.complete(final_metrics(outcome.test), trainer.hardware.peak_memory(), outcome.test_looks, files)
 
 
 def _completed(cfg: DictConfig, folder: Path, job: Job) -> Record | None:
