@@ -95,7 +95,7 @@ def test_verify_finds_a_damaged_copy(pictures: Path, cache: Path) -> None:
     damaged = bytearray(pixels.read_bytes())
     damaged[-1] ^= 1
     pixels.write_bytes(damaged)
-    with pytest.raises(UserError, match="the stored train split is damaged"):
+    with pytest.raises(UserError, match=r"train\.npy is damaged: .*; remove"):
         run("verify", "--name", "folder", "--root", pictures)
 
 

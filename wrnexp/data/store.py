@@ -212,6 +212,7 @@ def _with_digests(stored: Stored | None) -> Stored | None:
     """
     if stored is None or stored.sha256:
         return stored
+    print(f"{stored.folder} was stored by an earlier version: all images are checked once", file=sys.stderr)
     checked = replace(stored, sha256={name: file_digest(stored.folder / name) for name in ARRAYS})
     checked.verify()
     images = checked.images("train")
