@@ -8,7 +8,7 @@ from typing import Any
 
 DEPTH = 100  # Python code that walks through values stops at 1,000
 # No integer that a float can hold has so many digits; a string that has them is refused with it.
-LONG_NUMBER = re.compile(rb"\d{310}")
+LONG_NUMBER = re.compile(rb"\d{309}")
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -26,7 +26,7 @@ def loads(data: bytes) -> Any:
     if data.count(b"{") + data.count(b"[") > DEPTH and _is_deeper(value, DEPTH):
         raise ValueError(f"nested more than {DEPTH} deep")
     if LONG_NUMBER.search(data):
-        raise ValueError("a number of more than 309 digits")
+        raise ValueError("a number of more than 308 digits")
     if SURROGATE.search(data):
         json.dumps(value, ensure_ascii=False).encode()  # a UnicodeEncodeError is a ValueError
     return value

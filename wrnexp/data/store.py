@@ -88,6 +88,15 @@ class Stored:
         labels: NDArray[np.int64] = np.load(io.BytesIO(data))
         return labels
 
+    def check(self) -> None:
+        """Compare all files with their digests.
+
+        Raises:
+            UserError: a file is damaged.
+        """
+        for split in SPLITS:
+            self.images(split).verify()
+
     def verify(self) -> None:
         """Hash all images again.
 
