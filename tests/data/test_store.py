@@ -61,6 +61,17 @@ def stored_folders(cache: Path) -> list[str]:
     return sorted(path.name for path in (cache / "store").iterdir())
 
 
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_the_umask_says_who_may_read(source: Counted, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        folder = store.obtain("own", source, accept).folder
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o777 & ~mask
+    assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o666 & ~mask}
+
+
 def test_a_source_is_read_once(source: Counted) -> None:
     first, second = (store.obtain("own", source, accept) for _ in range(2))
     assert source.reads == 1
