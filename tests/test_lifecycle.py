@@ -273,6 +273,48 @@ def test_training_starts_again_where_every_checkpoint_is_damaged(
     assert weights(tmp_path) == weights(trained_run)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "predictions.npz", "metrics.jsonl"])
+def test_damaged_results_are_written_again_from_the_checkpoint(
+    tiny: Tiny, copied_run: Path, trained_run: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    damaged(copied_run / name)
+    record = app.run(tiny(), copied_run)
+    assert f"damaged, and written again from the checkpoint: {name}" in capsys.readouterr().err
+    assert record.status == "completed"
+    assert (record.metrics, record.files) == (read_record(trained_run).metrics, read_record(trained_run).files)
+    assert (copied_run / name).read_bytes() == (trained_run / name).read_bytes()
+
+
+def test_without_a_checkpoint_damaged_results_are_not_trained_again(tiny: Tiny, copied_run: Path) -> None:
+    shutil.rmtree(copied_run / "checkpoints")
+    damaged(copied_run / "model.safetensors")
+    before = snapshot(copied_run)
+    with pytest.raises(UserError, match="no checkpoint"):
+        app.run(tiny(), copied_run)
+    assert snapshot(copied_run) == before
+
+
+def test_a_repair_that_fails_leaves_the_record_as_it_was(
+    tiny: Tiny, copied_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged(copied_run / "model.safetensors")
+    before = read_record(copied_run)
+    monkeypatch.setattr(app, "save_results", interruption)
+    with pytest.raises(KeyboardInterrupt):
+        app.run(tiny(), copied_run)
+    assert read_record(copied_run) == before
+
+
+def test_a_run_does_not_train_on_damaged_images(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WRNEXP_CACHE", str(tmp_path / "cache"))
+    app.run(tiny("optim.epochs=1", "optim.schedule.warmup_epochs=0"), tmp_path / "first")
+    (images,) = (tmp_path / "cache" / "store").glob("*/train.npy")
+    damaged(images)
+    with pytest.raises(UserError, match=r"train\.npy.*damaged"):
+        app.run(tiny("loader.workers=2", "seed=1"), tmp_path / "second")
+    assert not read_metrics(tmp_path / "second")
+
+
 POOL = {
     "optim.lr": ["0.1", "0.3"],
     "optim.weight_decay": ["0.0005", "0"],

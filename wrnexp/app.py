@@ -231,6 +231,8 @@ def _train(
     sinks = [(node, f"tracking.{name}") for name, node in cfg.tracking.items() if name != "media"]
     journal.attach(partial(_open, *sink, **given) for sink in sinks)
     try:
+        if isinstance(data, Dataset):  # others have no store whose files could be damaged
+            data.verify()
         if ranks.first:
             media.before(journal.folder, record, loader)
             journal.on_pictures()
@@ -273,7 +275,7 @@ def _describe(record: Record, data: Dataset, model: torch.nn.Module, trainer: Tr
 
 
 def _finish(journal: Journal, outcome: Outcome, trainer: Trainer) -> None:
-    save_results(outcome, journal.folder)
+    files = save_results(outcome, journal.folder)
     plot_run(outcome.rows, journal.folder / "curves.png", title=journal.record.label)
-    journal.complete(final_metrics(outcome.test), trainer.hardware.peak_memory(), outcome.test_looks)
+    journal.complete(final_metrics(outcome.test), trainer.hardware.peak_memory(), outcome.test_looks, files)
     trainer.checkpoints.drop_previous()

@@ -13,6 +13,7 @@ from rich.console import Console as Terminal
 
 from wrnexp import identity, provenance
 from wrnexp.data import Dataset
+from wrnexp.digests import damaged_files
 from wrnexp.engine import Checkpoints
 from wrnexp.errors import UserError
 from wrnexp.launch.naming import Job
@@ -141,6 +142,8 @@ def describe_checkpoint(record: Record, programs: Programs, epochs: int) -> dict
 def completed_record(cfg: DictConfig, folder: Path, job: Job, record: Record | None) -> Record | None:
     """Return the record of a run that is complete, after saying so to all who wait for it.
 
+    None where it is not, or where its files are damaged: then they are written again.
+
     Raises:
         UserError: the images are not those of the run.
     """
@@ -149,6 +152,9 @@ def completed_record(cfg: DictConfig, folder: Path, job: Job, record: Record | N
     if record.data is not None and not identity.has_known_content(record.config):
         data: Dataset = make(cfg.data, "data")
         require_same_data(folder, record.data.digest, data.digest)
+    if damaged := damaged_files(folder, record):
+        print(f"{folder}: damaged, and written again from the checkpoint: {', '.join(damaged)}", file=sys.stderr)
+        return None
     terminal = Terminal(highlight=False)
     terminal.print(f"complete already, {len(read_metrics(folder))} epochs: {folder} (rerun=true runs it anew)")
     print_summary(terminal, record)
