@@ -1,4 +1,4 @@
-"""A run that its user interrupts in the middle of its second epoch."""
+"""A run that its user interrupts in the middle of an epoch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +9,11 @@ from wrnexp.tracking import Journal
 
 
 @contextmanager
-def interrupting() -> Iterator[None]:
-    """Interrupt a run of the block after two steps of its second epoch."""
+def interrupting(epoch: int = 1, step: int = 2) -> Iterator[None]:
+    """Interrupt a run of the block after `step` steps of its epoch `epoch`, which counts from 0."""
 
-    def stop(journal: Journal, epoch: int, step: int) -> None:
-        if (epoch, step) == (1, 2):
+    def stop(journal: Journal, *reached: int) -> None:
+        if reached == (epoch, step):
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:

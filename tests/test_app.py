@@ -1,5 +1,6 @@
 """A whole run in this process: what it leaves on disk, how it goes on, how it fails."""
 
+import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 
 from tests.stopping_halfway import interrupting
 from wrnexp import app, identity
+from wrnexp.digests import damaged_files
 from wrnexp.errors import Stopped, TrainingError, UserError
 from wrnexp.launch import Job
 from wrnexp.models import WideResNet
@@ -92,6 +94,13 @@ def test_the_weights_are_those_that_answered(tiny: Tiny, finished: Path) -> None
     assert math.isfinite(record.metrics["test_nll"])
 
 
+def test_the_record_has_the_digests_of_the_files(tiny: Tiny, finished: Path) -> None:
+    record = complete(tiny, finished)
+    names = ("predictions.npz", "model.safetensors", "metrics.jsonl")
+    assert record.files == {name: hashlib.sha256((finished / name).read_bytes()).hexdigest() for name in names}
+    assert damaged_files(finished, record) == []
+
+
 def test_a_complete_run_is_not_run_again(tiny: Tiny, finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = complete(tiny, finished)
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
@@ -158,6 +167,7 @@ def test_a_run_killed_after_its_last_checkpoint_ends_with_the_whole_record(
     (tmp_path / "killed" / "metrics.jsonl").unlink()
     ended = app.run(tiny(), tmp_path / "killed")
     assert ended.metrics == whole.metrics
+    assert (ended.files.keys(), damaged_files(tmp_path / "killed", ended)) == (whole.files.keys(), [])
     assert (ended.cost.steps, ended.cost.images) == (whole.cost.steps, whole.cost.images)
     assert ended.cost.train_seconds > 0
     assert ended.provenance["started"] == started

@@ -1,4 +1,4 @@
-"""Runs that are killed while a checkpoint is being written, again and again, against a run that is left alone."""
+"""Runs that are killed again and again, while they write a checkpoint and at any moment, against runs left alone."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from wrnexp.locks import held as is_held
 from wrnexp.records import MEASURED, read_metrics, read_record
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")]
@@ -23,9 +24,28 @@ CHANGES = [
 ]  # fmt: skip
 
 
-def begin(folder: Path, overrides: list[str]) -> "subprocess.Popen[bytes]":
+# Twelve configurations for kills at random moments; each run trains for a few seconds.
+KILLS_EACH = 5
+LONGER = ["optim.epochs=25", "data.train_limit=192", "trainer.checkpoint_seconds=0", "model.dropout=0.3"]
+CONFIGURATIONS = {
+    "plain": [],
+    "default interval": ["trainer.checkpoint_seconds=null"],
+    "two workers": ["loader.workers=2"],
+    "persistent workers": ["loader.workers=2", "loader.persistent_workers=true", "data.val_size=24"],
+    "resident": ["loader=resident"],
+    "resident, average": ["loader=resident", "trainer.ema=0.9", "data.val_size=24"],
+    "accumulation": ["optim.accumulate=3", "loader.drop_last=true"],
+    "average": ["trainer.ema=0.9", "optim.clip_norm=0.5"],
+    "mixup": ["augment.mixup=0.4", "augment.policy=randaugment"],
+    "CutMix": ["augment.cutmix=1.0", "loader.workers=2"],
+    "rollback": ["trainer.on_divergence=rollback", "optim.lr=3", "optim.schedule.warmup_epochs=0"],
+    "two processes": ["trainer.devices=2", "trainer.device=cpu", "optim.epochs=12"],
+}
+
+
+def begin(folder: Path, overrides: list[str], changes: list[str] = CHANGES) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        [sys.executable, ROOT / "run.py", *overrides, *CHANGES, f"hydra.run.dir={folder}"],
+        [sys.executable, ROOT / "run.py", *overrides, *changes, f"hydra.run.dir={folder}"],
         cwd=folder.parent,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -66,3 +86,30 @@ def test_every_resume_after_a_kill_while_a_checkpoint_is_written_is_byte_identic
         assert results(folder) == expected
     assert inside > KILLS // 4  # the others came just after the file had been renamed
     print(f"{kills} kills, {inside} of them while the file was being written")
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_every_resume_after_a_kill_at_a_random_moment_is_byte_identical(
+    tmp_path: Path, tiny_overrides: list[str], name: str
+) -> None:
+    changes = LONGER + CONFIGURATIONS[name]
+    start = time.monotonic()
+    assert begin(tmp_path / "whole", tiny_overrides, changes).wait() == 0
+    seconds = time.monotonic() - start
+    moments = random.Random(name)
+    folder = tmp_path / "killed"
+    for _ in range(KILLS_EACH):
+        process = begin(folder, tiny_overrides, changes)
+        time.sleep(moments.uniform(0, seconds * 0.8))
+        process.kill()
+        assert process.wait() == -9, "the run was over before it was killed"
+        wait_until_released(folder)
+    assert begin(folder, tiny_overrides, changes).wait() == 0
+    assert results(folder) == results(tmp_path / "whole")
+
+
+def wait_until_released(folder: Path) -> None:
+    """Wait for the other processes of a run whose first one was killed: they end at their next step."""
+    while folder.exists() and is_held(folder):
+        time.sleep(0.1)

@@ -1,5 +1,6 @@
 import json
 import math
+import os
 import signal
 import stat
 import subprocess
@@ -22,6 +23,7 @@ from wrnexp.records import (
     Record,
     RecordError,
     add_evaluation,
+    find_record,
     read_evaluations,
     read_metrics,
     read_record,
@@ -61,7 +63,20 @@ def test_what_is_written_is_read(
 def test_the_file_has_the_keys_of_the_interface(tmp_path: Path) -> None:
     write_record(tmp_path, record())
     assert list(json.loads((tmp_path / "record.json").read_text())) == [
-        *("schema_version", "status", "error", "divergence", "recoveries", "run_id", "arm_id", "label", "sweep", "seed", "overrides", "config"),
+        *(
+            "schema_version",
+            "status",
+            "error",
+            "divergence",
+            "recoveries",
+            "run_id",
+            "arm_id",
+            "label",
+            "sweep",
+            "seed",
+            "overrides",
+            "config",
+        ),
         *("metrics", "cost", "time_to", "test_looks", "data", "files", "provenance"),
     ]
     raw = json.loads((tmp_path / "record.json").read_text())
@@ -90,8 +105,12 @@ def test_a_record_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
     [
         ({"schema_version": SCHEMA_VERSION + 1}, "schema version 2 is newer than this program's 1"),
         ({"status": "fine"}, "status: "),
-        ({"seed": "zero"}, "seed: "),
         ({"metrics": {"test_accuracy": math.nan}}, r"metrics\.test_accuracy: "),
+        ({"cost": {"train_seconds": math.inf}}, r"cost\.train_seconds: "),
+        ({"seed": "zero"}, "seed: "),
+        ({"metrics": {"test_accuracy": True}}, r"metrics\.test_accuracy: Input should be a valid number"),
+        ({"metrics": {"test_accuracy": "0.7"}}, r"metrics\.test_accuracy: Input should be a valid number"),
+        ({"test_looks": "1"}, "test_looks: "),
         ({"cost": {"train_seconds": -1}}, r"cost\.train_seconds: "),
         ({"data": {"name": "shapes"}}, r"data\.digest: "),
     ],
@@ -104,11 +123,22 @@ def test_an_impossible_record_says_where(tmp_path: Path, change: dict[str, Any],
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"3", b"\xff\xfe\x00", b"null", b"{"])
+@pytest.mark.parametrize("content", [b"", b"[]", b"3", b"\xff\xfe\x00", b"null", b"{", b"[" * 100_000, b"\0" * 4096])
 def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "record.json").write_bytes(content)
     with pytest.raises(RecordError):
         read_record(tmp_path)
+
+
+def test_a_folder_in_the_place_of_a_file(tmp_path: Path) -> None:
+    for name in ("record.json", "metrics.jsonl", "evaluations.json"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(RecordError, match="it cannot be read"):
+        read_record(tmp_path)
+    assert find_record(tmp_path) is None
+    assert read_metrics(tmp_path) == []
+    with pytest.raises(RecordError, match="it cannot be read"):
+        read_evaluations(tmp_path)
 
 
 def test_no_record(tmp_path: Path) -> None:
@@ -138,13 +168,20 @@ def test_numbers_that_json_has_not_become_null(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "x.json").read_text()) == {"a": None, "b": [None, 1.5, [None]], "c": {"d": 2}}
 
 
-rows = st.lists(st.dictionaries(st.sampled_from(["epoch", "lr", "test_loss"]), st.none() | finite), max_size=5)
+rows = st.lists(
+    st.builds(
+        lambda epoch, figures: {"epoch": epoch, **figures},
+        st.integers(1, 10**6),
+        st.dictionaries(st.sampled_from(["lr", "test_loss"]), st.none() | finite),
+    ),
+    max_size=5,
+)
 
 
 @same_folder
 @given(rows)
 def test_metrics_are_read_as_written(tmp_path: Path, rows: list[dict[str, float | None]]) -> None:
-    write_metrics(tmp_path, rows)
+    assert write_metrics(tmp_path, rows) == (tmp_path / "metrics.jsonl").read_bytes()
     assert read_metrics(tmp_path) == rows
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == len(rows)
 
@@ -160,6 +197,14 @@ def test_metrics_cut_short_end_at_the_last_whole_line(tmp_path: Path) -> None:
         assert read_metrics(tmp_path) == rows[:lines]
 
 
+@pytest.mark.parametrize("line", [b"\xff", b"3", b"[]", b"{}", b'{"epoch": NaN}', b'{"epoch": true}', b"[" * 9999])
+def test_metrics_end_at_the_first_damaged_line(tmp_path: Path, line: bytes) -> None:
+    rows = [{"epoch": epoch} for epoch in range(1, 4)]
+    first, *others = write_metrics(tmp_path, rows).splitlines()
+    (tmp_path / "metrics.jsonl").write_bytes(b"\n".join([first, line, *others]))
+    assert read_metrics(tmp_path) == rows[:1]
+
+
 def test_no_metrics(tmp_path: Path) -> None:
     assert read_metrics(tmp_path) == []
 
@@ -172,10 +217,15 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside(tmp_path: Pat
     assert list(tmp_path.iterdir()) == [tmp_path / "x.json"]
 
 
-def test_folders_are_made_and_others_may_read(tmp_path: Path) -> None:
-    write_atomic(tmp_path / "a" / "b" / "x", b"data")
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_folders_are_made_and_the_umask_says_who_may_read(tmp_path: Path, mask: int, mode: int) -> None:
+    before = os.umask(mask)
+    try:
+        write_atomic(tmp_path / "a" / "b" / "x", b"data")
+    finally:
+        os.umask(before)
     assert (tmp_path / "a" / "b" / "x").read_bytes() == b"data"
-    assert stat.S_IMODE((tmp_path / "a" / "b" / "x").stat().st_mode) == 0o644
+    assert stat.S_IMODE((tmp_path / "a" / "b" / "x").stat().st_mode) == mode
 
 
 WRITER = """

@@ -9,32 +9,44 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console as Terminal
 
-from wrnexp import identity, provenance, torchrun
+from wrnexp import torchrun
 from wrnexp.allocation import keep_freed_memory
 from wrnexp.data import Dataset, signature
 from wrnexp.engine import Checkpoints, Hardware, Outcome, Trainer
 from wrnexp.engine.evaluate import Splits
+from wrnexp.engine.machine import settled_before, threads
 from wrnexp.engine.member import hold_off
 from wrnexp.engine.processes import launch, processes
 from wrnexp.engine.ranks import AgreedStop, Ranks, joined
 from wrnexp.engine.results import final_metrics, save_results
 from wrnexp.errors import Pruned, UserError, harmless
 from wrnexp.launch.naming import Job, app_config
+from wrnexp.lifecycle import (
+    Saved,
+    claim_folder,
+    completed_record,
+    describe_checkpoint,
+    keep_completed,
+    new_record,
+    training_programs,
+)
 from wrnexp.locks import alone, writing
 from wrnexp.models import multiply_adds
 from wrnexp.objects import make as _make
 from wrnexp.optim import averaged
+from wrnexp.ownership import (
+    require_own_folder,
+    require_same_data,
+)
 from wrnexp.packages import require
-from wrnexp.records import DataInfo, Record, find_record, read_metrics, read_record
+from wrnexp.records import DataInfo, Record, read_record
 from wrnexp.report.curves import plot_run
 from wrnexp.report.media import Media
 from wrnexp.schema import check
 from wrnexp.seeding import derive
 from wrnexp.stopping import Stop, TimeLimit
-from wrnexp.tracking import Journal, Plan, Sink, close_after, retell
-from wrnexp.tracking.console import print_summary
+from wrnexp.tracking import Journal, Plan, Sink, close_after
 
 SINK_PACKAGES = {"tensorboard": "tensorboard"}  # by sink: the package that it needs; its extra has the sink's name
 
@@ -60,11 +72,13 @@ def run(cfg: DictConfig, out_dir: Path, job: Job | None = None) -> Record:
     if place is not None:
         return _lead(place, cfg, out_dir, job)
     with alone(out_dir):
-        if (done := _completed(cfg, out_dir, job)) is not None:
+        earlier = require_own_folder(out_dir, app_config(cfg))
+        if (done := completed_record(cfg, out_dir, job, earlier)) is not None:
             return done
-        if OmegaConf.select(cfg, "trainer.devices", default=1) == 1:
-            return _run(cfg, out_dir, job, Ranks())
-        return _spread(cfg, out_dir, job)
+        with keep_completed(earlier, out_dir):
+            if OmegaConf.select(cfg, "trainer.devices", default=1) == 1:
+                return _run(cfg, out_dir, job, Ranks(), earlier)
+            return _spread(cfg, out_dir, job, earlier)
 
 
 def _limited(job: Job, cfg: DictConfig) -> Job:
@@ -74,50 +88,62 @@ def _limited(job: Job, cfg: DictConfig) -> Job:
     return replace(job, limit=min(limits, key=lambda limit: limit.ends, default=None))
 
 
-def _run(cfg: DictConfig, out_dir: Path, job: Job, ranks: Ranks) -> Record:
-    """Train in this process, which may be one of several."""
+def _run(cfg: DictConfig, out_dir: Path, job: Job, ranks: Ranks, earlier: Record | None) -> Record:
+    """Train in this process, which may be one of several.
+
+    Args:
+        cfg: as for `run`.
+        out_dir: as for `run`.
+        job: as for `run`.
+        ranks: the processes that share the run.
+        earlier: the record that was in the folder.
+    """
     config = app_config(cfg)
+    checkpoints = Checkpoints(out_dir / "checkpoints")
+    saved = ranks.from_first(claim_folder(checkpoints, out_dir, config, earlier) if ranks.first else None)
     stop = Stop(limit=job.limit) if ranks.count == 1 else AgreedStop(ranks, limit=job.limit)
-    journal = Journal(_new_record(config, job, out_dir), out_dir, silent=not ranks.first)
-    with stop.heard(), suppress(Pruned), journal:
+    journal = Journal(new_record(config, job, earlier), out_dir, silent=not ranks.first)
+    with threads(saved.program.get("threads") if saved else None), stop.heard(), suppress(Pruned), journal:
         check(config)
-        _train(cfg, journal, job.shared or out_dir.parent, stop, ranks)
+        _train(cfg, journal, job.shared or out_dir.parent, stop, ranks, checkpoints, saved or Saved())
     return journal.record
 
 
-def _spread(cfg: DictConfig, out_dir: Path, job: Job) -> Record:
+def _spread(cfg: DictConfig, out_dir: Path, job: Job, earlier: Record | None) -> Record:
     """Train in several processes of this machine, which this one starts, tells of signals, and waits for."""
     config = app_config(cfg)
-    record = _new_record(config, job, out_dir)
+    record = new_record(config, job, earlier)
     try:
         check(config)
         if (count := processes(config["trainer"]["device"], config["trainer"]["devices"])) == 1:
-            return _run(cfg, out_dir, job, Ranks())
-        launch(_take_part, (config, out_dir, job), count)
+            return _run(cfg, out_dir, job, Ranks(), earlier)
+        launch(_take_part, (config, out_dir, job, earlier), count)
     except BaseException as error:
         close_after(error, out_dir, record)
         raise
     return read_record(out_dir)
 
 
-def _take_part(config: dict[str, Any], out_dir: Path, job: Job) -> None:
+def _take_part(config: dict[str, Any], out_dir: Path, job: Job, earlier: Record | None) -> None:
     """Be one of the processes that `_spread` starts."""
     place = torchrun.place()
     assert place is not None
     with joined(place) as ranks, writing(out_dir) if ranks.first else nullcontext():
-        _run(OmegaConf.create(config), out_dir, job, ranks)
+        _run(OmegaConf.create(config), out_dir, job, ranks, earlier)
 
 
 def _lead(place: torchrun.Place, cfg: DictConfig, out_dir: Path, job: Job) -> Record:
     """Train as the first of the processes that torchrun has started; the others are in `follow`."""
     config = app_config(cfg)
     with alone(out_dir), joined(place) as ranks, _in_turn(ranks):
-        done = _completed(cfg, out_dir, job)
+        earlier = require_own_folder(out_dir, config)
+        done = completed_record(cfg, out_dir, job, earlier)
         ranks.from_first(None if done else (config, out_dir, job))
         if done is not None:
             return done
         _check_torchrun(config["trainer"], place.count)
-        return _run(cfg, out_dir, job, ranks)
+        with keep_completed(earlier, out_dir):
+            return _run(cfg, out_dir, job, ranks, earlier)
 
 
 def follow() -> None:
@@ -132,7 +158,7 @@ def follow() -> None:
         told: tuple[dict[str, Any], Path, Job] | None = ranks.from_first(None)
         if told is not None:
             config, out_dir, job = told
-            _run(OmegaConf.create(config), out_dir, job, ranks)
+            _run(OmegaConf.create(config), out_dir, job, ranks, None)
 
 
 @contextmanager
@@ -152,15 +178,27 @@ def _check_torchrun(trainer: Any, count: int) -> None:
         raise UserError(f"trainer.devices={devices} under torchrun, which has started {count} processes: use {count}")
 
 
-def _train(cfg: DictConfig, journal: Journal, shared: Path, stop: Stop, ranks: Ranks) -> None:
+def _train(
+    cfg: DictConfig,
+    journal: Journal,
+    shared: Path,
+    stop: Stop,
+    ranks: Ranks,
+    checkpoints: Checkpoints,
+    saved: Saved,
+) -> None:
     record = journal.record
     keep_freed_memory()
-    where, graphs = ranks.device(cfg.trainer.device), cfg.trainer.cuda_graphs if ranks.count == 1 else False
+    where = ranks.device(cfg.trainer.device)
     # Before any data is read.
     for sink in SINK_PACKAGES.keys() & cfg.tracking.keys():
         require(f"tracking={sink}", SINK_PACKAGES[sink], extra=sink)
-    hardware = Hardware.settle(where, compile=cfg.trainer.compile, cuda_graphs=graphs)
+    resumed = settled_before(cfg.trainer, Hardware.settle(where).device.type, saved.program)
+    settings = {"cuda_graphs": cfg.trainer.cuda_graphs} | resumed | ({} if ranks.count == 1 else {"cuda_graphs": False})
+    hardware = Hardware.settle(where, **{"compile": cfg.trainer.compile} | settings)
     data: Dataset = _make(cfg.data, "data")
+    if saved.data:
+        require_same_data(journal.folder, saved.data, data.digest)
     recipe, augment = _make(cfg.optim, "optim"), _make(cfg.augment, "augment")
     loader = _loader(cfg, data, augment, hardware, recipe.accumulate, ranks)
     torch.manual_seed(derive(cfg.seed, "weights"))
@@ -170,14 +208,14 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path, stop: Stop, ranks: R
         cfg.trainer,
         "trainer",
         device=where,
-        cuda_graphs=graphs,
+        **settings,
         model=model,
         macs_per_image=record.cost.macs_per_image,
         recipe=recipe,
         batches=loader,
         splits=Splits(loader.evaluation(data.test), None if data.val is None else loader.evaluation(data.val)),
         average=averaged,
-        checkpoints=Checkpoints(journal.folder / "checkpoints"),
+        checkpoints=checkpoints,
         started=journal.started,
         watcher=journal,
         seed=cfg.seed,
@@ -186,11 +224,15 @@ def _train(cfg: DictConfig, journal: Journal, shared: Path, stop: Stop, ranks: R
     )
     plan = Plan(recipe.epochs, len(loader.plan), sum(map(sum, loader.plan)))
     _describe(record, data, model, trainer)
+    journal.programs = programs = training_programs(record, saved, say=ranks.first)
+    trainer.about = partial(describe_checkpoint, record, programs)
     given: dict[str, Any] = {"record": record, "plan": plan, "shared": shared, "folder": journal.folder}
     media: Media = _make(cfg.tracking.media, "tracking.media")
     sinks = [(node, f"tracking.{name}") for name, node in cfg.tracking.items() if name != "media"]
     journal.attach(partial(_open, *sink, **given) for sink in sinks)
     try:
+        if isinstance(data, Dataset):  # others have no store whose files could be damaged
+            data.verify()
         if ranks.first:
             media.before(journal.folder, record, loader)
             journal.on_pictures()
@@ -216,33 +258,6 @@ def _open(node: DictConfig, key: str, **what: Any) -> Sink:
     return sink
 
 
-def _new_record(config: dict[str, Any], job: Job, folder: Path) -> Record:
-    seed, label = config["seed"], config["label"] or job.recipe
-    return Record(
-        run_id=identity.run_id(config),
-        arm_id=identity.arm_id(config),
-        label=str(label),
-        sweep=job.sweep,
-        seed=seed if isinstance(seed, int) else -1,  # a wrong config has a record too: a failed one
-        overrides=job.overrides,
-        config=config,
-        provenance={"recipe": job.recipe} | provenance.collect(Path(__file__).parent) | _begun(folder),
-    )
-
-
-def _begun(folder: Path) -> dict[str, Any]:
-    """Return when a run that is resumed was first started, when it was resumed, and which W&B run is its own.
-
-    That is the agent's where a W&B sweep's agent asks, from the record's first byte on: a run that ends before W&B was
-    reached is published as the agent's too.
-    """
-    earlier, agents = find_record(folder), provenance.agents_run()
-    known: dict[str, Any] = {} if earlier is None else earlier.provenance | {"resumed": provenance.now()}
-    if agents is not None:
-        known["wandb_run"] = agents
-    return {name: known[name] for name in ("started", "resumed", "wandb_run") if name in known}
-
-
 def _describe(record: Record, data: Dataset, model: torch.nn.Module, trainer: Trainer) -> None:
     record.data = DataInfo(
         name=data.name,
@@ -260,30 +275,9 @@ def _describe(record: Record, data: Dataset, model: torch.nn.Module, trainer: Tr
 
 
 def _finish(journal: Journal, outcome: Outcome, trainer: Trainer) -> None:
-    save_results(outcome, journal.folder)
-    journal.complete(final_metrics(outcome.test), trainer.hardware.peak_memory(), outcome.test_looks)
+    files = save_results(outcome, journal.folder)
+    journal.complete(final_metrics(outcome.test), trainer.hardware.peak_memory(), outcome.test_looks, files)
+    with harmless("the previous checkpoint was not removed", "the run is complete"):
+        trainer.checkpoints.drop_previous()
     with harmless("curves.png was not drawn", "the run is complete"):
         plot_run(outcome.rows, journal.folder / "curves.png", title=journal.record.label)
-
-
-def _completed(cfg: DictConfig, folder: Path, job: Job) -> Record | None:
-    """Return the record of a run that is complete, after saying so to all who wait for it."""
-    record = find_record(folder)
-    if record is None or record.status != "completed":
-        return None
-    terminal = Terminal(highlight=False)
-    terminal.print(f"complete already, {len(read_metrics(folder))} epochs: {folder} (rerun=true runs it anew)")
-    print_summary(terminal, record)
-    _retell(cfg, record, folder, job)
-    return record
-
-
-def _retell(cfg: DictConfig, record: Record, folder: Path, job: Job) -> None:
-    """Give a W&B sweep's agent the result that it waits for: its W&B run becomes that of the complete run."""
-    agents, node = provenance.agents_run(), OmegaConf.select(cfg, "tracking.wandb")
-    if agents is None or node is None:
-        return
-    record.provenance["wandb_run"] = agents
-    # No code: the program that trained the run may have been another.
-    given = {"record": record, "shared": job.shared or folder.parent, "folder": folder, "code": False}
-    retell(partial(_open, node, "tracking.wandb", **given), record, folder)

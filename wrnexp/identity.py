@@ -73,6 +73,14 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def has_known_content(config: Mapping[str, Any]) -> bool:
+    """True if the name of the data set says which images it has."""
+    data = config.get("data")
+    if not isinstance(data, Mapping) or not str(data.get("_target_", "wrnexp.")).startswith("wrnexp."):
+        return False
+    return data.get("name") in KNOWN_CONTENT
+
+
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return a nested config as dotted keys and plain values; an empty group is a value."""
     found: dict[str, Any] = {}

@@ -1,12 +1,15 @@
 """From a node of the config to an object: the only user of Hydra's `instantiate`."""
 
+import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from wrnexp.digests import file_digest
 from wrnexp.errors import TrainingError, UserError, one_line
 
 ALLOWED = "the dotted path of a class or function that is installed, on PYTHONPATH or beside run.py"
@@ -47,6 +50,24 @@ def make(node: Mapping[str, Any], key: str, /, *arguments: Any, **keywords: Any)
     if problem := _problem(raised, settings, key, hint):
         raise UserError(problem) from raised
     raise _cause(raised)
+
+
+def external_code(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the SHA-256 of the file of each module outside wrnexp that a `_target_` of a config comes from.
+
+    Modules are not imported: objects that the config describes must have been made.
+    """
+    targets = [target for _, target in _targets(dict(config), "") if not target.startswith("wrnexp.")]
+    modules = {_module(target) for target in targets} & sys.modules.keys()
+    files = {name: getattr(sys.modules[name], "__file__", None) for name in sorted(modules)}
+    return {name: file_digest(Path(file)) for name, file in files.items() if file}
+
+
+def _module(target: str) -> str:
+    """Return the longest part of a dotted path that is an imported module; empty where none is."""
+    parts = target.split(".")
+    names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next((name for name in names if name in sys.modules), "")
 
 
 def _check_attributes(made: Any, key: str, settings: dict[str, Any]) -> None:

@@ -5,11 +5,17 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+# What may make the same config train otherwise: code, software, and what was settled for the machine.
+PROGRAM = (
+    "code", "external_code", "python", "torch", "numpy", "device_type", "device", "precision", "channels_last",
+    "compile", "cuda_graphs", "threads", "devices",
+)  # fmt: skip
 PACKAGES = ("torch", "torchvision", "hydra-core", "numpy", "wandb")
 
 
@@ -33,6 +39,39 @@ def collect(source: Path) -> dict[str, Any]:
         "started": now(),
         "finished": None,
     }
+
+
+class Programs:
+    """The programs that trained a run, the last one in this process, each with its first and last epoch, from 1.
+
+    An epoch in which a process was stopped and another resumed belongs to both.
+
+    Args:
+        earlier: of the processes before this one, as `upto` returned them.
+        current: provenance of this process.
+        first_epoch: that this process trains.
+    """
+
+    def __init__(self, earlier: Sequence[Mapping[str, Any]], current: Mapping[str, Any], first_epoch: int) -> None:
+        self._earlier = [dict(program) for program in earlier]
+        self._current = {key: current[key] for key in ("git_commit", "git_dirty", *PROGRAM) if key in current}
+        self._first = first_epoch
+        if self._earlier and not self.changes:
+            self._first = self._earlier.pop()["epochs"][0]
+
+    @property
+    def changes(self) -> dict[str, tuple[Any, Any]]:
+        """What differs from the program before this one: its value and this one's."""
+        last = self._earlier[-1] if self._earlier else {}
+        both = last.keys() & self._current.keys()
+        return {
+            key: (last[key], self._current[key]) for key in PROGRAM if key in both and last[key] != self._current[key]
+        }
+
+    def upto(self, epoch: int) -> list[dict[str, Any]]:
+        """Return all of them once `epoch` epochs are trained or begun."""
+        trained = [self._current | {"epochs": [self._first, epoch]}] if epoch >= self._first else []
+        return [*self._earlier, *trained]
 
 
 def agents_run() -> dict[str, str] | None:

@@ -4,14 +4,15 @@ The record is the truth about a run: the console, W&B and the report all come fr
 """
 
 import json
-import math
 import os
-import tempfile
+import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
+
+from wrnexp.strict_json import finite, loads
 
 SCHEMA_VERSION = 1
 TIME_TO = ("0.50", "0.60", "0.70", "0.75", "0.80")
@@ -22,6 +23,8 @@ MEASURED = (
 )  # fmt: skip
 
 Status = Literal["running", "completed", "failed", "interrupted"]
+Number = Annotated[float, Strict()]  # neither `true` nor `"0.7"`
+Count = Annotated[int, Strict()]
 
 
 class RecordError(ValueError):
@@ -53,19 +56,19 @@ class Cost(_Part):
     what bounded the run.
     """
 
-    parameters: int | None = None
-    macs_per_image: int | None = None
-    steps: int = 0
-    images: int = 0
-    start_seconds: float | None = None
-    compile_seconds: float | None = None
-    train_seconds: float = Field(default=0.0, ge=0)
-    evaluation_seconds: float | None = None
-    checkpoint_seconds: float | None = None
-    images_per_second: float | None = None
-    peak_memory_bytes: int | None = None
-    flops_utilization: float | None = None
-    data_wait: float | None = None
+    parameters: Count | None = None
+    macs_per_image: Count | None = None
+    steps: Count = 0
+    images: Count = 0
+    start_seconds: Number | None = None
+    compile_seconds: Number | None = None
+    train_seconds: Number = Field(default=0.0, ge=0)
+    evaluation_seconds: Number | None = None
+    checkpoint_seconds: Number | None = None
+    images_per_second: Number | None = None
+    peak_memory_bytes: Count | None = None
+    flops_utilization: Number | None = None
+    data_wait: Number | None = None
     verdict: str | None = None
 
 
@@ -77,9 +80,9 @@ class Signature(_Part):
     """
 
     classes: list[str]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    image_size: int
+    mean: tuple[Number, Number, Number]
+    std: tuple[Number, Number, Number]
+    image_size: Count
 
 
 class DataInfo(_Part):
@@ -91,9 +94,9 @@ class DataInfo(_Part):
     name: str
     digest: dict[str, str]
     signature: Signature | None = None
-    train: int
-    val: int
-    test: int
+    train: Count
+    val: Count
+    test: Count
 
 
 class Divergence(_Part):
@@ -118,7 +121,7 @@ class Record(_Part):
     that is read again to the SHA-256 of its content, in hexadecimal.
     """
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Count = SCHEMA_VERSION
     status: Status = "running"
     error: str | None = None
     divergence: Divergence | None = None
@@ -127,13 +130,13 @@ class Record(_Part):
     arm_id: str
     label: str
     sweep: str | None = None
-    seed: int
+    seed: Count
     overrides: list[str] = Field(default_factory=list)
     config: dict[str, Any] = Field(default_factory=dict)
-    metrics: dict[str, float | None] = Field(default_factory=dict)
+    metrics: dict[str, Number | None] = Field(default_factory=dict)
     cost: Cost = Field(default_factory=Cost)
-    time_to: dict[str, float | None] = Field(default_factory=lambda: dict.fromkeys(TIME_TO))
-    test_looks: int = 0
+    time_to: dict[str, Number | None] = Field(default_factory=lambda: dict.fromkeys(TIME_TO))
+    test_looks: Count = 0
     data: DataInfo | None = None
     files: dict[str, str] = Field(default_factory=dict)
     provenance: dict[str, Any] = Field(default_factory=dict)
@@ -147,10 +150,10 @@ class CorruptionFigures(_Part):
     """
 
     name: str
-    images: int
-    accuracy: dict[str, list[float]]
-    mean_error: float | None
-    mean_error_all: float | None
+    images: Count
+    accuracy: dict[str, list[Number]]
+    mean_error: Number | None
+    mean_error_all: Number | None
 
 
 class LaterEvaluation(_Part):
@@ -160,10 +163,10 @@ class LaterEvaluation(_Part):
     they are, `mirrored` of the mean over each image and its mirror image.
     """
 
-    test_looks: int = 1
-    metrics: dict[str, float | None]
+    test_looks: Count = 1
+    metrics: dict[str, Number | None]
     equal_to_record: bool
-    mirrored: dict[str, float | None] | None = None
+    mirrored: dict[str, Number | None] | None = None
     corruptions: CorruptionFigures | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
 
@@ -171,7 +174,7 @@ class LaterEvaluation(_Part):
 class Evaluations(_Part):
     """The contents of evaluations.json, oldest first."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Count = SCHEMA_VERSION
     run_id: str
     evaluations: list[LaterEvaluation] = Field(default_factory=list)
 
@@ -179,16 +182,15 @@ class Evaluations(_Part):
 def write_atomic(path: Path, data: bytes) -> None:
     """Write `data` beside `path` and rename: a reader sees the old file or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with beside.open("xb") as file:  # with the permissions that the umask leaves
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(beside).chmod(0o644)
-        Path(beside).replace(path)
+        beside.replace(path)
     except BaseException:
-        Path(beside).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
 
 
@@ -236,8 +238,12 @@ def add_evaluation(folder: Path, run_id: str, one: LaterEvaluation) -> None:
 
 def _read(path: Path, kind: type[P]) -> P:
     try:
-        raw = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raw = loads(path.read_bytes())
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise RecordError(f"it cannot be read ({error.strerror})") from error
+    except ValueError as error:
         raise RecordError(f"not valid JSON ({error})") from error
     if not isinstance(raw, dict):
         raise RecordError("not a record: the file holds no JSON object")
@@ -267,33 +273,26 @@ def record_folders(top: Path) -> Iterator[Path]:
             yield Path(folder)
 
 
-def write_metrics(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write `folder/metrics.jsonl`, one line an epoch, atomically."""
-    lines = [json.dumps(finite(dict(row)), allow_nan=False) + "\n" for row in rows]
-    write_atomic(folder / "metrics.jsonl", "".join(lines).encode())
+def write_metrics(folder: Path, rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """Write `folder/metrics.jsonl`, one line per epoch, atomically; return its content."""
+    data = "".join(json.dumps(finite(dict(row)), allow_nan=False) + "\n" for row in rows).encode()
+    write_atomic(folder / "metrics.jsonl", data)
+    return data
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Read `folder/metrics.jsonl`; an absent file is an empty list, a line cut short ends it."""
+    """Read `folder/metrics.jsonl` up to the first line that is not whole or has no `epoch`; no file is no lines."""
     try:
-        lines = (folder / "metrics.jsonl").read_text().splitlines()
-    except FileNotFoundError:
+        lines = (folder / "metrics.jsonl").read_bytes().splitlines()
+    except OSError:
         return []
-    rows = []
+    rows: list[dict[str, Any]] = []
     for line in lines:
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
+            row = loads(line)
+        except ValueError:
             break
+        if not isinstance(row, dict) or type(row.get("epoch")) is not int:
+            break
+        rows.append(row)
     return rows
-
-
-def finite(value: Any) -> Any:
-    """Replace NaN and infinities, which JSON does not know, by None."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return value

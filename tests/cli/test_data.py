@@ -89,13 +89,27 @@ def test_info_says_all_there_is_to_say(pictures: Path, cache: Path, capsys: pyte
     assert "in both       1 test images stand in train too, pixel for pixel" in lines
 
 
+@pytest.mark.parametrize("command", ["import", "info"])
+def test_a_damaged_copy_is_not_described(
+    as_cifar10: Path, cache: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert run("import", as_cifar10, "--name", "cifar10") == 0
+    capsys.readouterr()
+    (pixels,) = cache.glob("store/*/train.npy")
+    pixels.write_bytes(pixels.read_bytes()[:-1] + b"\0")
+    place = [as_cifar10] if command == "import" else []
+    with pytest.raises(UserError, match=r"train\.npy is damaged: .*; remove"):
+        run(command, *place, "--name", "cifar10")
+    assert capsys.readouterr().out == ""
+
+
 def test_verify_finds_a_damaged_copy(pictures: Path, cache: Path) -> None:
     assert run("verify", "--name", "folder", "--root", pictures) == 0
     (pixels,) = cache.glob("store/*/train.npy")
     damaged = bytearray(pixels.read_bytes())
     damaged[-1] ^= 1
     pixels.write_bytes(damaged)
-    with pytest.raises(UserError, match="the stored train split is damaged"):
+    with pytest.raises(UserError, match=r"train\.npy is damaged: .*; remove"):
         run("verify", "--name", "folder", "--root", pictures)
 
 

@@ -1,11 +1,13 @@
 """`wrnexp evaluate`: what is printed, what is kept, which run is meant, what is refused."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from wrnexp import cli
+from wrnexp.data import load
 from wrnexp.records import read_evaluations, read_record
 
 
@@ -45,6 +47,44 @@ def test_a_difference_is_told(copied_run: Path, capsys: pytest.CaptureFixture[st
     assert "The figures differ from the record's (accuracy by +0.021)." in text
     assert "instead of another" in text
     assert not read_evaluations(copied_run)[0].equal_to_record
+
+
+def test_no_figure_of_a_damaged_store_is_printed(
+    copied_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = load("shapes", None, 0, None, None, False)
+    monkeypatch.setenv("WRNEXP_CACHE", str(tmp_path / "cache"))
+    folder = Path(shutil.copytree(data.test.path.parent, tmp_path / "cache" / "store" / data.test.path.parent.name))
+    shutil.copytree(data.test.path.parents[2] / "sources", tmp_path / "cache" / "sources")
+    pixels = (folder / "test.npy").read_bytes()
+    (folder / "test.npy").write_bytes(pixels[:-9] + bytes([pixels[-9] ^ 4]) + pixels[-8:])
+    assert call(copied_run) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.splitlines()
+    assert f"{folder / 'test.npy'} is damaged: its content is not what was stored; remove {folder}" in line
+    assert not (copied_run / "evaluations.json").exists()
+
+
+def test_damaged_weights_are_one_line(copied_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = (copied_run / "model.safetensors").read_bytes()
+    (copied_run / "model.safetensors").write_bytes(weights[:-4096] + bytes(4096))
+    assert call(copied_run) == 2
+    assert cli.main(["predict", str(copied_run), "nothing.png"]) == 2
+    assert cli.main(["export", str(copied_run), "--format", "safetensors"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert len(printed.err.splitlines()) == 3
+    assert all("model.safetensors is damaged" in line for line in printed.err.splitlines())
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"[" * 100_000, b'{"run_id": "a", "evaluations": [{"metrics": []}]}'])
+def test_damaged_evaluations_are_one_line(copied_run: Path, capsys: pytest.CaptureFixture[str], content: bytes) -> None:
+    (copied_run / "evaluations.json").write_bytes(content)
+    assert call(copied_run) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "evaluations.json cannot be used" in line
+    assert (copied_run / "evaluations.json").read_bytes() == content
 
 
 def test_runs_are_named_by_folder_label_or_id(
@@ -87,4 +127,4 @@ def test_figures_that_cannot_be_kept_are_shown(copied_run: Path, capsys: pytest.
 def test_a_place_that_cannot_be_written(copied_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (copied_run / "evaluations.json").mkdir()
     assert call(copied_run) == 2
-    assert "evaluations.json cannot be written (" in capsys.readouterr().err
+    assert "evaluations.json cannot be used (it cannot be read (" in capsys.readouterr().err

@@ -1,20 +1,23 @@
+import errno
 import json
 import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.damage import broken, flipped
 from wrnexp.data import store
 from wrnexp.data.content import SPLITS, Content, Split
 from wrnexp.data.statistics import channel_statistics
+from wrnexp.digests import file_digest
 from wrnexp.errors import UserError
 
 
@@ -56,6 +59,17 @@ def source(tmp_path: Path) -> Counted:
 
 def stored_folders(cache: Path) -> list[str]:
     return sorted(path.name for path in (cache / "store").iterdir())
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_the_umask_says_who_may_read(source: Counted, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        folder = store.obtain("own", source, accept).folder
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o777 & ~mask
+    assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o666 & ~mask}
 
 
 def test_a_source_is_read_once(source: Counted) -> None:
@@ -167,13 +181,151 @@ def drop_labels(folder: Path) -> None:
     (folder / "test_labels.npy").unlink()
 
 
-@pytest.mark.parametrize("damage", [cut_pixels, cut_meta, drop_labels])
-def test_a_damaged_store_is_made_anew(source: Counted, damage: Callable[[Path], None]) -> None:
+def change_meta(**fields: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        raw = json.loads((folder / "meta.json").read_text())
+        (folder / "meta.json").write_text(json.dumps(raw | fields))
+
+    return change
+
+
+def replace_meta(content: bytes) -> Callable[[Path], None]:
+    return lambda folder: bool((folder / "meta.json").write_bytes(content))  # type: ignore[return-value]
+
+
+DAMAGE = {
+    "pixels cut": cut_pixels,
+    "meta cut": cut_meta,
+    "no labels": drop_labels,
+    "another mean": change_meta(mean=[0.5, 0.5, 0.5]),
+    "another std": change_meta(std=[1, 1, 1]),
+    "other classes": change_meta(classes=["right", "left"]),
+    "another digest": change_meta(digest={"train": "0" * 64, "test": "0" * 64}),
+    "another seal": change_meta(seal="0" * 64),
+    "no digests": change_meta(sha256={}),
+    "deep": replace_meta(b"[" * 100_000),
+    "a list": replace_meta(b"[]"),
+    "no UTF-8": replace_meta(b"\xff"),
+    "zeros": replace_meta(bytes(100)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_store_that_cannot_be_opened_is_made_again(
+    source: Counted, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
     stored = store.obtain("own", source, accept)
+    assert capsys.readouterr().err == ""
     damage(stored.folder)
     again = store.obtain("own", source, accept)
     assert source.reads == 2
+    assert capsys.readouterr().err == f"{stored.folder} is damaged: it is made again\n"
+    assert again == stored
     again.verify()
+
+
+def read(source: Counted) -> list[bytes]:
+    """Return what a run would see: names, statistics, labels and pixels."""
+    stored = store.obtain("own", source, accept)
+    sets = [stored.images(split) for split in SPLITS]
+    arrays = [array for images in sets for array in (images.labels, images.gather(images.indices))]
+    return [repr((stored.classes, stored.digest, stored.mean, stored.std)).encode(), *(a.tobytes() for a in arrays)]
+
+
+def noticed(source: Counted, damage: Iterable[tuple[Path, bytes]]) -> tuple[int, list[str]]:
+    """Count the damaged files that are refused, or that are made again; return what was printed of the first kind."""
+    expected, count, problems = read(source), 0, []
+    for path, data in damage:
+        whole, reads = path.read_bytes(), source.reads
+        path.write_bytes(data)
+        try:
+            count += read(source) == expected and source.reads > reads
+        except UserError as error:
+            problems.append(str(error))
+            count += path.name in str(error)
+        path.write_bytes(whole)
+    return count, problems
+
+
+def flips(folder: Path, count: int, seed: int) -> Iterator[tuple[Path, bytes]]:
+    """Yield files of a stored folder, in turn, each with one bit flipped."""
+    files = sorted(folder.iterdir())
+    for number, path in enumerate(files):
+        share = count // len(files) + (number < count % len(files))
+        yield from ((path, data) for data in flipped(path.read_bytes(), share, seed + number, header=128))
+
+
+def test_a_damaged_store_is_noticed(source: Counted) -> None:
+    folder = store.obtain("own", source, accept).folder
+    count, problems = noticed(source, flips(folder, 25, seed=0))
+    assert count == 25
+    others = [(path, data) for path in sorted(folder.iterdir()) for _, data in broken(path.read_bytes(), seed=1)]
+    meta = folder / "meta.json"
+    others.remove((meta, meta.read_bytes()[:-1]))  # all but the end of the last line
+    count, more = noticed(source, others)
+    assert count == len(others)
+    for problem in {*problems, *more}:
+        assert "\n" not in problem
+        assert problem.endswith(
+            f"; remove {folder}: the same command makes it again, from data.root or by the download"
+        )
+
+
+@pytest.mark.slow
+def test_of_250_flipped_bits_in_a_store_all_are_noticed(source: Counted) -> None:
+    count, _ = noticed(source, flips(store.obtain("own", source, accept).folder, 250, seed=2))
+    print(f"data store: {count} of 250 flipped bits noticed")
+    assert count == 250
+
+
+def as_of_an_earlier_version(folder: Path, **fields: Any) -> bytes:
+    raw = json.loads((folder / "meta.json").read_text())
+    del raw["sha256"], raw["seal"]
+    (folder / "meta.json").write_text(json.dumps(raw | fields))
+    return (folder / "meta.json").read_bytes()
+
+
+def test_a_store_of_an_earlier_version_is_checked_once(source: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = store.obtain("own", source, accept)
+    written = (stored.folder / "meta.json").read_bytes()
+    as_of_an_earlier_version(stored.folder)
+    assert store.obtain("own", source, accept) == stored
+    assert (stored.folder / "meta.json").read_bytes() == written
+    monkeypatch.setattr(store.Stored, "verify", None)  # not called again
+    assert store.find("own", stored.classes, stored.digest) == stored
+    assert source.reads == 1
+
+
+@pytest.mark.parametrize("name", ["train.npy", "test.npy", "train_labels.npy", "test_labels.npy"])
+def test_damage_to_a_store_of_an_earlier_version_is_noticed(source: Counted, name: str) -> None:
+    folder = store.obtain("own", source, accept).folder
+    before, data = as_of_an_earlier_version(folder), (folder / name).read_bytes()
+    (folder / name).write_bytes(data[:-8] + bytes([data[-8] ^ 1]) + data[-7:])
+    with pytest.raises(UserError, match=r"is damaged; remove"):
+        store.obtain("own", source, accept)
+    assert (folder / "meta.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("key", ["mean", "std"])
+def test_other_statistics_in_a_store_of_an_earlier_version_are_noticed(source: Counted, key: str) -> None:
+    folder = store.obtain("own", source, accept).folder
+    as_of_an_earlier_version(folder, **{key: [0.5, 0.5, 0.5]})
+    with pytest.raises(UserError, match=r"meta\.json is damaged: .*; remove"):
+        store.obtain("own", source, accept)
+
+
+def test_a_store_of_an_earlier_version_that_cannot_be_written_is_used(
+    source: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = store.obtain("own", source, accept)
+    before = as_of_an_earlier_version(stored.folder)
+
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(store, "write_json", refuse)
+    assert store.obtain("own", source, accept) == stored
+    assert (stored.folder / "meta.json").read_bytes() == before
 
 
 def test_a_damaged_note_is_written_anew(source: Counted, cache: Path) -> None:
@@ -192,7 +344,7 @@ def test_verify_finds_one_changed_byte(source: Counted) -> None:
         byte = file.read(1)[0]
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte ^ 1]))
-    with pytest.raises(UserError, match="the stored test split is damaged; remove"):
+    with pytest.raises(UserError, match=r"test\.npy is damaged: its content is not what was stored; remove"):
         stored.verify()
 
 
@@ -200,8 +352,9 @@ def test_verify_finds_another_order(source: Counted) -> None:
     stored = store.obtain("own", source, accept)
     for name in ("train.npy", "train_labels.npy"):
         np.save(stored.folder / name, np.load(stored.folder / name)[::-1])
-    with pytest.raises(UserError, match="the stored train split is damaged"):
-        stored.verify()
+    digests = {name: file_digest(stored.folder / name) for name in stored.sha256}
+    with pytest.raises(UserError, match="the stored train split is damaged; remove"):
+        replace(stored, sha256=digests).verify()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -15,7 +15,8 @@ import torch
 
 from wrnexp.engine import checkpoint
 from wrnexp.engine.checkpoint import Checkpoints, snapshot
-from wrnexp.errors import TrainingError
+from wrnexp.engine.sealed import load_sealed, save_sealed
+from wrnexp.errors import TrainingError, UserError
 
 Make = Callable[..., Any]
 
@@ -93,8 +94,7 @@ def test_what_is_written_is_the_state_at_the_update(tmp_path: Path) -> None:
     checkpoints.update(changing)
     changing["weights"].zero_()
     checkpoints.close()
-    loaded = Checkpoints(tmp_path / "new").load()
-    assert loaded is not None
+    loaded = load_sealed(checkpoints.last)
     assert torch.equal(loaded["weights"], torch.ones(3))
 
 
@@ -138,7 +138,8 @@ def test_the_best_state_is_written_though_its_own_turn_was_passed_over(tmp_path:
     assert (number(checkpoints.last), number(checkpoints.best)) == (1, 1)
     checkpoints.close()
     assert (number(checkpoints.last), number(checkpoints.best)) == (4, 3)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "last.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "last.pt", "previous.pt"]
+    assert number(checkpoints.previous) == 1
 
 
 def test_training_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,3 +262,51 @@ def test_a_kill_in_the_middle_of_writing_leaves_whole_files(tmp_path: Path) -> N
         for path in (tmp_path / "last.pt", tmp_path / "best.pt"):
             saved = torch.load(path, weights_only=True)
             assert torch.equal(saved["weights"], torch.full((2**18,), float(saved["number"])))
+
+
+def resumable(epochs: int) -> dict[str, Any]:
+    return {"model": {}, "average": {}, "optimizer": {}, "test_looks": 0, "rows": [{"epoch": k} for k in range(epochs)]}
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def another_type(path: Path) -> None:
+    save_sealed(resumable(1) | {"rows": None}, path)
+
+
+def folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("damage", [empty, another_type, folder, Path.unlink], ids=lambda damage: damage.__name__)
+def test_the_previous_checkpoint_stands_in_for_a_damaged_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None]
+) -> None:
+    checkpoints = Checkpoints(tmp_path, 0)
+    for epochs in (1, 2, 3):
+        checkpoints.update(resumable(epochs))
+        settle(checkpoints)
+    checkpoints.close()
+    damage(checkpoints.last)
+    again = Checkpoints(tmp_path)
+    assert again.open() == {}
+    assert again.epochs == 2
+    state = again.take()
+    assert state is not None
+    assert len(state["rows"]) == 2
+    assert again.take() is None
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("training resumes from previous.pt, epoch 2")
+    assert checkpoints.last.with_name("last.pt.damaged").exists() == (damage is not Path.unlink)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_checkpoint_that_may_not_be_read_is_not_damaged(tmp_path: Path) -> None:
+    save_sealed(resumable(1), tmp_path / "last.pt")
+    (tmp_path / "last.pt").chmod(0)
+    with pytest.raises(UserError, match="cannot be read"):
+        Checkpoints(tmp_path).open()
+    assert (tmp_path / "last.pt").exists()

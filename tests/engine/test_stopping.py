@@ -13,6 +13,7 @@ import torch
 
 from wrnexp.engine import Trainer
 from wrnexp.engine.evaluate import Splits
+from wrnexp.engine.sealed import load_sealed
 from wrnexp.engine.trainer import Outcome
 from wrnexp.errors import Stopped
 from wrnexp.records import MEASURED
@@ -171,7 +172,7 @@ def test_a_step_that_takes_too_long_is_broken_off_and_what_was_before_it_counts(
     with pytest.raises(Stopped) as stopped:
         told(first)
     assert stopped.value.kept is None
-    assert len(first.checkpoints.load()["rows"]) == 1
+    assert len(load_sealed(first.checkpoints.last)["rows"]) == 1
     second = trainer()
     assert differences(second, told(second), undisturbed, expected) == []
 

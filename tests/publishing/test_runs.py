@@ -147,7 +147,8 @@ def test_pieces_of_a_run_become_one(tiny: Tiny, tmp_path: Path, wandb_server: Wa
 
 def test_files_with_a_gap_are_not_sent(offline: Path, wandb_server: WandbServer) -> None:
     """The disk was full for a while, so W&B's files lack what the record has."""
-    rows = read_metrics(offline / "run")
+    rows, record = read_metrics(offline / "run"), read_record(offline / "run")
+    write_record(offline / "run", record.model_copy(update={"files": {}}))
     first = rows[0] | {"epoch": 1, "step": 1}
     write_metrics(offline / "run", [first, rows[0] | {"epoch": 2}, rows[1] | {"epoch": 3}])
     ((run,), _) = find_runs([offline], None, None)
@@ -321,6 +322,17 @@ def test_a_damaged_picture_keeps_no_run_out(offline: Path, wandb_server: WandbSe
     check(run, offline / "run")
     shown = {key for row in run.history for key in row if key.startswith("media/")}
     assert shown == {"media/augmented", "media/reliability"}
+
+
+def test_damaged_epochs_are_not_published(offline: Path, wandb_server: WandbServer) -> None:
+    path = offline / "run" / "metrics.jsonl"
+    for data in (path.read_bytes()[:-1], path.read_bytes().replace(b"0.", b"1.", 1), b"\xff", b""):
+        path.write_bytes(data)
+        runs_there, (left,) = find_runs([offline], None, None)
+        assert runs_there == []
+        assert left.reason == "metrics.jsonl is damaged: its content is not what the run wrote"
+    assert published(offline) == 0
+    assert wandb_server.runs == {}
 
 
 def test_a_run_that_never_began_is_left_out(offline: Path) -> None:

@@ -2,18 +2,22 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.damage import broken, flipped
 from tests.report.page.made import answers
+from wrnexp.digests import file_digest
+from wrnexp.records import read_record
 from wrnexp.report import answers as reading
-from wrnexp.report.arms import find
+from wrnexp.report.arms import find, group
 from wrnexp.report.build import build
 from wrnexp.report.collect import comparable, find_runs
+from wrnexp.report.measures import Run
 from wrnexp.report.tables import Report
 
 WriteRun = Callable[..., Path]
@@ -119,6 +123,50 @@ def test_a_damaged_file_is_left_out(write_run: WriteRun, outputs: Path, tmp_path
     report, _ = _report(outputs, tmp_path)
     assert report.answers is not None
     assert report.answers.scope == ["Not used: 1 run, predictions.npz cannot be read."]
+
+
+def _noticed(run: Run, damage: Iterable[bytes]) -> int:
+    """Count the copies of the predictions that are not used because they are damaged."""
+    count = 0
+    for data in damage:
+        (run.folder / "predictions.npz").write_bytes(data)
+        (text,) = reading.predictions(group([run]), group([run])[0]).scope or [""]
+        count += text == "Not used: 1 run, predictions.npz is damaged: its content is not what the run wrote."
+    return count
+
+
+@pytest.fixture
+def recorded(write_run: WriteRun) -> Run:
+    """A run whose record has the digest of its predictions."""
+    folder = _write(write_run, "base", 0)
+    record = read_record(folder)
+    record.files = {"predictions.npz": file_digest(folder / "predictions.npz")}
+    return Run(folder, "base", record)
+
+
+def test_damaged_predictions_are_noticed(recorded: Run) -> None:
+    data = (recorded.folder / "predictions.npz").read_bytes()
+    assert _noticed(recorded, [data]) == 0
+    assert _noticed(recorded, flipped(data, 25, seed=0, header=64)) == 25
+    others = [damage for _, damage in broken(data, seed=1)]
+    assert _noticed(recorded, others) == len(others)
+
+
+@pytest.mark.slow
+def test_of_250_flipped_bits_in_predictions_all_are_noticed(recorded: Run) -> None:
+    count = _noticed(recorded, flipped((recorded.folder / "predictions.npz").read_bytes(), 250, seed=2, header=64))
+    print(f"predictions.npz: {count} of 250 flipped bits noticed")
+    assert count == 250
+
+
+def test_damaged_predictions_without_a_digest_end_no_report(recorded: Run) -> None:
+    data = (recorded.folder / "predictions.npz").read_bytes()
+    recorded.record.files = {}
+    headers = [data[:6] + b"\x01" + data[7:], data[:8] + b"\x63" + data[9:]]  # encrypted, an unknown compression
+    central = data.index(b"PK\x01\x02")
+    headers += [data[: central + 8] + b"\x01" + data[central + 9 :], data[: central + 10] + b"c" + data[central + 11 :]]
+    for damage in [*headers, *flipped(data, 100, seed=3, header=64), *(damage for _, damage in broken(data, seed=4))]:
+        assert _noticed(recorded, [damage]) == 0  # says so, or uses what zip's checksums let through
 
 
 def test_of_many_runs_one_seed_an_arm_is_read(

@@ -1,11 +1,16 @@
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import stdev
 
 import pytest
 
+from tests.damage import broken, flipped
+from wrnexp.digests import digest
 from wrnexp.records import LaterEvaluation, add_evaluation, read_record
+from wrnexp.report.build import gathered
 from wrnexp.report.measures import Run, epoch_seconds, late_oscillation, series, step_images
+from wrnexp.report.notes import notes
 
 WriteRun = Callable[..., Path]
 
@@ -46,13 +51,29 @@ def test_a_series_has_only_what_was_measured(write_run: WriteRun) -> None:
     lines = [
         '{"epoch": 1, "x": 1}',
         '{"epoch": 2, "x": null}',
-        '{"epoch": 3, "x": NaN}',
-        "5",
+        '{"epoch": 3, "x": true}',
+        '{"epoch": 4, "x": "1"}',
         '{"epoch": 5, "x": 2}',
-        "{",
+        "5",
+        '{"epoch": 6, "x": 3}',
     ]
     (folder / "metrics.jsonl").write_text("\n".join(lines))
     assert series(_run(folder), "x") == {1: 1, 5: 2}
+
+
+def test_a_damaged_curve_is_not_used(write_run: WriteRun, outputs: Path, tmp_path: Path) -> None:
+    folder = write_run("base", 0, 0.6, curve=[0.1, 0.2])
+    write_run("base", 1, 0.6, curve=[0.1, 0.2])
+    data = (folder / "metrics.jsonl").read_bytes()
+    raw = json.loads((folder / "record.json").read_text())
+    (folder / "record.json").write_text(json.dumps(raw | {"files": {"metrics.jsonl": digest(data)}}))
+    assert series(_run(folder), "test_accuracy") == {1: 0.1, 2: 0.2}
+    damage = [*flipped(data, 25, seed=0), *(damage for _, damage in broken(data, seed=1))]
+    for changed in damage:
+        (folder / "metrics.jsonl").write_bytes(changed)
+        assert _run(folder).rows == []
+    (note,) = [note for note in notes(gathered([outputs], tmp_path)) if "damaged" in note]
+    assert note.startswith(f"{folder.relative_to(tmp_path)}: metrics.jsonl is damaged: its content is not what the run")
 
 
 def test_curves_that_cannot_be_read_are_none(write_run: WriteRun) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,14 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file, save_file
 
+from tests.damage import broken, flipped
 from wrnexp import app
 from wrnexp.data import load
 from wrnexp.errors import UserError
 from wrnexp.records import read_record
 from wrnexp.trained import dataset, hardware, network, open_run, opening
 
+HEADER = 4096  # bytes of a safetensors file that name and place its tensors, about
 FOREIGN = """
 import torch
 from torch import nn
@@ -72,6 +74,8 @@ def test_runs_that_cannot_be_opened(copied_run: Path, tmp_path: Path) -> None:
     (copied_run / "model.safetensors").unlink()
     refused(copied_run, r"model\.safetensors is not there")
     (copied_run / "model.safetensors").write_bytes(b"no weights")
+    refused(copied_run, r"model\.safetensors is damaged: .*; give the run's command again: it writes the file from")
+    change(copied_run, lambda raw: raw["files"].clear())  # as records of earlier versions
     refused(copied_run, r"model\.safetensors cannot be read")
     change(copied_run, lambda raw: raw["config"].pop("model"))
     refused(copied_run, "its config has no group model")
@@ -85,11 +89,62 @@ def test_runs_that_cannot_be_opened(copied_run: Path, tmp_path: Path) -> None:
 
 def test_weights_that_do_not_fit(copied_run: Path) -> None:
     path = copied_run / "model.safetensors"
+    change(copied_run, lambda raw: raw["files"].clear())
     weights = load_file(path)
     save_file({name: value for name, value in weights.items() if name != "classifier.bias"}, path)
     refused(copied_run, r'does not fit the network that the record describes: Missing key.* "classifier\.bias"')
     save_file(weights | {"classifier.bias": torch.zeros(5)}, path)
     refused(copied_run, r"size mismatch for classifier\.bias")
+
+
+def problem(folder: Path) -> str:
+    """Return why a run cannot be opened; empty where it can."""
+    try:
+        open_run(folder)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def noticed(folder: Path, damage: Iterable[bytes]) -> int:
+    """Count the copies of the weights that are refused as damaged."""
+    count = 0
+    for data in damage:
+        (folder / "model.safetensors").write_bytes(data)
+        count += "model.safetensors is damaged: its content is not what the run wrote" in problem(folder)
+    return count
+
+
+def test_damaged_weights_are_noticed(copied_run: Path) -> None:
+    data = (copied_run / "model.safetensors").read_bytes()
+    assert noticed(copied_run, flipped(data, 25, seed=0, header=HEADER)) == 25
+    others = [damage for _, damage in broken(data, seed=1)]
+    assert noticed(copied_run, others) == len(others)
+
+
+@pytest.mark.slow
+def test_of_250_flipped_bits_in_weights_all_are_noticed(copied_run: Path) -> None:
+    data = (copied_run / "model.safetensors").read_bytes()
+    count = noticed(copied_run, flipped(data, 250, seed=2, header=HEADER))
+    print(f"model.safetensors: {count} of 250 flipped bits noticed")
+    assert count == 250
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_damaged_weights_without_a_digest_are_one_line_or_load(copied_run: Path, seed: int) -> None:
+    data = (copied_run / "model.safetensors").read_bytes()
+    change(copied_run, lambda raw: raw["files"].clear())
+    for damage in [*flipped(data, 25, seed, header=HEADER), *(damage for _, damage in broken(data, seed))]:
+        (copied_run / "model.safetensors").write_bytes(damage)
+        assert "\n" not in problem(copied_run)
+
+
+def test_a_folder_in_the_place_of_the_weights(copied_run: Path) -> None:
+    (copied_run / "model.safetensors").unlink()
+    (copied_run / "model.safetensors").mkdir()
+    refused(copied_run, r"model\.safetensors is damaged")
+    change(copied_run, lambda raw: raw["files"].clear())
+    refused(copied_run, r"model\.safetensors cannot be read")
 
 
 def test_a_config_of_another_version(copied_run: Path) -> None:

@@ -47,6 +47,7 @@ def import_data(args: argparse.Namespace) -> int:
     if find_source(args.name, args.path) is None:
         raise UserError(f"{args.path} is empty")
     stored = obtain(args.name, args.path)
+    stored.check()  # it may have been there before
     print(f"{args.name}: {_sizes(stored)}, digests as published, now in {stored.folder}")
     return 0
 

@@ -1,7 +1,7 @@
 """What training sees: a data set, and image sets that lie on disk and are mapped into memory by every process."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from wrnexp.data.checks import FileCheck
 from wrnexp.records import Signature
 
 
@@ -17,17 +18,19 @@ class ImageSet:
     """Images of an .npy file, chosen by index, with their labels.
 
     The file is mapped when the first image is read, once a process; processes share its pages. Pickling sends the path,
-    never pixels.
+    never pixels, and not the check: the process that trains has waited for it.
 
     Attributes:
         path: an .npy file, uint8 [M, H, W, 3].
         indices: the rows of the file that make the set, int64 [N].
         labels: int64 [N].
+        check: compares the file with its digest before the first image is read; None where there is no digest.
     """
 
     path: Path
     indices: NDArray[np.int64]
     labels: NDArray[np.int64]
+    check: FileCheck | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -43,10 +46,20 @@ class ImageSet:
 
     def subset(self, positions: NDArray[np.int64]) -> "ImageSet":
         """Return the images at these positions as a set of their own."""
-        return ImageSet(self.path, self.indices[positions], self.labels[positions])
+        return replace(self, indices=self.indices[positions], labels=self.labels[positions])
+
+    def verify(self) -> None:
+        """Wait until the file is compared with its digest.
+
+        Raises:
+            UserError: the file is damaged; the message says how to repair it.
+        """
+        if self.check is not None:
+            self.check.wait()
 
     @cached_property
     def _pixels(self) -> NDArray[np.uint8]:
+        self.verify()
         # A plain view: indexing a memmap object costs several times as much.
         return np.asarray(np.load(self.path, mmap_mode="r"))
 
@@ -88,6 +101,18 @@ class Dataset:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     image_size: int
+
+    def verify(self) -> None:
+        """Wait until the files of all images are compared with their digests; to be called before training.
+
+        Processes that load batches do not look at digests, so training must not start them before this.
+
+        Raises:
+            UserError: a file is damaged; the message says which, and how to repair it.
+        """
+        for images in (self.train, self.val, self.test):
+            if images is not None:
+                images.verify()
 
 
 def signature(data: Dataset) -> Signature:

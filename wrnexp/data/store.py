@@ -4,31 +4,42 @@
     <cache>/sources/<mark>.json   which stored data set a source gave, as long as the source is unchanged
     <cache>/locks/                so that of processes that start at once one makes the store and the others wait
 
-A stored folder is written beside and renamed: a reader sees it whole or not at all.
+A stored folder is written beside and renamed: a reader sees it whole or not at all. meta.json holds the SHA-256 of each
+array and a seal over itself. The seal and the labels are compared when a stored data set is opened, the images in the
+background (`wrnexp.data.checks`). Folders of versions without digests are compared once with the content digests.
 """
 
 import hashlib
+import io
 import json
+import secrets
 import shutil
-import tempfile
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
+from numpy.typing import NDArray
 
 from wrnexp.caches import cache_folder
+from wrnexp.data import checks
 from wrnexp.data.canonical import canonical_order, content_digest, image_hashes
 from wrnexp.data.content import SPLITS, Content, Split, SplitName
 from wrnexp.data.images import ImageSet
 from wrnexp.data.sources import Source
 from wrnexp.data.statistics import Triple, channel_statistics
 from wrnexp.data.wording import reason
+from wrnexp.digests import digest as sha256
+from wrnexp.digests import file_digest
 from wrnexp.errors import UserError
 from wrnexp.records import write_json
+from wrnexp.strict_json import loads
 
+ARRAYS = tuple(f"{split}{kind}.npy" for split in SPLITS for kind in ("", "_labels"))
 FORMAT = 1  # raise it where stored folders of before cannot be used
 
 Digest = Mapping[SplitName, str]
@@ -46,6 +57,7 @@ class Stored:
         digest: content digest of each split.
         mean: of the train split's channels, in 0..1.
         std: likewise.
+        sha256: of each file, in hexadecimal, by name.
     """
 
     folder: Path
@@ -53,11 +65,37 @@ class Stored:
     digest: Digest
     mean: Triple
     std: Triple
+    sha256: Mapping[str, str]
 
     def images(self, split: SplitName) -> ImageSet:
-        """Return a whole split, in canonical order."""
-        labels = np.load(self.folder / f"{split}_labels.npy")
-        return ImageSet(self.folder / f"{split}.npy", np.arange(len(labels), dtype=np.int64), labels)
+        """Return a whole split, in canonical order.
+
+        Raises:
+            UserError: the labels are damaged. That the images are is said when they are read.
+        """
+        path, labels = self.folder / f"{split}.npy", self._labels(split)
+        check = checks.start(path, self.sha256[path.name])
+        return ImageSet(path, np.arange(len(labels), dtype=np.int64), labels, check)
+
+    def _labels(self, split: SplitName) -> NDArray[np.int64]:
+        path = self.folder / f"{split}_labels.npy"
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{path} cannot be read ({error.strerror}); {checks.repair(self.folder)}") from error
+        if sha256(data) != self.sha256[path.name]:
+            raise UserError(checks.damage(path))
+        labels: NDArray[np.int64] = np.load(io.BytesIO(data))
+        return labels
+
+    def check(self) -> None:
+        """Compare all files with their digests.
+
+        Raises:
+            UserError: a file is damaged.
+        """
+        for split in SPLITS:
+            self.images(split).verify()
 
     def verify(self) -> None:
         """Hash all images again.
@@ -70,7 +108,7 @@ class Stored:
             hashes = image_hashes(Split(images.gather(images.indices), images.labels))
             in_order = bool((canonical_order(images.labels, hashes) == images.indices).all())
             if content_digest(hashes) != self.digest[split] or not in_order:
-                raise UserError(f"the stored {split} split is damaged; remove {self.folder}, then it is made anew")
+                raise UserError(f"the stored {split} split is damaged; {checks.repair(self.folder)}")
 
 
 @contextmanager
@@ -93,7 +131,7 @@ def lock(name: str) -> Iterator[None]:
 
 def find(name: str, classes: tuple[str, ...], digest: Digest) -> Stored | None:
     """Return the stored data set of this content, None where there is none."""
-    return _open(_folder(name, classes, digest))
+    return _with_digests(_open(_folder(name, classes, digest)))
 
 
 def obtain(name: str, source: Source, check: Check) -> Stored:
@@ -140,25 +178,58 @@ def _mark(name: str, source: Source) -> str:
 
 def _recall(note: Path) -> Stored | None:
     try:
-        return _open(cache_folder() / "store" / json.loads(note.read_text())["store"])
-    except (OSError, ValueError, KeyError):
+        folder = cache_folder() / "store" / loads(note.read_bytes())["store"]
+    except (OSError, ValueError, KeyError, TypeError):
         return None
+    return _with_digests(_open(folder))
 
 
 def _folder(name: str, classes: tuple[str, ...], digest: Digest) -> Path:
+    return cache_folder() / "store" / f"{name}-{_key(classes, digest)}"
+
+
+def _key(classes: tuple[str, ...], digest: Digest) -> str:
     text = json.dumps([FORMAT, classes, digest["train"], digest["test"]])
-    return cache_folder() / "store" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _open(folder: Path) -> Stored | None:
-    """Return what lies in a stored folder; None where it is absent or a file is not of its full size."""
+    """Return what lies in a stored folder, as its meta.json says; the arrays are not compared.
+
+    Returns:
+        None where it is absent, meta.json is damaged or a file is not of its full size. `sha256` is empty where an
+        earlier version wrote the folder.
+    """
     try:
-        meta = json.loads((folder / "meta.json").read_text())
+        meta = loads((folder / "meta.json").read_bytes())
+        classes, digest = tuple(meta["classes"]), meta["digest"]
         if any((folder / name).stat().st_size != size for name, size in meta["files"].items()):
             return None
-        return Stored(folder, tuple(meta["classes"]), meta["digest"], tuple(meta["mean"]), tuple(meta["std"]))
-    except (OSError, ValueError, KeyError):
+        if meta.get("seal", _seal(meta)) != _seal(meta) or not folder.name.endswith(f"-{_key(classes, digest)}"):
+            return None
+        digests = meta["sha256"] if "seal" in meta else {}
+        return Stored(folder, classes, digest, tuple(meta["mean"]), tuple(meta["std"]), digests)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _with_digests(stored: Stored | None) -> Stored | None:
+    """Return a stored data set with the digests of its files; where there are none, check the content and add them.
+
+    Raises:
+        UserError: the content is not what the folder of an earlier version says.
+    """
+    if stored is None or stored.sha256:
+        return stored
+    print(f"{stored.folder} was stored by an earlier version: all images are checked once", file=sys.stderr)
+    checked = replace(stored, sha256={name: file_digest(stored.folder / name) for name in ARRAYS})
+    checked.verify()
+    images = checked.images("train")
+    if (stored.mean, stored.std) != channel_statistics(images.gather(images.indices)):
+        raise UserError(checks.damage(stored.folder / "meta.json"))
+    with suppress(UserError), lock(stored.folder.name), _writing():  # a cache that cannot be written is used as it is
+        _write_meta(checked)
+    return checked
 
 
 def _add(folder: Path, content: Content, digest: Digest) -> Stored:
@@ -167,18 +238,19 @@ def _add(folder: Path, content: Content, digest: Digest) -> Stored:
         if _open(folder) is None:
             with _writing():
                 _publish(folder, content, digest)
-    stored = _open(folder)
+    stored = _with_digests(_open(folder))
     assert stored is not None, f"{folder} was written just now"
     return stored
 
 
 def _publish(folder: Path, content: Content, digest: Digest) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    beside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    beside.mkdir(parents=True)
     try:
         _write(beside, content, digest)
-        beside.chmod(0o755)
-        shutil.rmtree(folder, ignore_errors=True)  # a damaged one
+        if folder.exists():
+            print(f"{folder} is damaged: it is made again", file=sys.stderr)
+            shutil.rmtree(folder, ignore_errors=True)
         beside.rename(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -190,9 +262,25 @@ def _write(folder: Path, content: Content, digest: Digest) -> None:
         np.save(folder / f"{name}.npy", split.images)
         np.save(folder / f"{name}_labels.npy", split.labels)
     mean, std = channel_statistics(content.train.images)
-    files = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
-    meta = {"classes": content.classes, "digest": digest, "mean": mean, "std": std, "files": files}
-    write_json(folder / "meta.json", meta)
+    digests = {name: file_digest(folder / name) for name in ARRAYS}
+    _write_meta(Stored(folder, content.classes, digest, mean, std, digests))
+
+
+def _write_meta(stored: Stored) -> None:
+    meta = {
+        "classes": stored.classes,
+        "digest": stored.digest,
+        "mean": stored.mean,
+        "std": stored.std,
+        "files": {name: (stored.folder / name).stat().st_size for name in ARRAYS},
+        "sha256": stored.sha256,
+    }
+    write_json(stored.folder / "meta.json", meta | {"seal": _seal(meta)})
+
+
+def _seal(meta: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of all of meta.json but the seal itself."""
+    return sha256(json.dumps({key: meta[key] for key in meta if key != "seal"}, sort_keys=True).encode())
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """Checkpoints: all that resuming needs, copied between two steps, written by a thread, loaded with `weights_only=True`.
 
-A file is written beside its place and renamed, so that a kill at any moment leaves a whole one.
+A file is written under another name and renamed, so that a kill at any moment leaves a whole one. Each file carries a
+digest of itself; the checkpoint before the last one stays, for the case that the last one is damaged.
 """
 
 import copy
-import os
-import pickle
+import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,11 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wrnexp.engine.sealed import DamagedError, load_sealed, save_sealed
 from wrnexp.errors import TrainingError, UserError, one_line
 
 State = Mapping[str, Any]
 
 SHARE = 0.01  # of the time that checkpoints may take where no interval is given
+PARTS = {"model", "average", "optimizer", "rows", "test_looks"}  # of a state that can be resumed
 WITHIN_EPOCH = 60.0  # least seconds between two checkpoints within one epoch: each waits for the device
 
 
@@ -33,11 +35,14 @@ class Checkpoints:
 
     Attributes:
         last: file of the newest state.
+        previous: file of the one before it.
         best: file of the state with the best validation accuracy.
+        epochs: complete in the state that `open` has read.
     """
 
     def __init__(self, folder: Path, seconds: float | None = None) -> None:
         self.last = folder / "last.pt"
+        self.previous = folder / "previous.pt"
         self.best = folder / "best.pt"
         self.seconds = seconds
         self._newest: State | None = None  # copied, not yet handed to the thread
@@ -47,6 +52,8 @@ class Checkpoints:
         self._copying = self._cost = 0.0  # seconds of the newest copy; of the last copy and write together
         self._last_write: float | None = None
         self._opened = time.monotonic()
+        self._loaded: dict[str, Any] | None = None
+        self._is_open, self.epochs = False, 0
 
     def update(self, state: State, *, best: bool = False) -> None:
         """Copy the state of training; start writing it where a write is due.
@@ -91,22 +98,50 @@ class Checkpoints:
                 self._thread.shutdown()
                 self._thread = None
 
-    def load(self) -> dict[str, Any] | None:
-        """Return the last state, on the CPU, or None where there is none.
+    def open(self) -> Mapping[str, Any] | None:
+        """Read the last state; return what it says of its run, empty in those of earlier versions, None without one.
+
+        A damaged file is renamed and the one before it is read instead, with a line on stderr.
 
         Raises:
-            UserError: the file cannot be read; nothing is overwritten.
+            UserError: a file cannot be read.
         """
-        if not self.last.exists():
+        problems = []
+        self._is_open = True
+        for path in (self.last, self.previous):
+            try:
+                self._loaded = _checked(load_sealed(path))
+            except FileNotFoundError:
+                problems += [f"{path} is not there"] if path == self.last and self.previous.exists() else []
+            except DamagedError as error:
+                aside = path.with_name(f"{path.name}.damaged")
+                _set_aside(path, aside)
+                problems.append(f"{path} is damaged ({error}) and was renamed to {aside.name}")
+            except OSError as error:
+                raise UserError(
+                    f"{path} cannot be read ({one_line(error)}): make it readable, or use rerun=true"
+                ) from error
+            else:
+                break
+        if problems:
+            source = "the start" if self._loaded is None else f"{path.name}, {_position(self._loaded)}"
+            print(f"{'; '.join(problems)}: training resumes from {source}", file=sys.stderr)
+        if self._loaded is None:
             return None
-        try:
-            state: dict[str, Any] = torch.load(self.last, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-            raise UserError(
-                f"{self.last} cannot be read ({str(error).splitlines()[0]}); move it away to train from the start, "
-                "or use rerun=true"
-            ) from error
+        self.epochs = len(self._loaded["rows"])
+        about: Mapping[str, Any] = self._loaded.get("run", {})
+        return about
+
+    def take(self) -> dict[str, Any] | None:
+        """Return the state that `open` reads, once: nothing holds it in memory afterwards."""
+        if not self._is_open:
+            self.open()
+        state, self._loaded = self._loaded, None
         return state
+
+    def drop_previous(self) -> None:
+        """Remove the checkpoint before the last: a completed run needs one only."""
+        self.previous.unlink(missing_ok=True)
 
     def _due(self, least: float = 0.0) -> bool:
         if self._write is not None and not self._write.done():
@@ -154,6 +189,8 @@ class Checkpoints:
         written = _written(newest, self.last)
         if best is newest:
             _link(written, self.best)
+        if self.last.exists():
+            _link(self.last, self.previous)
         written.replace(self.last)
         return time.monotonic() - start, best
 
@@ -186,14 +223,36 @@ def _copied(value: Any, devices: set[torch.device]) -> Any:
     return value
 
 
+def _checked(state: Any) -> dict[str, Any]:
+    """Return a state that has all its parts.
+
+    Raises:
+        DamagedError: it has not.
+    """
+    whole = isinstance(state, dict) and state.keys() >= PARTS and isinstance(state["rows"], list)
+    if not whole or not all(isinstance(row, dict) for row in state["rows"]):
+        raise DamagedError("it is not a checkpoint of training")
+    return state  # type: ignore[no-any-return]
+
+
+def _position(state: Mapping[str, Any]) -> str:
+    progress = state.get("progress")
+    within = f", step {progress['steps']} of the next" if progress else ""
+    return f"epoch {len(state['rows'])}{within}"
+
+
+def _set_aside(path: Path, aside: Path) -> None:
+    try:
+        path.replace(aside)
+    except OSError as error:
+        raise UserError(f"{path} is damaged and cannot be renamed ({one_line(error)}): move it away") from error
+
+
 def _written(state: State, target: Path) -> Path:
-    """Write `state` beside `target`, down to the disk; return where."""
+    """Write `state` under another name than `target`, down to the disk; return where."""
     beside = target.with_suffix(".writing")
     try:
-        with beside.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
+        save_sealed(state, beside)
     except BaseException:
         beside.unlink(missing_ok=True)  # a full disk needs the room
         raise

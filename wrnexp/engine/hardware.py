@@ -98,6 +98,7 @@ class Hardware:
             "channels_last": self.channels_last,
             "compile": self.compile,
             "cuda_graphs": self.cuda_graphs,
+            "threads": torch.get_num_threads(),
             "peak_flops": self.peak_flops,
             "slower_choices": self.slower_choices(),
         }

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 
 from wrnexp import metrics
+from wrnexp.digests import digest
 from wrnexp.engine.evaluate import Evaluation
 from wrnexp.engine.trainer import Outcome
 from wrnexp.records import write_atomic
@@ -25,8 +26,8 @@ def final_metrics(test: Evaluation) -> dict[str, float]:
     }
 
 
-def save_results(outcome: Outcome, folder: Path) -> None:
-    """Write `predictions.npz` and `model.safetensors`, each atomically.
+def save_results(outcome: Outcome, folder: Path) -> dict[str, str]:
+    """Write `predictions.npz` and `model.safetensors`, each atomically; return their SHA-256 by name.
 
     The former has float16 `logits` and int64 `labels` of the test set and, where images were held out, `val_logits` and
     `val_labels` of those: a temperature can be fitted without the test set.
@@ -34,9 +35,11 @@ def save_results(outcome: Outcome, folder: Path) -> None:
     answers = _arrays(outcome.test) | ({} if outcome.val is None else _arrays(outcome.val, "val_"))
     packed = io.BytesIO()
     np.savez_compressed(packed, **answers)  # type: ignore[arg-type]
-    write_atomic(folder / "predictions.npz", packed.getvalue())
     weights = {name: value.detach().cpu().contiguous() for name, value in outcome.model.state_dict().items()}
-    write_atomic(folder / "model.safetensors", save(weights))
+    files = {"predictions.npz": packed.getvalue(), "model.safetensors": save(weights)}
+    for name, data in files.items():
+        write_atomic(folder / name, data)
+    return {name: digest(data) for name, data in files.items()}
 
 
 def _arrays(found: Evaluation, prefix: str = "") -> dict[str, NDArray[Any]]:

@@ -213,4 +213,7 @@ class TrainStep:
         """
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
+        settings = [{name: group[name] for name in self.optimizer.defaults} for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
+        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update(own)  # the state brings the settings along that it was saved with: the config's count

@@ -20,7 +20,7 @@ from wrnexp.engine.progress import Progress
 from wrnexp.engine.protocols import Batches, Row, Watcher
 from wrnexp.engine.ranks import Ranks
 from wrnexp.engine.step import Average, Batch, Recipe, TrainStep
-from wrnexp.errors import DivergedError, Stopped, TrainingError, UserError
+from wrnexp.errors import DivergedError, Stopped, TrainingError, UserError, one_line
 from wrnexp.generators import preserve_generators
 from wrnexp.seeding import derive
 from wrnexp.stopping import Stop
@@ -64,6 +64,7 @@ class Trainer:
     checkpoints: Checkpoints
     watcher: Watcher
     seed: int
+    about: Callable[[int], dict[str, Any]] = lambda epochs: {}  # what a checkpoint says of its run, by epochs begun
     macs_per_image: int | None = None  # multiply-adds of a forward pass
     stop: Stop = field(default_factory=Stop)  # what may tell it to end
     devices: int | str = 1  # of the config; `ranks` says what became of it
@@ -268,7 +269,8 @@ class Trainer:
     def _state(self) -> dict[str, Any]:
         """Return all that a checkpoint holds between epochs."""
         looks = {"test_looks": self.evaluator.test_looks, "seconds_before": self.seconds_before}
-        return self.step.state_dict() | looks | {"rows": self.rows}
+        about = {"run": self.about(len(self.rows) + (self.progress is not None))}
+        return self.step.state_dict() | looks | about | {"rows": self.rows}
 
     def _save_mid_epoch(self, stopped: Stopped) -> None:
         """Save the state within the epoch under way, if no step of it was broken off."""
@@ -286,7 +288,7 @@ class Trainer:
 
     def _resume(self) -> None:
         # The first process's: the others may be on a machine that does not see the run's folder.
-        state = self.ranks.from_first(self.checkpoints.load() if self.ranks.first else None)
+        state = self.ranks.from_first(self.checkpoints.take() if self.ranks.first else None)
         if state is None:
             return
         try:
@@ -296,8 +298,8 @@ class Trainer:
             self._mid_epoch = state.get("progress")  # absent from a checkpoint between epochs
             if self.rows:
                 self.watcher.on_resume(self.rows)
-        except (KeyError, RuntimeError, ValueError) as error:
+        except (LookupError, AttributeError, TypeError, RuntimeError, ValueError) as error:
             raise UserError(
-                f"{self.checkpoints.last} is not of this model ({str(error).splitlines()[0]}); move it away to train "
-                "from the start, or use rerun=true"
+                f"{self.checkpoints.last} does not fit this model ({one_line(error)}): another version of the program "
+                f"wrote it; move {self.checkpoints.last.parent} away to train from the start, or use rerun=true"
             ) from error

@@ -191,7 +191,9 @@ class Searcher(Driver):
             self.study.release(number)
             return
         rows = read_metrics(jobs[0].folder)
-        self.study.tell(number, value, {row["epoch"]: one for row in rows if (one := row["val_accuracy"]) is not None})
+        self.study.tell(
+            number, value, {row["epoch"]: one for row in rows if (one := row.get("val_accuracy")) is not None}
+        )
 
     def _adopt(self, trials: Sequence[FrozenTrial]) -> None:
         """Make the runs of trials known to the sweep; two trials may be the same run."""

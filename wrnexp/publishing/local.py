@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from wrnexp.digests import FileState, file_state
 from wrnexp.errors import UserError
 from wrnexp.pictures import Picture, pictures
 from wrnexp.records import Record, RecordError, read_metrics, read_record, record_folders
@@ -99,6 +100,9 @@ def _read(paths: Iterable[Path], project: str | None, entity: str | None, left: 
             record, rows = read_record(path), read_metrics(path)
         except (RecordError, OSError) as error:
             left.append(LeftOut(path, f"its record cannot be read: {error}"))
+            continue
+        if file_state(path, record, "metrics.jsonl") is FileState.DAMAGED:
+            left.append(LeftOut(path, "metrics.jsonl is damaged: its content is not what the run wrote"))
             continue
         if record.data is None and not rows:
             left.append(LeftOut(path, f"it never began: {record.error or record.status}"))

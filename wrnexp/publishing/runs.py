@@ -19,7 +19,7 @@ from typing import Any, Literal
 from wrnexp.locks import held as is_held
 from wrnexp.publishing.local import LocalRun
 from wrnexp.publishing.server import RemoteRun, Server, ServerError
-from wrnexp.records import finite
+from wrnexp.strict_json import finite
 from wrnexp.tracking.wandb import content
 from wrnexp.tracking.wandb.account import quiet
 from wrnexp.tracking.wandb.files import epochs_of

@@ -1,7 +1,5 @@
 """What the networks say of each test image, read from `predictions.npz`, and how well their confidence is founded."""
 
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wrnexp import metrics
+from wrnexp.digests import FileState, file_state
 from wrnexp.report.arms import Arm
 from wrnexp.report.measures import Run
 from wrnexp.report.wording import several
@@ -145,12 +144,14 @@ def _read(run: Run, labels: NDArray[np.int64] | None) -> tuple[Answers, int]:
 
 
 def _stored(run: Run) -> Mapping[str, NDArray[Any]]:
+    if file_state(run.folder, run.record, FILE) is FileState.DAMAGED:
+        raise _UnusableError(f"{FILE} is damaged: its content is not what the run wrote")
     try:
         with (run.folder / FILE).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise _UnusableError(f"there is no {FILE}") from error
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # numpy and zipfile raise many kinds for files that are not archives of arrays
         raise _UnusableError(f"{FILE} cannot be read") from error
 
 

@@ -1,6 +1,5 @@
 """Find the runs under some folders and set apart, with a reason each, those that do not compare."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from wrnexp.records import DataInfo, Record, RecordError, read_record, record_fo
 from wrnexp.report import diverged
 from wrnexp.report.arms import Arm, group
 from wrnexp.report.measures import Run
+from wrnexp.strict_json import loads
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _find(folders: Sequence[Path]) -> Iterator[tuple[Path, str]]:
 def _stored_id(folder: Path) -> str:
     """Return the `run_id` of a record that is not valid as a whole, else the folder's name."""
     try:
-        stored = json.loads((folder / "record.json").read_text())["run_id"]
+        stored = loads((folder / "record.json").read_bytes())["run_id"]
     except (OSError, ValueError, KeyError, TypeError):
         return folder.resolve().name
     return stored if isinstance(stored, str) else folder.resolve().name

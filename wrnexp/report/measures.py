@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from wrnexp.digests import FileState, file_state
 from wrnexp.records import Record, RecordError, read_evaluations, read_metrics
 
 LATE_CHANGES = 3
@@ -26,18 +27,20 @@ class Run:
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl, one an epoch; none where the file cannot be read."""
-        try:
-            return [row for row in read_metrics(self.folder) if isinstance(row, dict)]
-        except (OSError, ValueError):
-            return []
+        """The lines of metrics.jsonl, one per epoch; none where the file is damaged."""
+        return [] if self.has_damaged_rows else read_metrics(self.folder)
+
+    @cached_property
+    def has_damaged_rows(self) -> bool:
+        """True if metrics.jsonl is not what the run wrote."""
+        return file_state(self.folder, self.record, "metrics.jsonl") is FileState.DAMAGED
 
     @cached_property
     def later_looks(self) -> int:
         """How often `wrnexp evaluate` read the test set after training; 0 where its file cannot be read."""
         try:
             return sum(one.test_looks for one in read_evaluations(self.folder))
-        except (OSError, RecordError):
+        except RecordError:
             return 0
 
     @property
@@ -122,4 +125,4 @@ def drops(run: Run) -> float | None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -25,6 +25,7 @@ def notes(report: Report) -> list[str]:
         *older_times(report.arms),
         *(["Claims are judged one by one, without a correction for their number."] if report.claims else []),
         *_labels(report.arms),
+        *_damaged(report.arms),
         *warnings(report.origins),
         *recoveries(report.arms),
         *programs(report.arms),
@@ -123,6 +124,13 @@ def _labels(arms: Sequence[Arm]) -> list[str]:
         if count > 1
     ]
     return shared + [f"Runs of {arm.label} are labelled {listed([*arm.names])}." for arm in arms if len(arm.names) > 1]
+
+
+def _damaged(arms: Sequence[Arm]) -> list[str]:
+    """Name the runs whose curves are not used."""
+    places = [run.place for arm in arms for run in arm.runs if run.has_damaged_rows]
+    text = "metrics.jsonl is damaged: its content is not what the run wrote. Curves and epoch times leave the run out."
+    return [f"{place}: {text}" for place in places]
 
 
 def _looks(report: Report) -> str:

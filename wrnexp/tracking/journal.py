@@ -15,8 +15,10 @@ from types import TracebackType
 from typing import Any
 
 from wrnexp import provenance
+from wrnexp.digests import digest
 from wrnexp.errors import Pruned, Stopped, UserError, harmless, one_line, warn
-from wrnexp.records import TIME_TO, Record, find_record, finite, read_metrics, write_metrics, write_record
+from wrnexp.records import TIME_TO, Record, find_record, read_metrics, write_metrics, write_record
+from wrnexp.strict_json import finite
 from wrnexp.tracking.bottleneck import use_of, utilization, verdict
 
 Row = dict[str, Any]
@@ -60,6 +62,7 @@ class Journal:
 
     Attributes:
         started: when this process began to work on the run, by `time.perf_counter`.
+        programs: that train the run; written into the record with their epochs.
     """
 
     def __init__(self, record: Record, folder: Path, *, silent: bool = False) -> None:
@@ -69,6 +72,8 @@ class Journal:
         self.folder = folder
         self._sinks: list[Sink] = []
         self._complete = False
+        self.programs: provenance.Programs | None = None
+        self._metrics = b""  # what was last written to metrics.jsonl
 
     def attach(self, makers: Iterable[Callable[[], Sink]]) -> None:
         """Make the sinks and tell them from now on; one that cannot be made is left out."""
@@ -102,6 +107,8 @@ class Journal:
 
     def _keep(self, rows: list[Row]) -> None:
         last = rows[-1]
+        if self.programs is not None:
+            self.record.provenance["programs"] = self.programs.upto(len(rows))
         seconds = sum(row["seconds"] for row in rows)
         cost = self.record.cost
         cost.steps, cost.train_seconds = last["step"], seconds
@@ -115,7 +122,7 @@ class Journal:
         self.record.metrics |= {name: finite(last[name]) for name in names}
         self.record.time_to = time_to(rows)
         if not self._silent:
-            write_metrics(self.folder, rows)
+            self._metrics = write_metrics(self.folder, rows)
         self._write()
 
     def _judge_speed(self, rates: list[float]) -> None:
@@ -130,11 +137,25 @@ class Journal:
             cost.flops_utilization = utilization(rate, cost.macs_per_image, peak)
         cost.verdict = verdict(cost.data_wait or 0.0, rate, cost.flops_utilization, use_of(record))
 
-    def complete(self, metrics: Mapping[str, float], peak_memory: int | None, test_looks: int) -> None:
-        """Write the final figures: the run is complete. Called once its other results are in its folder."""
+    def complete(
+        self,
+        metrics: Mapping[str, float],
+        peak_memory: int | None,
+        test_looks: int,
+        files: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write the final figures: the run is complete. Called once its other results are in its folder.
+
+        Args:
+            metrics: accuracies and losses of the final weights.
+            peak_memory: of the device, in bytes; None where it is not measured.
+            test_looks: how often the test set was read.
+            files: the SHA-256 of each file that was written apart from metrics.jsonl, in hexadecimal, by name.
+        """
         self.record.metrics |= {name: finite(value) for name, value in metrics.items()}
         self.record.cost.peak_memory_bytes = peak_memory
         self.record.test_looks = test_looks
+        self.record.files = {**(files or {}), "metrics.jsonl": digest(self._metrics)}
         self._complete = True
         _end(self.record, None, complete=True)
         self._write()

@@ -17,7 +17,8 @@ from wrnexp.data.progress import tracked
 from wrnexp.engine import Evaluation, Hardware, evaluate
 from wrnexp.engine.classifier import Mirrored
 from wrnexp.engine.results import final_metrics
-from wrnexp.records import CorruptionFigures, LaterEvaluation, Record, finite
+from wrnexp.records import CorruptionFigures, LaterEvaluation, Record
+from wrnexp.strict_json import finite
 from wrnexp.trained.opening import Trained, dataset, hardware
 
 # What may make the same weights answer otherwise, as records name it.

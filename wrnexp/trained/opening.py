@@ -13,6 +13,7 @@ from torch import nn
 
 from wrnexp.data import Dataset
 from wrnexp.data import signature as signature_of
+from wrnexp.digests import FileState, file_state
 from wrnexp.engine import Hardware
 from wrnexp.engine.classifier import Classifier
 from wrnexp.errors import UserError, one_line
@@ -20,6 +21,7 @@ from wrnexp.objects import make
 from wrnexp.records import Record, RecordError, Signature, read_record
 
 ROOT = Path(__file__).parents[2]
+WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,14 @@ def open_run(folder: Path, root: str | None = None) -> Trained:
 
     Raises:
         UserError: there is no record, or none that can be used, the run is not completed, its network cannot be made
-            from the record's config, or the weights are not there or do not fit it.
+            from the record's config, or the weights are damaged, not there or do not fit it.
     """
     record = _completed(folder)
+    _check_weights(folder, record)
     _see_what_run_py_sees()
     signature = (record.data and record.data.signature) or signature_of(dataset(record, root))
     model = network(record, signature)
-    return Trained(folder, record, load_weights(model, folder / "model.safetensors").eval(), signature)
+    return Trained(folder, record, load_weights(model, folder / WEIGHTS).eval(), signature)
 
 
 def network(record: Record, signature: Signature) -> nn.Module:
@@ -159,6 +162,14 @@ def _completed(folder: Path) -> Record:
     if missing := [group for group in ("model", "data", "trainer") if not isinstance(record.config.get(group), dict)]:
         raise UserError(f"{folder / 'record.json'} cannot be used: its config has no group {missing[0]}")
     return record
+
+
+def _check_weights(folder: Path, record: Record) -> None:
+    if file_state(folder, record, WEIGHTS) is FileState.DAMAGED:
+        raise UserError(
+            f"{folder / WEIGHTS} is damaged: its content is not what the run wrote; give the run's command again: it "
+            "writes the file from the checkpoint; or restore it from a copy"
+        )
 
 
 def _see_what_run_py_sees() -> None:

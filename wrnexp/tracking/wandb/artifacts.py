@@ -2,11 +2,13 @@
 
 import io
 import json
+import sys
 import zipfile
 from pathlib import Path
 
 import wandb
 
+from wrnexp.digests import FileState, file_state
 from wrnexp.provenance import code_digest
 from wrnexp.records import Record, write_atomic
 
@@ -40,7 +42,10 @@ def log_results(run: wandb.Run, record: Record, folder: Path) -> None:
     data = {} if record.data is None else {"name": record.data.name, "digest": record.data.digest}
     facts = {"run_id": record.run_id, "arm_id": record.arm_id, "label": record.label, "seed": record.seed, "data": data}
     for kind, name in RESULTS:
-        if (folder / name).is_file():
+        state = file_state(folder, record, name)
+        if state is FileState.DAMAGED:
+            print(f"W&B: {folder / name} is damaged: its content is not what the run wrote; left out", file=sys.stderr)
+        elif (folder / name).is_file():
             artifact = wandb.Artifact(f"{kind}-{run.id}", kind, metadata=facts | {"metrics": record.metrics})
             artifact.add_file(str(folder / name), name, policy="immutable", skip_cache=True)
             run.log_artifact(artifact)

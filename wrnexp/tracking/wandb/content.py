@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wrnexp.errors import is_pruned
-from wrnexp.records import Record, finite
+from wrnexp.records import Record
+from wrnexp.strict_json import finite
 from wrnexp.tracking.journal import Row
 
 KILLED = 130  # the exit code of a run that a signal has ended

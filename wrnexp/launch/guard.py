@@ -1,0 +1,34 @@
+"""Compares a single run's folder with its config before Hydra writes `.hydra/` and a log there."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from wrnexp.errors import UserError
+from wrnexp.launch.naming import app_config
+
+
+class FolderGuard(Callback):
+    """Ends the command with exit code 2 where its folder belongs to another run."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called before Hydra makes the run's folder.
+
+        Raises:
+            SystemExit: the config is wrong, or the folder is another run's. Hydra turns other errors into warnings.
+        """
+        from wrnexp.ownership import require_own_folder  # pydantic comes with it
+        from wrnexp.schema import check
+
+        try:
+            app = app_config(config)
+            check(app)
+            require_own_folder(Path(str(config.hydra.run.dir)), app)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+        except Exception:  # of composition: Hydra itself raises it next, with what it says of the place
+            return

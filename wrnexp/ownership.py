@@ -1,0 +1,138 @@
+"""Whose run a folder holds: compared with the config before anything there is resumed, reused or overwritten."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wrnexp import identity
+from wrnexp.changes import differences, shown
+from wrnexp.errors import UserError, one_line
+from wrnexp.records import SCHEMA_VERSION, NewerRecordError, Record, RecordError, read_record
+
+RESULTS = ("metrics.jsonl", "predictions.npz", "model.safetensors")  # a run's own files beside record and checkpoints
+SHOWN = 6  # differing keys in a message
+RESTORE = "restore them from a copy, or use rerun=true to train the run again in a new folder"
+OTHER_FOLDER = "leave hydra.run.dir and hydra.sweep.subdir out, or name another folder"
+
+
+def require_own_folder(folder: Path, config: Mapping[str, Any]) -> Record | None:
+    """Return the record in a run's folder; None if there is none, or one of a run that trained nothing.
+
+    A damaged record is renamed, with a line on stderr: checkpoints say whose they are, too.
+
+    Args:
+        folder: of the run; need not exist.
+        config: the resolved config that is to be run there.
+
+    Raises:
+        UserError: the record is of another run, of a newer schema, or cannot be read, or `rerun=true` is set and the
+            folder holds a run already.
+    """
+    path = folder / "record.json"
+    try:
+        record = read_record(folder)
+    except FileNotFoundError:
+        return None
+    except NewerRecordError as error:
+        raise UserError(f"{path}: {error}; update wrnexp, or {OTHER_FOLDER}") from error
+    except RecordError as error:
+        _set_aside(path, str(error))
+        return None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({one_line(error)}); {OTHER_FOLDER}") from error
+    if config.get("rerun") is True and not _resumes_rerun(record):
+        raise UserError(
+            f"rerun=true trains in a new folder, and {folder} holds run {record.run_id} ({record.status}): "
+            f"{OTHER_FOLDER}"
+        )
+    if record.run_id == identity.run_id(config):
+        return record
+    if not _has_trained(folder, record):
+        return None
+    raise UserError(_refusal(f"{folder} holds", record.run_id, identity.effective(record.config), config))
+
+
+def require_own_checkpoint(path: Path, about: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    """Compare what a checkpoint says of its run with the config.
+
+    Args:
+        path: of the checkpoint.
+        about: its part `run`; empty in those of earlier versions.
+        config: the resolved config.
+
+    Raises:
+        UserError: it is of another run, or of a newer schema.
+    """
+    if about.get("schema_version", SCHEMA_VERSION) > SCHEMA_VERSION:
+        raise UserError(
+            f"{path}: schema version {about['schema_version']} is newer than this program's {SCHEMA_VERSION}; update "
+            f"wrnexp, or {OTHER_FOLDER}"
+        )
+    if about and about["run_id"] != identity.run_id(config):
+        raise UserError(_refusal(f"{path} is of", about["run_id"], about["config"], config))
+
+
+def require_same_data(folder: Path, then: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Compare the content digests of the data, by split, with those that the run in a folder began with.
+
+    Raises:
+        UserError: they differ.
+    """
+    if changed := [split for split in sorted({*then, *now}) if then.get(split) != now.get(split)]:
+        splits = ", ".join(f"{split} {_short(then.get(split))} then, {_short(now.get(split))} now" for split in changed)
+        raise UserError(
+            f"the images are not those that the run in {folder} began with ({splits}): put the images back, or use "
+            "rerun=true to train with these in a new folder"
+        )
+
+
+def require_no_results(folder: Path, checkpoint: Path) -> None:
+    """Refuse a folder with files of a run, and neither a record nor a checkpoint that says which run they are of.
+
+    Args:
+        folder: of the run.
+        checkpoint: one of an earlier version, which does not say.
+
+    Raises:
+        UserError: a file is there that the run would use or overwrite.
+    """
+    files = [*(folder / name for name in RESULTS), checkpoint]
+    if leftovers := [str(path.relative_to(folder)) for path in files if path.exists()]:
+        raise UserError(
+            f"{folder} holds {', '.join(leftovers)}, and no record or checkpoint says which run they are of: move the "
+            "folder away, or use rerun=true to train in a new one"
+        )
+
+
+def _refusal(holder: str, run_id: str, theirs: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    keys = differences(theirs, identity.effective(config))
+    texts = [f"{one.key} ({shown(one.a, 'absent')} there, {shown(one.b, 'absent')} here)" for one in keys[:SHOWN]]
+    texts += [f"{len(keys) - SHOWN} more"] if len(keys) > SHOWN else []
+    why = f"they differ in {', '.join(texts)}" if texts else "another version of wrnexp named it"
+    return f"{holder} run {run_id}, this is run {identity.run_id(config)}: {why}; {OTHER_FOLDER}"
+
+
+def _resumes_rerun(record: Record) -> bool:
+    """True for a rerun that was interrupted: a scheduler that requeues a job gives the same command and folder."""
+    return record.config.get("rerun") is True and record.status != "completed"
+
+
+def _has_trained(folder: Path, record: Record) -> bool:
+    """True if there is something to lose: a folder of a run that failed before its first epoch may be used again."""
+    checkpoints = folder / "checkpoints"
+    saved = checkpoints.is_dir() and any(checkpoints.iterdir())
+    return saved or record.status == "completed" or record.cost.steps > 0 or (folder / "metrics.jsonl").exists()
+
+
+def _set_aside(path: Path, why: str) -> None:
+    aside = path.with_name(f"{path.name}.damaged")
+    try:
+        path.replace(aside)
+    except OSError as error:
+        raise UserError(f"{path} is damaged ({why}) and cannot be renamed ({one_line(error)})") from error
+    print(f"{path} is damaged ({why}): renamed to {aside.name}", file=sys.stderr)
+
+
+def _short(digest: str | None) -> str:
+    return "absent" if digest is None else digest[:8]
