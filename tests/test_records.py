@@ -293,3 +293,11 @@ def test_evaluations_that_cannot_be_used_are_left_as_they_are(tmp_path: Path, te
     with pytest.raises(RecordError, match=words):
         add_evaluation(tmp_path, "0123456789", looked())
     assert (tmp_path / "evaluations.json").read_text() == text
+
+
+@pytest.mark.parametrize("name", ["file/run", "x" * 256])
+def test_a_folder_that_cannot_be_has_no_record(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    assert find_record(tmp_path / name) is None
+    with pytest.raises(FileNotFoundError):
+        read_record(tmp_path / name)

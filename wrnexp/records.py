@@ -3,6 +3,7 @@
 The record is the truth about a run: the console, W&B and the report all come from it. Reading needs no torch.
 """
 
+import errno
 import json
 import os
 import secrets
@@ -242,6 +243,8 @@ def _read(path: Path, kind: type[P]) -> P:
     except FileNotFoundError:
         raise
     except OSError as error:
+        if error.errno in (errno.ENOTDIR, errno.ENAMETOOLONG):  # there can be no such file
+            raise FileNotFoundError(error.errno, error.strerror, str(path)) from error
         raise RecordError(f"it cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise RecordError(f"not valid JSON ({error})") from error
