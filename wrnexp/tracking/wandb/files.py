@@ -10,6 +10,7 @@ from typing import Any
 
 from wrnexp.errors import one_line
 from wrnexp.pictures import AUGMENTED, FOLDER
+from wrnexp.terminal import printable
 
 NAME = "wandb"  # of W&B's folder, beside the runs' folders
 
@@ -76,14 +77,15 @@ def epochs_of(found: Iterable[Fragment]) -> list[int]:
 
 def _read(folder: Path) -> Fragment | None:
     """Read a fragment through W&B's own reader; a file that a kill has cut short ends where it was cut."""
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)]
+    # -P: the folder is someone else's, and a module in it would be found before W&B's own.
+    command = [sys.executable, "-P", "-m", "wandb", "leet", "inspect", "--json", str(folder)]
     try:
         # In the folder above, for it keeps a log in `wandb/` of where it runs.
         done = subprocess.run(
             command, cwd=folder.parents[1], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
         )
     except (OSError, subprocess.SubprocessError) as error:
-        print(f"W&B: {folder} cannot be read ({one_line(error)})", file=sys.stderr)
+        print(printable(f"W&B: {folder} cannot be read ({one_line(error)})"), file=sys.stderr)
         return None
     entries = list(_entries(done.stdout))
     if not entries:
