@@ -77,7 +77,7 @@ def _values(one: Difference) -> Sequence[Text]:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(safe_text(column), overflow="fold")
     return table
 
 

@@ -58,7 +58,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     for index, column in enumerate(columns):
         number = index > 0 and columns is SHOWN
         # A terminal of 80 columns has room for labels such as demo_light; longer ones are folded, not cut.
-        header = column.removeprefix("test ")
+        header = safe_text(column.removeprefix("test "))
         table.add_column(header, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for row in rows:
         table.add_row(*map(safe_text, row))

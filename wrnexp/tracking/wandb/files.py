@@ -66,8 +66,8 @@ def last_told(folder: Path, identity: str) -> tuple[int, frozenset[str]]:
 
 def _folders(folder: Path, identity: str) -> list[Path]:
     """Return the folders of a run's fragments, oldest first."""
-    found = sorted(folder.resolve().glob(f"*run-*-{identity}"), key=lambda path: path.name.removeprefix("offline-"))
-    return [path for path in found if path.is_dir()]
+    found = sorted(folder.resolve().glob("*run-*"), key=lambda path: path.name.removeprefix("offline-"))
+    return [path for path in found if path.name.endswith(f"-{identity}") and path.is_dir()]
 
 
 def epochs_of(found: Iterable[Fragment]) -> list[int]:
