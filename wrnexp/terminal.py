@@ -17,6 +17,7 @@ from rich.text import Text
 # interlinear annotation; separators of lines and paragraphs; half a character, as Python has for bytes of a file name
 # that are not UTF-8. Joiners and variation selectors stay: scripts and emoji need them.
 CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufff9-\ufffb\ud800-\udfff"
+TAB = 8  # columns
 UNSAFE = re.compile(f"[{CONTROLS}]")
 UNSAFE_OR_NEWLINE = re.compile(f"[\n{CONTROLS}]")
 
@@ -54,12 +55,18 @@ class Terminal(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Return text in rich's form, whose constructor would leave some controls out instead of showing them."""
-        return super().render_str(printable(text, newlines=True), **options)
+        return _expanded(super().render_str(printable(text, newlines=True), **options))
 
 
 def safe_text(text: str, style: str = "") -> Text:
     """Return text from outside for one line, such as a cell of a table."""
-    return Text(printable(text), style)
+    return _expanded(Text(printable(text), style))
+
+
+def _expanded(text: Text) -> Text:
+    """Return text with spaces for its tabs, which rich would count as nothing in the width of a table's cell."""
+    text.expand_tabs(TAB)
+    return text
 
 
 def _escape(match: re.Match[str]) -> str:

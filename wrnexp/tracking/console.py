@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from wrnexp.records import Record
+from wrnexp.records import TIME_TO, Record
 from wrnexp.terminal import Terminal, safe_text
 from wrnexp.tracking.journal import Plan, Row, Sink
 
@@ -134,8 +134,8 @@ def summary(record: Record) -> Table:
         table.add_row("evaluation", f"{evaluation:,.1f} s ({share:.1%} of an epoch)")
     if memory := record.cost.peak_memory_bytes:
         table.add_row("peak memory", f"{memory / 2**20:,.0f} MiB")
-    for level, seconds in record.time_to.items():
-        if seconds is not None:
+    for level in TIME_TO:
+        if (seconds := record.time_to.get(level)) is not None:
             table.add_row(f"time to {float(level):.0%} test", f"{seconds:,.1f} s")
     return table
 
