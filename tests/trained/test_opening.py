@@ -124,6 +124,12 @@ def test_a_network_of_the_users_own(
     refused(tmp_path / "run", r"model\._target_=nowhere_net\.Net cannot be imported", allow)
 
 
+def test_a_record_that_does_not_tell_its_arithmetic_is_computed_by_its_config(trained_run: Path) -> None:
+    record = read_record(trained_run)
+    del record.provenance["precision"]
+    assert hardware(record, "cpu").precision == "fp32"
+
+
 def test_the_arithmetic_of_the_run(trained_run: Path) -> None:
     record = read_record(trained_run)
     record.config["trainer"]["precision"], record.provenance["precision"] = "auto", "bf16"

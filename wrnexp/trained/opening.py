@@ -139,7 +139,7 @@ def hardware(record: Record, device: str) -> Hardware:
     trainer, past = record.config["trainer"], record.provenance
     try:
         found = Hardware.settle(device, trainer.get("precision", "auto"), trainer.get("channels_last"), compile=False)
-        if found.device.type == past.get("device_type"):
+        if found.device.type == past.get("device_type") and {"precision", "channels_last"} <= past.keys():
             return Hardware.settle(device, past["precision"], past["channels_last"], compile=False)
         return found
     except UserError as error:
