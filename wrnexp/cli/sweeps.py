@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wrnexp.errors import UserError
+from wrnexp.terminal import Terminal, printable
 
 if TYPE_CHECKING:
     from wrnexp.estimates import Measured
@@ -28,18 +29,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def sweeps(args: argparse.Namespace) -> int:
     """Print a table of all sweeps, or of the jobs of some."""
-    from rich.console import Console
-
     from wrnexp.estimates import Measured
     from wrnexp.sweeps import jobs_table, read_sweep, sweeps_table, totals
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     measured = Measured.read([Path("outputs"), args.dir])
     if args.names:
         for folder in [_named(name, args.dir) for name in args.names]:
             sweep = read_sweep(folder)
             left = {job.folder: _left([job], sweep, folder, measured) for job in sweep.jobs}
-            console.print(f"{folder}: {sweep.question or sweep.command}", style="bold")
+            console.print(printable(f"{folder}: {sweep.question or sweep.command}"), style="bold")
             console.print(jobs_table(sweep.jobs, folder, left))
             console.print(totals(sweep.jobs))
         return 0

@@ -17,6 +17,7 @@ from wrnexp.report.images import calibrated, image_pairs
 from wrnexp.report.literature import beside
 from wrnexp.report.markdown import page
 from wrnexp.report.tables import Report, arm_rows, as_json, config_rows, origins, pair_rows
+from wrnexp.terminal import printable
 
 BASELINES = ("base", "demo_base")
 
@@ -162,6 +163,6 @@ def _write_page(path: Path, report: Report) -> None:
         text = html(report)
     except MissingPackageError as error:
         path.unlink(missing_ok=True)
-        print(f"left out: {error}", file=sys.stderr)
+        print(printable(f"left out: {error}"), file=sys.stderr)
     else:
         write_atomic(path, text.encode())

@@ -4,6 +4,7 @@ Figures are made directly, without pyplot and its global state, so that plotting
 """
 
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -110,7 +111,10 @@ def whole_epochs(axes: Axes) -> None:
 def save(figure: Figure, path: Path) -> None:
     """Write the figure as PNG, atomically."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
+    with warnings.catch_warnings():
+        # Of labels too long for the plot, and letters that the font lacks: the warning would put them on the terminal.
+        warnings.simplefilter("ignore", UserWarning)
+        figure.savefig(buffer, format="png", dpi=DPI)
     write_atomic(path, buffer.getvalue())
 
 

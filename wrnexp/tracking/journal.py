@@ -19,6 +19,7 @@ from wrnexp.digests import digest
 from wrnexp.errors import Pruned, UserError, one_line
 from wrnexp.records import TIME_TO, Record, find_record, read_metrics, write_metrics, write_record
 from wrnexp.strict_json import finite
+from wrnexp.terminal import printable
 from wrnexp.tracking.bottleneck import use_of, utilization, verdict
 
 Row = dict[str, Any]
@@ -188,7 +189,8 @@ class Journal:
         except Exception as error:
             if sink in self._sinks:
                 self._sinks.remove(sink)
-            print(f"{name} stopped ({one_line(error)}); the run goes on, its record is complete", file=sys.stderr)
+            problem = f"{name} stopped ({one_line(error)}); the run goes on, its record is complete"
+            print(printable(problem), file=sys.stderr)
 
 
 def close_after(error: BaseException, folder: Path, record: Record) -> None:
@@ -225,7 +227,7 @@ def retell(make: Callable[..., Sink], record: Record, folder: Path) -> None:
         sink.show(record, folder)
         sink.finish(record)
     except Exception as error:
-        print(f"not told to the sweep's agent ({one_line(error)}); the run is complete", file=sys.stderr)
+        print(printable(f"not told to the sweep's agent ({one_line(error)}); the run is complete"), file=sys.stderr)
 
 
 def _end(record: Record, error: BaseException | None, *, complete: bool) -> None:

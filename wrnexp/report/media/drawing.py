@@ -20,6 +20,7 @@ from wrnexp.report.media.grid import TILES, draw_grid
 from wrnexp.report.media.mistakes import Gather, draw_mistakes, worst
 from wrnexp.report.media.reliability import draw_reliability
 from wrnexp.report.page.classes import classes
+from wrnexp.terminal import printable
 
 Logits = NDArray[np.floating]
 Labels = NDArray[np.int64]
@@ -141,4 +142,5 @@ def _told(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        print(f"{FOLDER}/{name}.png was not drawn ({one_line(error)}); nothing else depends on it", file=sys.stderr)
+        problem = f"{FOLDER}/{name}.png was not drawn ({one_line(error)}); nothing else depends on it"
+        print(printable(problem), file=sys.stderr)
