@@ -111,7 +111,7 @@ class Standing:
         best, seeds = completed[0], len(self.space.seeds)
         mean = f", the mean of {seeds} seeds" if seeds > 1 else ""
         terminal.print(f"best: trial {best.number}, validation accuracy {_percent(best.accuracy)}{mean}:")
-        terminal.print(f"  {shlex.join(best.overrides)}", markup=False)
+        terminal.print(f"  {shlex.join(best.overrides)}")
         terminal.print(
             f"that figure is optimistic: the trial was chosen for it, of {len(self.rows)}; what it is worth, runs with "
             "other seeds say on the test set"
