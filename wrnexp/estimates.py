@@ -131,7 +131,7 @@ class Measured:
         own = record is None or record.run_id == identity.run_id(config)
         if own and record is not None and record.status == "completed":
             return 0.0
-        return None if estimate is None else estimate.after(len(read_metrics(folder)) if own else 0)
+        return None if estimate is None else estimate.after(_epochs(folder) if own else 0)
 
 
 def cost_settings(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -241,6 +241,14 @@ def _record(folder: Path) -> Record | None:
         return read_record(folder)
     except (RecordError, OSError):
         return None
+
+
+def _epochs(folder: Path) -> int:
+    """Return how many epochs a run has logged; 0 where its metrics.jsonl is damaged."""
+    try:
+        return len(read_metrics(folder))
+    except (ValueError, OSError):
+        return 0
 
 
 def _value(config: Mapping[str, Any], group: str, key: str) -> Any:

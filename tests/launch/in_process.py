@@ -11,13 +11,13 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from wrnexp.errors import one_line
+from wrnexp.identity import arm_id, run_id
 from wrnexp.launch.naming import app_config
 from wrnexp.launch.search import SearchSweeper
 from wrnexp.launch.sweeper import LabelledSweeper
 from wrnexp.launch.watching import WatchedLauncher, fill
 from wrnexp.launch.worker import Outcome
 from wrnexp.records import Record, write_metrics, write_record
-from wrnexp.identity import arm_id, run_id
 
 Perform = Callable[[Path, dict[str, Any]], float | None]
 

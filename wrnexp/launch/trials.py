@@ -6,6 +6,7 @@ killed is told by the next one as it would have been by the first.
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from statistics import fmean
 from typing import Any
@@ -216,7 +217,9 @@ class Searcher(Driver):
             self._left.add(number)
             self.study.release(number)
             return
-        rows = read_metrics(jobs[0].folder)
+        rows: list[dict[str, Any]] = []
+        with suppress(ValueError):  # damaged: the value counts without its curve, which serves to stop other trials
+            rows = read_metrics(jobs[0].folder)
         self.study.tell(number, value, {row["epoch"]: one for row in rows if (one := row["val_accuracy"]) is not None})
 
     def _adopt(self, trials: Sequence[FrozenTrial]) -> None:
