@@ -87,12 +87,16 @@ def test_the_limit_of_a_sweep_is_in_hydras_part_of_a_config_alone(loader: Config
     assert OmegaConf.to_container(job.config, resolve=False) == before
 
 
-def test_a_key_that_follows_the_jobs_number_is_what_was_planned(loader: ConfigLoader, master: DictConfig) -> None:
-    """Launchers number the jobs of each launch: of a sweep that is given again they are others."""
-    job = Composer(loader, master, ["seed=0"]).job(["+model.number=${hydra.job.num}"], number=2)
-    given = FrozenConfigs(loader, [job]).load_sweep_config(master, job.all_overrides)
-    given.hydra.job.num = 0
-    assert app_config(given)["model"]["number"] == job.values["model"]["number"] == 2
+def test_what_a_resolver_gives_is_asked_once(loader: ConfigLoader, master: DictConfig) -> None:
+    count = itertools.count()
+    OmegaConf.register_new_resolver("next_value", lambda: next(count))
+    try:
+        job = Composer(loader, master, ["seed=0"]).job(["seed=${next_value:}"])
+        given = FrozenConfigs(loader, [job]).load_sweep_config(master, job.all_overrides)
+        assert app_config(given) == app_config(given) == job.values
+        assert job.folder.name == job.run_id
+    finally:
+        OmegaConf.clear_resolver("next_value")
 
 
 @pytest.mark.parametrize(

@@ -127,26 +127,25 @@ class Composer:
         self._swept = swept_keys(arguments)
 
     def job(self, overrides: Sequence[str], arm: Arm = Arm(), number: int = 0) -> Job:
-        """Return a job with its config; interpolations in the app's part are resolved.
+        """Return a job with its config; the app's part is resolved here, once.
 
         Args:
             overrides: of this job.
             arm: that it belongs to.
-            number: `hydra.job.num` of the job. Launchers number the jobs of each launch again, from then on without
-                effect on folder and settings.
+            number: `hydra.job.num` of the job, for its folder. Launchers number the jobs of each launch again.
 
         Raises:
             HydraException: the overrides do not compose.
         """
         names = tuple(self._names(overrides, arm))
         config = self._loader.load_sweep_config(self._master, [*overrides, *names])
+        values = app_config(config)
         with open_dict(config):
+            config.update(values)
             config.hydra.job.id, config.hydra.job.num = str(number), number
             config.hydra.mode = RunMode.MULTIRUN
             config.hydra.sweep.dir = str(Path(config.hydra.sweep.dir).absolute())
             config.hydra.sweep.subdir = str(config.hydra.sweep.subdir)
-            values = app_config(config)
-            config.update(values)
         return Job(tuple(overrides), names, arm.roles, config, values)
 
     def _names(self, overrides: Sequence[str], arm: Arm) -> list[str]:

@@ -194,13 +194,13 @@ class Searcher(Driver):
         """Compare the images with those of the completed runs, where the config does not say which they are.
 
         Raises:
-            UserError: they are others: values of old and new trials would not compare.
+            UserError: they have changed.
         """
         completed = [job for job in self.jobs if self.state(job)[0] == "completed" and data_may_change(job)]
         self._run(completed)
-        if errors := [error for job in completed if (error := self._refused.get(job.folder))]:
+        if errors := [self._refused[job.folder] for job in completed if job.folder in self._refused]:
             raise UserError(
-                f"{errors[0].removeprefix('UserError: ')}; or give this search a name of its own (name=...)"
+                errors[0].removeprefix("UserError: ") + "; or give this search a name of its own (name=...)"
             )
 
     def _tell(self, number: int, jobs: Sequence[Job]) -> None:
@@ -217,7 +217,7 @@ class Searcher(Driver):
             self._left.add(number)
             self.study.release(number)
             return
-        rows: list[dict[str, Any]] = []
+        rows = []
         with suppress(ValueError):  # damaged: the value counts without its curve, which serves to stop other trials
             rows = read_metrics(jobs[0].folder)
         self.study.tell(number, value, {row["epoch"]: one for row in rows if (one := row["val_accuracy"]) is not None})
