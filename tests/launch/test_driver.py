@@ -299,7 +299,7 @@ def test_a_search_does_not_compare_trials_on_other_images(command: Command) -> N
         changed.append(folder)
         raise UserError("the images are not those that this run began with")
 
-    with pytest.raises(UserError, match=r"^the images are not those .*; or give this search a name of its own"):
+    with pytest.raises(UserError, match=r"^the images are not those .*; or give this search a name=... of its own"):
         command(*space, n_trials=4, perform=compare)
     assert len(changed) == 3
 

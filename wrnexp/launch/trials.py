@@ -136,11 +136,9 @@ class Searcher(Driver):
     def show(self) -> None:
         """Print the trials, the best first, and what they say."""
         self._standing().show(self.terminal)
-        firsts = [jobs[0].run_id for jobs in self._runs.values()]
-        if repeated := len(firsts) - len(set(firsts)):
-            self.say(
-                f"note: {len(firsts)} trials are {len(set(firsts))} runs per seed: {repeated} repeat earlier settings"
-            )
+        count, runs = len(self._runs), len({jobs[0].run_id for jobs in self._runs.values()})
+        if runs < count:
+            self.say(f"note: {count} trials are {runs} runs per seed: {count - runs} repeat earlier settings")
         self.terminal.print(f"{self.standing()}: {short(self.folder)}")
 
     def cautions(self) -> Iterator[str]:
@@ -199,9 +197,7 @@ class Searcher(Driver):
         completed = [job for job in self.jobs if self.state(job)[0] == "completed" and data_may_change(job)]
         self._run(completed)
         if errors := [self._refused[job.folder] for job in completed if job.folder in self._refused]:
-            raise UserError(
-                errors[0].removeprefix("UserError: ") + "; or give this search a name of its own (name=...)"
-            )
+            raise UserError(f"{errors[0].removeprefix('UserError: ')}; or give this search a name=... of its own")
 
     def _tell(self, number: int, jobs: Sequence[Job]) -> None:
         """Tell the study what the records say of a trial; where a run has failed or is not over it stays open.
