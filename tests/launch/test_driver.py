@@ -101,7 +101,7 @@ def test_a_folder_that_holds_another_run_is_an_error_of_the_job(
         output = capsys.readouterr().out
         assert "1 of 2 jobs completed, 1 failed" in output
         assert (
-            f"holds run {read_record(folder / '0').run_id}, this job is run {read_record(folder / '2').run_id}: "
+            f"holds run {read_record(folder / '0').run_id}, this is run {read_record(folder / '2').run_id}: "
             in output
         )
         assert "they differ in optim.lr (0.1 there, 0.3 here)" in output

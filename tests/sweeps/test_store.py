@@ -117,7 +117,7 @@ def test_a_record_is_the_jobs_only_if_it_has_its_id(tmp_path: Path) -> None:
     assert mine is not None
     assert mine.run_id == "run0"
     with pytest.raises(
-        UserError, match=r"run0 holds run run0, this job is run run1: they differ in seed \(absent there, 1 h"
+        UserError, match=r"run0 holds run run0, this is run run1: they differ in seed \(absent there, 1 h"
     ):
         own_record(folder, "run1", {"seed": 1})
     record(folder, "failed")
