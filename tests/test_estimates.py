@@ -186,6 +186,9 @@ def test_what_is_left_of_a_run(tmp_path: Path, write: Callable[..., Path]) -> No
     left = Measured.read([complete]).remaining_seconds(config(seed=1), stopped)
     assert left == pytest.approx(5 + 3 * 12)
     assert measured.remaining_seconds(config(model__depth=16), tmp_path / "new") is None
+    assert measured.remaining_seconds(config(seed=2), complete) == pytest.approx(5 + 4 * 12)  # another run's folder
+    (stopped / "metrics.jsonl").write_bytes(b"\xff\n")
+    assert measured.remaining_seconds(config(seed=1), stopped) == pytest.approx(5 + 4 * 12)
 
 
 def test_what_cannot_be_read_is_passed_over(tmp_path: Path, write: Callable[..., Path]) -> None:

@@ -142,6 +142,26 @@ def test_a_file_that_is_no_study_is_one_message(tmp_path: Path) -> None:
         study(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"trial_id": {}}, {"op_code": 99}, {"op_code": None}, {"state": 77}, {"values": ["x"]}, [], None,
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_malformed_entry_is_one_message(tmp_path: Path, entry: object) -> None:
+    with study(tmp_path) as one:
+        (trial,) = one.claim(1, 1)
+        one.tell(trial.number, 0.5, {1: 0.5})
+    path = tmp_path / FILE
+    *lines, last = path.read_text().splitlines()
+    malformed = json.loads(last) | entry if isinstance(entry, dict) else entry
+    path.write_text("\n".join([*lines, json.dumps(malformed)]) + "\n")
+    with pytest.raises(UserError, match=r"study\.journal is no study that can be read \([^\n]*\); move .*$") as raised:
+        study(tmp_path)
+    assert len(str(raised.value).splitlines()) == 1
+
+
 def test_a_study_of_something_else_is_refused_with_what_differs(tmp_path: Path) -> None:
     with study(tmp_path) as one:
         fill(one, 1)

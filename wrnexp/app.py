@@ -20,7 +20,7 @@ from wrnexp.engine.member import hold_off
 from wrnexp.engine.processes import launch, processes
 from wrnexp.engine.ranks import AgreedStop, Ranks, joined
 from wrnexp.engine.results import final_metrics, save_results
-from wrnexp.errors import Pruned, UserError, harmless
+from wrnexp.errors import Pruned, UserError
 from wrnexp.launch.naming import Job, app_config
 from wrnexp.lifecycle import (
     Saved,
@@ -46,6 +46,7 @@ from wrnexp.report.media import Media
 from wrnexp.schema import check
 from wrnexp.seeding import derive
 from wrnexp.stopping import Stop, TimeLimit
+from wrnexp.terminal import harmless
 from wrnexp.tracking import Journal, Plan, Sink, close_after
 
 SINK_PACKAGES = {"tensorboard": "tensorboard"}  # by sink: the package that it needs; its extra has the sink's name

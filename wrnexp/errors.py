@@ -1,9 +1,7 @@
 """The ways in which a run ends early: a mistake, another's claim, training's failure, a signal, time, a search."""
 
 import signal
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import Any
 
 TIME_LIMIT = 124  # exit code where time ran out, as that of GNU timeout
@@ -97,31 +95,6 @@ def one_line(error: BaseException) -> str:
     """Return an error's kind and message in one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-@contextmanager
-def harmless(failure: str, consequence: str) -> Iterator[None]:
-    """Report an error of what results do not depend on, such as a picture, in one line on stderr, and continue.
-
-    A `SystemExit` is such an error too, since libraries raise it: rich does where a pipe is closed. Ctrl-C and
-    `Stopped` end the process.
-
-    Args:
-        failure: what was not done, for instance `curves.png was not drawn`.
-        consequence: what that means for the run.
-    """
-    try:
-        yield
-    except Stopped:
-        raise
-    except (Exception, SystemExit) as error:
-        warn(f"{failure} ({one_line(error)}); {consequence}")
-
-
-def warn(line: str) -> None:
-    """Print a line to stderr, or nothing where that is closed."""
-    with suppress(OSError, ValueError):
-        print(line, file=sys.stderr)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

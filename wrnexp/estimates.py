@@ -124,12 +124,14 @@ class Measured:
 
         Args:
             config: resolved.
-            folder: the run's; it need not exist. A complete run has 0 seconds left.
+            folder: the run's; it need not exist. A complete run has 0 seconds left; another run's record counts for
+                nothing.
         """
-        if _complete(folder):
+        record, estimate = _record(folder), self.run_seconds(config)
+        own = record is None or record.run_id == identity.run_id(config)
+        if own and record is not None and record.status == "completed":
             return 0.0
-        estimate = self.run_seconds(config)
-        return None if estimate is None else estimate.after(len(read_metrics(folder)))
+        return None if estimate is None else estimate.after(_epochs(folder) if own else 0)
 
 
 def cost_settings(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,11 +236,19 @@ def _beside(record: Record, trained: float) -> float | None:
         return None
 
 
-def _complete(folder: Path) -> bool:
+def _record(folder: Path) -> Record | None:
     try:
-        return read_record(folder).status == "completed"
+        return read_record(folder)
     except (RecordError, OSError):
-        return False
+        return None
+
+
+def _epochs(folder: Path) -> int:
+    """Return how many epochs a run has logged; 0 where its metrics.jsonl is damaged."""
+    try:
+        return len(read_metrics(folder))
+    except (ValueError, OSError):
+        return 0
 
 
 def _value(config: Mapping[str, Any], group: str, key: str) -> Any:

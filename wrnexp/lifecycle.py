@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console as Terminal
 
 from wrnexp import identity, provenance
 from wrnexp.data import Dataset
@@ -21,6 +20,7 @@ from wrnexp.objects import external_code, make
 from wrnexp.ownership import RESTORE, require_no_results, require_own_checkpoint, require_same_data
 from wrnexp.provenance import Programs
 from wrnexp.records import SCHEMA_VERSION, Record, read_metrics, write_record
+from wrnexp.terminal import Terminal, printable
 from wrnexp.tracking import retell
 from wrnexp.tracking.console import print_summary
 
@@ -119,11 +119,11 @@ def training_programs(record: Record, saved: Saved, *, say: bool) -> Programs:
     programs = Programs(saved.programs, record.provenance, saved.epochs + 1)
     if say and (changes := programs.changes):
         texts = [f"{key} {then} then, {now} now" for key, (then, now) in changes.items()]
-        print(
+        line = (
             f"the epochs so far were trained by another program or machine ({'; '.join(texts)}): results may differ "
-            "from those of an uninterrupted run; record.json has both under provenance.programs",
-            file=sys.stderr,
+            "from those of an uninterrupted run; record.json has both under provenance.programs"
         )
+        print(printable(line), file=sys.stderr)
     return programs
 
 
@@ -153,10 +153,14 @@ def completed_record(cfg: DictConfig, folder: Path, job: Job, record: Record | N
         data: Dataset = make(cfg.data, "data")
         require_same_data(folder, record.data.digest, data.digest)
     if damaged := damaged_files(folder, record):
-        print(f"{folder}: damaged, and written again from the checkpoint: {', '.join(damaged)}", file=sys.stderr)
+        names = ", ".join(damaged)
+        print(printable(f"{folder}: damaged, and written again from the checkpoint: {names}"), file=sys.stderr)
         return None
-    terminal = Terminal(highlight=False)
-    terminal.print(f"complete already, {len(read_metrics(folder))} epochs: {folder} (rerun=true runs it anew)")
+    terminal = Terminal()
+    line = (
+        f"complete already, {len(read_metrics(folder))} epochs: {folder} (rerun=true trains it again in a new folder)"
+    )
+    terminal.print(printable(line))
     print_summary(terminal, record)
     _retell(cfg, record, folder, job)
     return record

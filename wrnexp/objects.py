@@ -57,7 +57,7 @@ def external_code(config: Mapping[str, Any]) -> dict[str, str]:
 
     Modules are not imported: objects that the config describes must have been made.
     """
-    targets = [target for _, target in _targets(dict(config), "") if not target.startswith("wrnexp.")]
+    targets = [target for target in _targets(config).values() if not target.startswith("wrnexp.")]
     modules = {_module(target) for target in targets} & sys.modules.keys()
     files = {name: getattr(sys.modules[name], "__file__", None) for name in sorted(modules)}
     return {name: file_digest(Path(file)) for name, file in files.items() if file}
@@ -102,18 +102,27 @@ def _cause(error: Exception) -> BaseException:
 def _failed_node(error: Exception, settings: dict[str, Any]) -> tuple[str, str]:
     """Return where below a node Hydra failed, empty for the node itself, and the `_target_` there."""
     _, _, failed = str(error).rpartition("\nfull_key: ")
-    targets = dict(_targets(settings, ""))
+    targets = _targets(settings)
     inner = next((key for key in targets if key.translate(PUNCTUATION) == failed.translate(PUNCTUATION)), "")
     return inner, targets.get(inner, "")
 
 
-def _targets(node: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Yield the key and the `_target_` of a node and of every node in it."""
-    if isinstance(node, dict):
-        if "_target_" in node:
-            yield key, str(node["_target_"])
-        for name, value in node.items():
-            yield from _targets(value, f"{key}.{name}".removeprefix("."))
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
-            yield from _targets(value, f"{key}[{index}]")
+def walk(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the key and the value of a node and of everything in it, a node before what is in it."""
+    nodes = [(key, node)]
+    while nodes:
+        where, value = nodes.pop()
+        yield where, value
+        inner: list[tuple[str, Any]] = []
+        if isinstance(value, Mapping):
+            inner = [(f"{where}.{name}".removeprefix("."), item) for name, item in value.items()]
+        elif isinstance(value, list | tuple):
+            inner = [(f"{where}[{index}]", item) for index, item in enumerate(value)]
+        nodes += reversed(inner)
+
+
+def _targets(node: Any) -> dict[str, str]:
+    """Return the `_target_` of a node and of every node in it, by the key of the node."""
+    return {
+        key: str(value["_target_"]) for key, value in walk(node) if isinstance(value, Mapping) and "_target_" in value
+    }

@@ -9,6 +9,7 @@ from wrnexp import identity
 from wrnexp.changes import differences, shown
 from wrnexp.errors import UserError, one_line
 from wrnexp.records import SCHEMA_VERSION, NewerRecordError, Record, RecordError, read_record
+from wrnexp.terminal import printable
 
 RESULTS = ("metrics.jsonl", "predictions.npz", "model.safetensors")  # a run's own files beside record and checkpoints
 SHOWN = 6  # differing keys in a message
@@ -29,6 +30,30 @@ def require_own_folder(folder: Path, config: Mapping[str, Any]) -> Record | None
         UserError: the record is of another run, of a newer schema, or cannot be read, or `rerun=true` is set and the
             folder holds a run already.
     """
+    try:
+        record = own_record(folder, identity.run_id(config), config, rerun=config.get("rerun") is True)
+    except RecordError as error:
+        _set_aside(folder / "record.json", str(error))
+        return None
+    return record
+
+
+def own_record(
+    folder: Path, run_id: str, config: Mapping[str, Any], *, rerun: bool = False, busy: bool = False
+) -> Record | None:
+    """Read the record of a run; None if there is none, or one of another run that trained nothing.
+
+    Args:
+        folder: of the run.
+        run_id: of the run.
+        config: of the run, nested; names the keys that differ.
+        rerun: refuse a folder that holds a run, unless an earlier process of the same rerun was interrupted there.
+        busy: another process is at work in the folder.
+
+    Raises:
+        UserError: the record is of another run or of a newer schema, or the file cannot be read.
+        RecordError: the record is damaged.
+    """
     path = folder / "record.json"
     try:
         record = read_record(folder)
@@ -37,20 +62,19 @@ def require_own_folder(folder: Path, config: Mapping[str, Any]) -> Record | None
     except NewerRecordError as error:
         raise UserError(f"{path}: {error}; update wrnexp, or {OTHER_FOLDER}") from error
     except RecordError as error:
-        _set_aside(path, str(error))
-        return None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({one_line(error)}); {OTHER_FOLDER}") from error
-    if config.get("rerun") is True and not _resumes_rerun(record):
+        if isinstance(error.__cause__, OSError):
+            raise UserError(f"{path} cannot be read ({one_line(error.__cause__)}); {OTHER_FOLDER}") from error
+        raise
+    if rerun and not _resumes_rerun(record):
         raise UserError(
             f"rerun=true trains in a new folder, and {folder} holds run {record.run_id} ({record.status}): "
             f"{OTHER_FOLDER}"
         )
-    if record.run_id == identity.run_id(config):
+    if record.run_id == run_id:
         return record
-    if not _has_trained(folder, record):
+    if not busy and not _has_trained(folder, record):
         return None
-    raise UserError(_refusal(f"{folder} holds", record.run_id, identity.effective(record.config), config))
+    raise UserError(_refusal(f"{folder} holds", record.run_id, identity.effective(record.config), run_id, config))
 
 
 def require_own_checkpoint(path: Path, about: Mapping[str, Any], config: Mapping[str, Any]) -> None:
@@ -70,7 +94,7 @@ def require_own_checkpoint(path: Path, about: Mapping[str, Any], config: Mapping
             f"wrnexp, or {OTHER_FOLDER}"
         )
     if about and about["run_id"] != identity.run_id(config):
-        raise UserError(_refusal(f"{path} is of", about["run_id"], about["config"], config))
+        raise UserError(_refusal(f"{path} is of", about["run_id"], about["config"], identity.run_id(config), config))
 
 
 def require_same_data(folder: Path, then: Mapping[str, str], now: Mapping[str, str]) -> None:
@@ -105,12 +129,12 @@ def require_no_results(folder: Path, checkpoint: Path) -> None:
         )
 
 
-def _refusal(holder: str, run_id: str, theirs: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+def _refusal(holder: str, their_id: str, theirs: Mapping[str, Any], run_id: str, config: Mapping[str, Any]) -> str:
     keys = differences(theirs, identity.effective(config))
     texts = [f"{one.key} ({shown(one.a, 'absent')} there, {shown(one.b, 'absent')} here)" for one in keys[:SHOWN]]
     texts += [f"{len(keys) - SHOWN} more"] if len(keys) > SHOWN else []
     why = f"they differ in {', '.join(texts)}" if texts else "another version of wrnexp named it"
-    return f"{holder} run {run_id}, this is run {identity.run_id(config)}: {why}; {OTHER_FOLDER}"
+    return f"{holder} run {their_id}, this is run {run_id}: {why}; {OTHER_FOLDER}"
 
 
 def _resumes_rerun(record: Record) -> bool:
@@ -131,7 +155,7 @@ def _set_aside(path: Path, why: str) -> None:
         path.replace(aside)
     except OSError as error:
         raise UserError(f"{path} is damaged ({why}) and cannot be renamed ({one_line(error)})") from error
-    print(f"{path} is damaged ({why}): renamed to {aside.name}", file=sys.stderr)
+    print(printable(f"{path} is damaged ({why}): renamed to {aside.name}"), file=sys.stderr)
 
 
 def _short(digest: str | None) -> str:

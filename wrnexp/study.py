@@ -5,7 +5,8 @@ trial belongs to the process that holds its lock, which the kernel frees when th
 that nobody holds, because its process died or its run failed, stays open until somebody takes it over.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -25,7 +26,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from wrnexp.errors import UserError
+from wrnexp.errors import UserError, one_line
 from wrnexp.seeding import derive
 
 FILE = "study.journal"
@@ -63,7 +64,7 @@ class Study:
         self._folder, self._space = folder, dict(space)
         self._startup_trials, self._seed = startup_trials, seed
         self._held: dict[int, FileLock] = {}
-        with self._alone():
+        with self._alone(), _readable(folder / FILE):
             self._study = open_study(folder / FILE)
             _settle(self._study, self._space, dict(fixed), folder)
 
@@ -173,16 +174,43 @@ def open_study(path: Path, pruner: MedianPruner | None = None) -> optuna.Study:
     lock = FileLock(f"{path}.lock")
     with lock:
         _mend(path)
-    try:
+    with _readable(path):
         # Optuna's own locks are files that a killed process leaves behind, for others to wait on.
         storage = JournalStorage(JournalFileBackend(str(path), lock_obj=cast(Any, _Lock(lock))))
         if NAME not in optuna.get_all_study_names(storage):
             optuna.create_study(storage=storage, study_name=NAME, direction="maximize")
-        return optuna.load_study(study_name=NAME, storage=storage, pruner=pruner or NopPruner())
-    except (ValueError, KeyError) as error:
+        study = optuna.load_study(study_name=NAME, storage=storage, pruner=pruner or NopPruner())
+        for trial in study.get_trials(deepcopy=False):
+            _check_figures(trial)
+        return study
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn whatever Optuna raises on a log that it cannot read into one message: it does not check what it reads.
+
+    Raises:
+        UserError: the log cannot be read.
+    """
+    try:
+        yield
+    except (UserError, OSError):
+        raise
+    except Exception as error:
         raise UserError(
-            f"{path} is no study that can be read ({error}); move the sweep's folder away, or give name=..."
+            f"{path} is no study that can be read ({one_line(error)}); move the sweep's folder away, or give name=..."
         ) from error
+
+
+def _check_figures(trial: FrozenTrial) -> None:
+    """Accept a trial of which every figure is a number.
+
+    Raises:
+        TypeError: one is not.
+    """
+    figures = [*trial.intermediate_values.values(), *(trial.values or ())]
+    if not all(isinstance(figure, int | float) for figure in figures):
+        raise TypeError(f"trial {trial.number} has a value that is not a number")
 
 
 def followed(study: optuna.Study, number: int) -> tuple[Trial, set[int]]:

@@ -1,5 +1,6 @@
 """Corrupted test images: where they are looked for, which image is of which severity, what is refused."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +91,11 @@ def test_wrong_arrays(folder: Path) -> None:
         found.images("saturate", 1)
     with pytest.raises(UserError, match=r"gaussian_noise\.npy cannot be read"):
         found.images("gaussian_noise", 1)
+
+
+@pytest.mark.parametrize("name", ["fog", "labels"])
+def test_a_pickle_is_not_read_nor_advised(folder: Path, name: str) -> None:
+    (folder / f"{name}.npy").write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(UserError, match=rf"{name}\.npy cannot be read") as raised:
+        find_corrupted("cifar100", folder.parent, NOWHERE, 100).images(name, 1)
+    assert "allow_pickle" not in str(raised.value)

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from wrnexp.errors import UserError
 from wrnexp.launch.jobs import Arm, Composer, FrozenConfigs, axes, combinations, read_arms
+from wrnexp.launch.merging import merged
 from wrnexp.launch.naming import SWEEP_LIMIT, app_config
 from wrnexp.stopping import TimeLimit
 
@@ -84,3 +85,42 @@ def test_the_limit_of_a_sweep_is_in_hydras_part_of_a_config_alone(loader: Config
         assert dict(given.hydra.job.env_set) == {"MINE": "1", SWEEP_LIMIT: limit.written}
         assert app_config(given) == job.values
     assert OmegaConf.to_container(job.config, resolve=False) == before
+
+
+def test_what_a_resolver_gives_is_asked_once(loader: ConfigLoader, master: DictConfig) -> None:
+    count = itertools.count()
+    OmegaConf.register_new_resolver("next_value", lambda: next(count))
+    try:
+        job = Composer(loader, master, ["seed=0"]).job(["seed=${next_value:}"])
+        given = FrozenConfigs(loader, [job]).load_sweep_config(master, job.all_overrides)
+        assert app_config(given) == app_config(given) == job.values
+        assert job.folder.name == job.run_id
+    finally:
+        OmegaConf.clear_resolver("next_value")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "runs", "note"),
+    [
+        (["label=a,b", "optim.lr=0.1,0.2"], 2,
+         "4 combinations are 2 runs: label does not change a result; no run has the label b"),
+        (["experiment=demo_base,demo_light"], 2, None),
+        (["optim.lr=-1,-1.0,-2"], 2, "3 combinations are 2 runs: the others repeat a configuration"),
+        (["loader.workers=0,1", "tracking.console.progress=off,plain", "label=x"], 1,
+         "4 combinations are 1 run: loader.workers, tracking.console.progress do not change a result"),
+    ],
+)  # fmt: skip
+def test_combinations_that_are_one_run_are_one_job(
+    loader: ConfigLoader, arguments: list[str], runs: int, note: str | None
+) -> None:
+    master = loader.load_configuration("config", arguments, RunMode.MULTIRUN)
+    jobs, line = merged(Composer(loader, master, arguments), combinations(arguments, [Arm()]))
+    assert (len(jobs), line and line.partition("; no run has the label base")[0]) == (runs, note)
+    assert len({job.run_id for job in jobs}) == runs
+
+
+def test_arms_that_are_one_run_are_named(loader: ConfigLoader, master: DictConfig) -> None:
+    arms = [Arm("a", ("optim.lr=0.1",)), Arm("b", ("optim.lr=0.10",))]
+    jobs, line = merged(Composer(loader, master, ["seed=0"]), combinations(["seed=0"], arms))
+    assert [job.label for job in jobs] == ["a"]
+    assert line == "2 combinations are 1 run: the others repeat a configuration; no run has the label b"

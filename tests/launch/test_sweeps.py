@@ -198,3 +198,4 @@ def test_combinations_that_are_one_run_are_one_job(tmp_path: Path, tiny_override
     kept = [one for one in tiny_overrides if not one.startswith("loader.workers")]
     done = run(tmp_path, *kept, "loader.workers=0,1", "sweep.dry_run=true")
     assert "0 of 1 jobs completed" in done.stdout
+    assert "note: 2 combinations are 1 run: loader.workers does not change a result" in done.stdout

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 from scipy import stats as distributions
 
 from wrnexp.report import attribution, effects
@@ -19,6 +18,7 @@ from wrnexp.report.collect import comparable, find_runs
 from wrnexp.report.console import print_ablation
 from wrnexp.report.findings import findings
 from wrnexp.sweeps import JobEntry, Sweep
+from wrnexp.terminal import Terminal
 
 WriteRun = Callable[..., Path]
 
@@ -313,7 +313,7 @@ def test_the_plots_show_every_place_in_its_colour(write_study: WriteStudy, tmp_p
 
 
 def test_the_terminal_shows_every_change_within_eighty_columns(write_study: WriteStudy) -> None:
-    console = Console(width=80, record=True, file=io.StringIO())
+    console = Terminal(width=80, record=True, file=io.StringIO())
     print_ablation(read(write_study()), console)
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= 80

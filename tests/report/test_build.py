@@ -154,7 +154,8 @@ def test_a_folder_whose_name_is_not_utf8_is_named_with_an_escape(
     write_run("base", 0, 0.7)
     write_run("base", 1, 0.7, status="failed", folder=os.fsdecode(b"caf\xe9"))
     build([outputs], tmp_path / "report")
-    assert r"outputs/caf\udce9: status is failed" in (tmp_path / "report" / "report.md").read_text()
+    assert r"udce9: status is failed" in (tmp_path / "report" / "report.md").read_text()
+    assert "status is failed" in (tmp_path / "report" / "index.html").read_text()
 
 
 def test_the_same_records_give_the_same_report(five_arms: Path, tmp_path: Path) -> None:

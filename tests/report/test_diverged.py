@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from wrnexp.errors import UserError
 from wrnexp.records import Divergence
 from wrnexp.report.build import build
 from wrnexp.report.collect import find_runs
 from wrnexp.report.console import print_report
+from wrnexp.terminal import Terminal
 
 WriteRun = Callable[..., Path]
 
@@ -84,7 +84,7 @@ def test_diverged_runs_have_a_section_of_the_page(report: Path) -> None:
 def test_the_console_names_the_arms(write_run: WriteRun, outputs: Path, tmp_path: Path) -> None:
     write_run("base", 0, 0.7)
     write_run("hot [bold]", 0, None, **FAILED)
-    console = Console(width=200, record=True, file=io.StringIO())
+    console = Terminal(width=200, record=True, file=io.StringIO())
     print_report(build([outputs], tmp_path / "report"), console)
     shown = console.export_text()
     assert "1 run diverged: 1 of hot [bold].\nAll runs of hot [bold] diverged: no figures.\n" in shown

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from wrnexp.report.build import build, compare
 from wrnexp.report.console import print_report
@@ -12,6 +11,7 @@ from wrnexp.report.sentences import pair_sentence
 from wrnexp.report.tables import PairRow, Report
 from wrnexp.report.wording import listed, p_value, seconds, times
 from wrnexp.stats import Equivalence, Paired, Verdict
+from wrnexp.terminal import Terminal
 
 WriteRun = Callable[..., Path]
 
@@ -176,7 +176,7 @@ def test_arms_of_one_label_are_explained(write_run: WriteRun, outputs: Path, tmp
 
 def test_the_terminal_shows_arms_sentences_claims_and_the_path(report: Report) -> None:
     out = io.StringIO()
-    print_report(report, Console(file=out, width=100))
+    print_report(report, Terminal(file=out, width=100))
     shown = out.getvalue()
     assert "arm    n  accuracy %    95% interval  training s  images/s  peak memory" in shown
     assert "71.12  70.88 to 71.36" in shown
@@ -191,7 +191,7 @@ def test_brackets_in_labels_are_not_markup(write_run: WriteRun, outputs: Path, t
         write_run(label, 0, 0.7, folder=label.replace("|", "-"))
     out = io.StringIO()
     report = build([outputs], tmp_path / "report")
-    print_report(report, Console(file=out, width=100))
+    print_report(report, Terminal(file=out, width=100))
     assert "[bold]x" in out.getvalue()
     assert r"| a\|b | 1 |" in _page(report)
 
@@ -201,7 +201,7 @@ def test_labels_fit_into_a_narrow_terminal(write_run: WriteRun, outputs: Path, t
         for seed, accuracy in enumerate((0.799, 0.84)):
             write_run(label, seed, accuracy, cost={"images_per_second": 2000.0, "peak_memory_bytes": 2**33})
     out = io.StringIO()
-    print_report(build([outputs], tmp_path / "report"), Console(file=out, width=80))
+    print_report(build([outputs], tmp_path / "report"), Terminal(file=out, width=80))
     row = next(line for line in out.getvalue().splitlines() if line.startswith("demo_light "))
     assert row.endswith("2       81.95  55.90 to 108.00       1,000     2,000    8,192 MiB")
 

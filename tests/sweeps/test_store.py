@@ -1,5 +1,6 @@
 """sweep.json: states asked of records, jobs of several commands together, files that cannot be used."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -7,12 +8,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from wrnexp.errors import UserError
 from wrnexp.identity import flat, nested
 from wrnexp.locks import alone, held
+from wrnexp.ownership import own_record
 from wrnexp.records import Record, write_record
-from wrnexp.sweeps import JobEntry, Sweep, read_sweep, state_of, totals, update_sweep
+from wrnexp.sweeps import JobEntry, State, Sweep, jobs_table, read_sweep, totals, update_sweep
+from wrnexp.sweeps import state_of as state_of_run
 
 
 def job(number: int, **more: object) -> JobEntry:
@@ -22,7 +26,11 @@ def job(number: int, **more: object) -> JobEntry:
 
 def record(folder: Path, status: str) -> None:
     folder.mkdir(exist_ok=True)
-    write_record(folder, Record(run_id="r", arm_id="a", label="l", seed=0, status=status, error=None))
+    write_record(folder, Record(run_id=folder.name, arm_id="a", label="l", seed=0, status=status, error=None))
+
+
+def state_of(folder: Path) -> tuple[State, str | None]:
+    return state_of_run(folder, folder.name, {})
 
 
 def test_the_state_of_a_run_is_what_its_record_and_its_lock_say(tmp_path: Path) -> None:
@@ -99,3 +107,49 @@ _VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=3)
 @given(st.dictionaries(_KEYS, st.recursive(_VALUES, lambda inner: st.dictionaries(_KEYS, inner, max_size=3))))
 def test_flat_settings_make_their_config_again(config: dict[str, object]) -> None:
     assert nested(flat(config)) == config
+
+
+def test_a_record_is_the_jobs_only_if_it_has_its_id(tmp_path: Path) -> None:
+    folder = tmp_path / "run0"
+    assert own_record(folder, "run0", {}) is None
+    record(folder, "completed")
+    mine = own_record(folder, "run0", {})
+    assert mine is not None
+    assert mine.run_id == "run0"
+    with pytest.raises(
+        UserError, match=r"run0 holds run run0, this is run run1: they differ in seed \(absent there, 1 h"
+    ):
+        own_record(folder, "run1", {"seed": 1})
+    record(folder, "failed")
+    assert own_record(folder, "run1", {"seed": 1}) is None  # it trained nothing
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "last.pt").touch()
+    with pytest.raises(UserError, match="holds run"):
+        own_record(folder, "run1", {"seed": 1})
+
+
+def test_a_sweep_shows_no_figures_of_a_run_that_is_not_its_jobs(tmp_path: Path) -> None:
+    sweep = Sweep(name="s", jobs=[job(0), job(1, folder="run0")])
+    with update_sweep(tmp_path, sweep):
+        pass
+    record(tmp_path / "run0", "completed")
+    found = read_sweep(tmp_path)
+    assert [one.state for one in found.jobs] == ["completed", "failed"]
+    assert (found.jobs[1].error or "").startswith("UserError: ")
+
+
+def test_a_job_takes_the_place_of_one_that_never_began_in_its_folder(tmp_path: Path) -> None:
+    old = Sweep(name="s", jobs=[job(0, state="failed"), job(1, state="completed"), job(2, state="interrupted")])
+    new = [job(number, folder=f"run{number - 10}", state="failed") for number in (10, 11, 12)]
+    old.take(Sweep(name="s", jobs=new))
+    assert [one.run_id for one in old.jobs] == ["run1", "run2", "run10", "run11", "run12"]
+
+
+def test_a_diverged_job_is_shown_as_diverged() -> None:
+    entry = job(0, state="failed", error="DivergedError: loss nan at step 3")
+    console = Console(width=200, file=io.StringIO(), markup=False)
+    console.print(jobs_table([entry], Path()))
+    assert isinstance(console.file, io.StringIO)
+    assert "diverged" in console.file.getvalue()
+    assert "loss nan at step 3 (sweep.retry_diverged=true trains it again)" in console.file.getvalue()
+    assert totals([entry, job(1)]) == "0 of 2 jobs completed, 1 diverged, 1 pending"

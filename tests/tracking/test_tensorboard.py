@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from markdown_it import MarkdownIt
 from omegaconf import DictConfig
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -18,7 +20,7 @@ from wrnexp.errors import UserError
 from wrnexp.records import Record, read_metrics
 from wrnexp.tracking import Plan
 from wrnexp.tracking.journal import Journal, Row
-from wrnexp.tracking.tensorboard import TAGS, TensorBoard
+from wrnexp.tracking.tensorboard import TAGS, TensorBoard, _as_text
 
 Tiny = Callable[..., DictConfig]
 RECORD = Record(run_id="a", arm_id="b", label="base", seed=3, config={"optim": {"lr": 0.1, "clip_norm": None}})
@@ -234,3 +236,10 @@ def asked(logdir: Path) -> tuple[Any, list[Any]]:
     )
     found = list_session_groups.Handler(about, backend, "", request).run()
     return experiment, list(found.session_groups)
+
+
+@pytest.mark.parametrize("text", ["x", "```\n# Forged\n[a](http://b)", "`````", "~~~"])
+def test_no_text_of_a_config_ends_its_block(text: str) -> None:
+    tokens = MarkdownIt("commonmark").parse(_as_text({"model": {"name": text, text: 1}}))
+    assert [(token.type, token.info) for token in tokens] == [("fence", "yaml")]
+    assert yaml.safe_load(tokens[0].content) == {"model": {"name": text, text: 1}}

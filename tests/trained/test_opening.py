@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,9 @@ def change(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
     (folder / "record.json").write_text(json.dumps(raw))
 
 
-def refused(folder: Path, words: str) -> None:
+def refused(folder: Path, words: str, allow: Sequence[str] = ()) -> None:
     with pytest.raises(UserError, match=words) as told:
-        open_run(folder)
+        open_run(folder, allow=allow)
     assert "\n" not in str(told.value)
 
 
@@ -170,12 +170,19 @@ def test_a_network_of_the_users_own(
         training.syspath_prepend(str(tmp_path))
         app.run(cfg, tmp_path / "run")
     del sys.modules["foreign_net"]
-    refused(tmp_path / "run", r"foreign_net\.Net cannot be imported .*No module named 'foreign_net'")
+    allow = ["foreign_net.Net", "nowhere_net.Net"]
+    refused(tmp_path / "run", r"foreign_net\.Net cannot be imported .*No module named 'foreign_net'", allow)
     monkeypatch.setattr(opening, "ROOT", tmp_path)  # the folder of run.py, which python puts on its path for it
-    run = open_run(tmp_path / "run")
+    run = open_run(tmp_path / "run", allow=allow)
     assert type(run.model).__module__ == "foreign_net"
     change(tmp_path / "run", lambda raw: raw["config"]["model"].update(_target_="nowhere_net.Net"))
-    refused(tmp_path / "run", r"model\._target_=nowhere_net\.Net cannot be imported")
+    refused(tmp_path / "run", r"model\._target_=nowhere_net\.Net cannot be imported", allow)
+
+
+def test_a_record_that_does_not_tell_its_arithmetic_is_computed_by_its_config(trained_run: Path) -> None:
+    record = read_record(trained_run)
+    del record.provenance["precision"]
+    assert hardware(record, "cpu").precision == "fp32"
 
 
 def test_the_arithmetic_of_the_run(trained_run: Path) -> None:

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from wrnexp import __version__
 from wrnexp.cli.ablate import add_parser as add_ablate
@@ -18,6 +19,14 @@ from wrnexp.cli.publish import add_parser as add_publish
 from wrnexp.cli.report import add_parser as add_report
 from wrnexp.cli.sweeps import add_parser as add_sweeps
 from wrnexp.errors import UserError
+from wrnexp.terminal import printable
+
+
+class _Parser(argparse.ArgumentParser):
+    """Shows what it does not know, a file name of a shell's pattern for instance, without control characters."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(args.run(args))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader, `head` for instance, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -47,7 +56,9 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="wrnexp", description="Everything around runs; runs themselves: run.py.")
+    parser: argparse.ArgumentParser = _Parser(
+        prog="wrnexp", description="Everything around runs; runs themselves: run.py."
+    )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     around = (add_report, add_sweeps, add_plan, add_ablate, add_evaluate, add_predict, add_export, add_publish)

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from wrnexp.errors import UserError
+from wrnexp.terminal import Terminal, safe_text
 
 if TYPE_CHECKING:
     from wrnexp.launch.ablation import Ablation
@@ -92,11 +93,9 @@ def ablate(args: argparse.Namespace) -> int:
 
 
 def _show(study: "Ablation", *, brief: bool) -> None:
-    from rich.console import Console
-
     from wrnexp.cli.differences import print_design, print_differences
 
-    console = Console(highlight=False)
+    console = Terminal()
     if not brief:
         print_differences(study, console)
     print_design(study, console, _seconds(study), brief=brief)
@@ -147,8 +146,6 @@ def _names(text: str) -> list[str]:
 
 def _report(folder: Path) -> None:
     """Report on what has been run so far; nothing where that is too little."""
-    from rich.console import Console
-
     from wrnexp.report.build import build
     from wrnexp.report.console import print_ablation
 
@@ -156,7 +153,7 @@ def _report(folder: Path) -> None:
         report = build([folder], folder / "report")
     except UserError:  # no run is completed; the sweep has said why
         return
-    console = Console(highlight=False)
+    console = Terminal()
     for study in report.ablations:
         print_ablation(study, console)
-    console.print(f"Report: {report.folder / 'report.md'}", soft_wrap=True)
+    console.print(safe_text(f"Report: {report.folder / 'report.md'}"), soft_wrap=True)

@@ -3,6 +3,8 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from wrnexp.terminal import Terminal, printable, safe_text
+
 if TYPE_CHECKING:
     from wrnexp.data.store import Stored
 
@@ -48,7 +50,7 @@ def import_data(args: argparse.Namespace) -> int:
         raise UserError(f"{args.path} is empty")
     stored = obtain(args.name, args.path)
     stored.check()  # it may have been there before
-    print(f"{args.name}: {_sizes(stored)}, digests as published, now in {stored.folder}")
+    print(f"{args.name}: {_sizes(stored)}, digests as published, now in {printable(str(stored.folder))}")
     return 0
 
 
@@ -63,13 +65,12 @@ def verify_data(args: argparse.Namespace) -> int:
     source = find_source(args.name, args.root, resize=args.resize)
     if source and canonical(source.read())[1] != stored.digest:
         raise UserError(f"{source.path} no longer holds what is stored; remove {stored.folder}, then it is read anew")
-    print(f"{args.name}: {_sizes(stored)}, every one as it should be, in {stored.folder}")
+    print(f"{args.name}: {_sizes(stored)}, every one as it should be, in {printable(str(stored.folder))}")
     return 0
 
 
 def describe_data(args: argparse.Namespace) -> int:
     """Print a data set's sizes, classes, digests, channel statistics, place, and the images that both splits hold."""
-    from rich.console import Console
     from rich.table import Table
 
     from wrnexp.data.datasets import obtain
@@ -77,8 +78,8 @@ def describe_data(args: argparse.Namespace) -> int:
     stored = obtain(args.name, args.root, resize=args.resize, online=False)
     table = Table.grid(padding=(0, 2))  # a digest fits beside its label in 80 columns
     for label, value in _rows(args.name, stored):
-        table.add_row(label, value)
-    Console(highlight=False).print(table)
+        table.add_row(label, safe_text(value))
+    Terminal().print(table)
     return 0
 
 

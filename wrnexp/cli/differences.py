@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -11,19 +10,20 @@ from wrnexp.cli.plan.show import time
 from wrnexp.launch.ablation import Ablation
 from wrnexp.launch.arms import Arm
 from wrnexp.launch.overrides import overrides
+from wrnexp.terminal import Terminal, safe_text
 
 TITLES = {"add-one": "added to {a}", "leave-one-out": "left out of {b}", "ladder": "ladder {step}"}
 
 
-def print_differences(study: Ablation, console: Console) -> None:
+def print_differences(study: Ablation, console: Terminal) -> None:
     """Print every setting in which the two recipes differ, once: by change, and those without effect after them."""
     a, b = study.a.name, study.b.name
     count = sum(len(change.differences) for change in study.changes)
-    console.print(Text(f"From {a} to {b}: {count} settings in {len(study.changes)} changes", style="bold"))
+    console.print(safe_text(f"From {a} to {b}: {count} settings in {len(study.changes)} changes", style="bold"))
     table = _table("change", "setting", a, b)
     for change in study.changes:
         for place, one in enumerate(change.differences):
-            table.add_row(Text("" if place else change.name, style="bold"), *_values(one))
+            table.add_row(safe_text("" if place else change.name, style="bold"), *_values(one))
         table.add_section()
     console.print(table)
     for change in study.changes:
@@ -37,7 +37,7 @@ def print_differences(study: Ablation, console: Console) -> None:
         console.print(table)
 
 
-def print_design(study: Ablation, console: Console, seconds: Sequence[float | None], *, brief: bool) -> None:
+def print_design(study: Ablation, console: Terminal, seconds: Sequence[float | None], *, brief: bool) -> None:
     """Print the arms, what could not be had, how many runs that is and how long they take.
 
     Args:
@@ -51,31 +51,33 @@ def print_design(study: Ablation, console: Console, seconds: Sequence[float | No
         timed = any(one is not None for one in seconds)
         table = _table("arm", "is", "shows", *(["a run"] if timed else []))
         for arm, one in zip(study.design.arms, seconds, strict=True):
-            table.add_row(Text(arm.label), _says(study, arm), Text(_shows(study, arm)), *([time(one)] if timed else []))
+            table.add_row(
+                safe_text(arm.label), _says(study, arm), safe_text(_shows(study, arm)), *([time(one)] if timed else [])
+            )
         console.print(table)
     for remark in study.design.remarks:
-        console.print(Text(f"note: {remark}", style="yellow"))
+        console.print(safe_text(f"note: {remark}", style="yellow"))
     arms, seeds = len(study.design.arms), study.command.number
     console.print(
-        Text(
+        safe_text(
             f"{study.a.name} to {study.b.name}: {len(study.changes)} changes, {arms} arms x {seeds} seeds "
             f"({study.command.seeds}) = {arms * seeds} runs",
             style="bold",
         )
     )
-    console.print(Text(_duration(seconds, seeds)))
+    console.print(safe_text(_duration(seconds, seeds)))
     if seeds < 3:
-        console.print(Text(_few(seeds), style="yellow"))
+        console.print(safe_text(_few(seeds), style="yellow"))
 
 
 def _values(one: Difference) -> Sequence[Text]:
-    return Text(one.key), Text(shown(one.a, "(none)")), Text(shown(one.b, "(none)"))
+    return safe_text(one.key), safe_text(shown(one.a, "(none)")), safe_text(shown(one.b, "(none)"))
 
 
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(safe_text(column), overflow="fold")
     return table
 
 
@@ -87,7 +89,7 @@ def _says(study: Ablation, arm: Arm) -> Text:
         start = study.b if arm.from_b else study.a
         names = [name for name in by_name if (name in arm.changes) is not arm.from_b]
         found = [one.back() if arm.from_b else one for name in names for one in by_name[name].differences]
-        return Text(" ".join([*start.overrides, *overrides(found)]))
+        return safe_text(" ".join([*start.overrides, *overrides(found)]))
     found = [one for name in step["changes"] for one in by_name[name].differences]
     return Text.assemble((f"step {step['step'] - 1} and ", "dim"), " ".join(overrides(found)))
 

@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from wrnexp import provenance
 from wrnexp.caches import cache_folder
 from wrnexp.packages import is_installed, missing_message
+from wrnexp.terminal import Terminal, safe_text
 
 if TYPE_CHECKING:
     from wrnexp.engine import Hardware
@@ -33,8 +34,8 @@ def run(args: argparse.Namespace) -> int:
     findings = [_python(), *_packages(), _disk(Path.cwd()), _wandb()]
     table = Table("", "what", "finding", show_edge=False)
     for good, what, text in findings:
-        table.add_row("[green]ok[/green]" if good else "[red]no[/red]", what, text)
-    Console(highlight=False).print(table)
+        table.add_row(Text("ok", "green") if good else Text("no", "red"), what, safe_text(text))
+    Terminal().print(table)
     return 0 if all(good for good, _, _ in findings) else 1
 
 

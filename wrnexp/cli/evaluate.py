@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from wrnexp.cli.runs import add_run, find_run
 from wrnexp.errors import UserError
+from wrnexp.terminal import Terminal, printable, safe_text
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from wrnexp.records import CorruptionFigures, LaterEvaluation, Record
@@ -51,16 +51,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def evaluate(args: argparse.Namespace) -> int:
     """Evaluate, print, and keep what was found."""
-    from rich.console import Console
-
     from wrnexp.trained import evaluate_run, open_run
 
-    run = open_run(find_run(args.run_folder), args.root)
+    run = open_run(find_run(args.run_folder), args.root, args.allow_target)
     found = evaluate_run(run, device=args.device, root=args.root, mirrored=args.tta, corruptions=args.corruptions)
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     _show(run, found, console)
     looks = _keep(run, found)
-    console.print(f"The test set was read {looks} times for this run; kept in {run.folder / 'evaluations.json'}.")
+    kept = printable(str(run.folder / "evaluations.json"))
+    console.print(f"The test set was read {looks} times for this run; kept in {kept}.")
     if args.json:
         _write(args.json, run.record, found)
     return 0
@@ -92,17 +91,15 @@ def _write(path: Path, record: "Record", found: "LaterEvaluation") -> None:
         raise UserError(f"{path} cannot be written ({error})") from error
 
 
-def _show(run: "Trained", found: "LaterEvaluation", console: "Console") -> None:
+def _show(run: "Trained", found: "LaterEvaluation", console: Terminal) -> None:
     record, told = run.record, found.provenance
     images = f"{record.data.test:,} test images of {record.data.name}" if record.data else "test images"
-    console.print(
-        f"{record.label}, seed {record.seed}: {images}, on {told['device']}, {told['precision']}", markup=False
-    )
+    console.print(printable(f"{record.label}, seed {record.seed}: {images}, on {told['device']}, {told['precision']}"))
     rows: list[tuple[str, Mapping[str, float | None]]] = [("in the record", record.metrics), ("now", found.metrics)]
     if found.mirrored is not None:
         rows.append(("now, mean with the mirror image", found.mirrored))
     console.print(_table(["", *(heading for _, heading, _, _ in SHOWN)], ([name, *_cells(row)] for name, row in rows)))
-    console.print(_verdict(record, found))
+    console.print(printable(_verdict(record, found)))
     if found.corruptions is not None:
         _show_corruptions(found.corruptions, console)
 
@@ -123,14 +120,14 @@ def _verdict(record: "Record", found: "LaterEvaluation") -> str:
     return f"The figures differ from the record's ({shown}). What is another than in training: {other}."
 
 
-def _show_corruptions(found: "CorruptionFigures", console: "Console") -> None:
+def _show_corruptions(found: "CorruptionFigures", console: Terminal) -> None:
     from statistics import fmean
 
     heads = ["corruption", *(f"severity {number}" for number in range(1, 6)), "mean"]
     rows = (
         [name, *(f"{100 * one:.2f}" for one in (*values, fmean(values)))] for name, values in found.accuracy.items()
     )
-    console.print(f"\n{found.name}: accuracy in %, {found.images:,} images a severity")
+    console.print(f"\n{printable(found.name)}: accuracy in %, {found.images:,} images a severity")
     console.print(_table(heads, rows))
     for value, which in ((found.mean_error, "the 15 of the benchmark"), (found.mean_error_all, "all 19")):
         shown = "not measured, for corruptions are missing" if value is None else f"{100 * value:.2f}%"
@@ -144,5 +141,5 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> "Table":
     for index, head in enumerate(heads):
         table.add_column(head, justify="right" if index else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(safe_text, row))
     return table

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from wrnexp.cli.runs import add_run, find_run
 from wrnexp.errors import UserError
+from wrnexp.terminal import printable
 
 FORMATS = ("safetensors", "onnx", "pt2")
 
@@ -33,17 +34,17 @@ def export(args: argparse.Namespace) -> int:
     from wrnexp.engine.export import ExportError
     from wrnexp.trained import export_run, open_run
 
-    run = open_run(find_run(args.run_folder))
+    run = open_run(find_run(args.run_folder), allow=args.allow_target)
     file = args.out or run.folder / f"exported.{args.format}"
     _check_place(file, run.folder, args.format)
     try:
         found = export_run(run, args.format, file, args.batch)
     except ExportError as error:
-        print(f"error: {error}; no file was written to {file}", file=sys.stderr)
+        print(printable(f"error: {error}; no file was written to {file}"), file=sys.stderr)
         return 1
     except OSError as error:
         raise UserError(f"{file} cannot be written ({error})") from error
-    print(f"{file}: {file.stat().st_size:,} bytes")
+    print(f"{printable(str(file))}: {file.stat().st_size:,} bytes")
     print(
         f"The largest difference of a logit from the network's, on {found.images} drawn images, is "
         f"{found.difference:.2g} (allowed: {found.allowed:.2g})."

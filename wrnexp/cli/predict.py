@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from wrnexp.cli.runs import add_run, find_run
 from wrnexp.errors import UserError
+from wrnexp.terminal import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,7 +54,7 @@ def predict(args: argparse.Namespace) -> int:
     """Print the classes of every image that can be read; return 2 where one cannot."""
     from wrnexp.trained import open_run
 
-    run = open_run(find_run(args.run_folder))
+    run = open_run(find_run(args.run_folder), allow=args.allow_target)
     pictures, mistakes = _read(args.images, run.signature.image_size)
     found = _most_probable(run, pictures, args.device) if pictures else []
     if args.json:
@@ -61,7 +62,7 @@ def predict(args: argparse.Namespace) -> int:
     else:
         _show(pictures, found)
     for mistake in mistakes:
-        print(f"error: {mistake}", file=sys.stderr)
+        print(f"error: {printable(str(mistake))}", file=sys.stderr)
     return 2 if mistakes else 0
 
 
@@ -101,7 +102,8 @@ def _as_json(picture: Picture, found: Sequence[tuple[str, float]]) -> dict[str, 
 
 def _show(pictures: Sequence[Picture], found: Sequence[Sequence[tuple[str, float]]]) -> None:
     for picture, classes in zip(pictures, found, strict=True):
-        print(picture.file + (f" ({picture.note})" if picture.note else ""))
-        width = max(len(name) for name, _ in classes)
-        for name, value in classes:
+        print(printable(picture.file) + (f" ({picture.note})" if picture.note else ""))
+        likely = [(printable(name), value) for name, value in classes]
+        width = max(len(name) for name, _ in likely)
+        for name, value in likely:
             print(f"  {name:<{width}}  {100 * value:6.2f}%")

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from wrnexp.errors import UserError
 from wrnexp.packages import require
+from wrnexp.terminal import Terminal, printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from wrnexp.publishing.local import LeftOut, LocalRun
     from wrnexp.publishing.server import Server
 
@@ -41,13 +40,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def publish(args: argparse.Namespace) -> int:
     """Publish, and say of each run what was done."""
     require("wrnexp publish", "wandb")
-    from rich.console import Console
-
     from wrnexp.publishing.local import find_runs, one_each
     from wrnexp.publishing.server import Server, ServerError, close
     from wrnexp.tracking.wandb.account import quiet
 
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     runs, left = find_runs(args.folders, args.project, args.entity)
     quiet(args.folders[0] / "wandb")
     try:
@@ -58,13 +55,13 @@ def publish(args: argparse.Namespace) -> int:
         if whole and not args.dry_run:
             _dashboards(runs, server, args, console)
     except ServerError as error:
-        print(f"error: {error}; the same command goes on where it stopped", file=sys.stderr)
+        print(printable(f"error: {error}; the same command goes on where it stopped"), file=sys.stderr)
         close()  # else the SDK's process waits on for the server, and with it whoever reads this one's output
         return 1
     return 0 if whole else 1
 
 
-def _runs(runs: Sequence["LocalRun"], server: "Server", args: argparse.Namespace, console: "Console") -> bool:
+def _runs(runs: Sequence["LocalRun"], server: "Server", args: argparse.Namespace, console: Terminal) -> bool:
     """Publish runs; return whether all are there. A run that fails does not stop the others."""
     from wrnexp.publishing.runs import need
     from wrnexp.publishing.runs import publish as publish_runs
@@ -76,13 +73,13 @@ def _runs(runs: Sequence["LocalRun"], server: "Server", args: argparse.Namespace
     if args.dry_run:
         for number, run in enumerate(runs, 1):
             told = need(run, server.find(run.entity, run.project, run.identity), rebuild=args.rebuild)
-            console.print(f"{head(run, number)}: {PLANNED[told.what]}{told.why}")
+            console.print(printable(f"{head(run, number)}: {PLANNED[told.what]}{told.why}"))
         return True
     failed = 0
     for number, (run, done) in enumerate(publish_runs(runs, server, rebuild=args.rebuild), 1):
         failed += isinstance(done, ServerError)
         said = f"failed: {done}" if isinstance(done, ServerError) else f"{DONE[done.what]}{done.why}"
-        console.print(f"{head(run, number)}: {said}")
+        console.print(printable(f"{head(run, number)}: {said}"))
     if failed:
         told_of = f"{failed} of {len(runs)} runs are not whole in W&B"
         print(f"error: {told_of}; the same command tries again", file=sys.stderr)
@@ -93,12 +90,12 @@ PLANNED = {"there": "is there, ", "busy": "would be left, ", "send": "would be s
 DONE = {"there": "is there, ", "busy": "left, ", "send": "sent ", "complete": "given "}
 
 
-def _say_left(left: Sequence["LeftOut"], console: "Console") -> None:
+def _say_left(left: Sequence["LeftOut"], console: Terminal) -> None:
     for one in left:
-        console.print(f"left out: {one.folder}: {one.reason}")
+        console.print(printable(f"left out: {one.folder}: {one.reason}"))
 
 
-def _dashboards(runs: Sequence["LocalRun"], server: "Server", args: argparse.Namespace, console: "Console") -> None:
+def _dashboards(runs: Sequence["LocalRun"], server: "Server", args: argparse.Namespace, console: Terminal) -> None:
     """Make the workspace and the report, where asked for, in the project of the runs."""
     if not args.workspace and not args.report:
         return

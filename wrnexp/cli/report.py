@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from wrnexp.errors import UserError
 from wrnexp.identity import slug
+from wrnexp.terminal import Terminal
 
 if TYPE_CHECKING:
     from wrnexp.report.tables import Report
@@ -70,9 +71,7 @@ def _add_compare(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
 
 
 def _shown(built: "Report") -> int:
-    from rich.console import Console
-
     from wrnexp.report.console import print_report
 
-    print_report(built, Console())
+    print_report(built, Terminal())
     return 0

@@ -10,9 +10,16 @@ FOLDERS = (Path("outputs"), Path("multirun"))
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-    """Add the argument that names a run."""
+    """Add the arguments that name a run and what its record may name."""
     parser.add_argument(
         "run_folder", metavar="RUN", help="a run's folder; or a run_id or label, where one completed run has it"
+    )
+    parser.add_argument(
+        "--allow-target",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="dotted path of a class of your own, such as mypkg.Net, that the run's record may name; may be repeated",
     )
 
 

@@ -1,11 +1,13 @@
 """`wrnexp sweeps`: what sweeps there are, how far each is, and the jobs of one."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wrnexp.errors import UserError
+from wrnexp.terminal import Terminal, printable
 
 if TYPE_CHECKING:
     from wrnexp.estimates import Measured
@@ -27,28 +29,33 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def sweeps(args: argparse.Namespace) -> int:
-    """Print a table of all sweeps, or of the jobs of some."""
-    from rich.console import Console
-
+    """Print a table of all sweeps, or of the jobs of some; return 2 if one cannot be read."""
     from wrnexp.estimates import Measured
     from wrnexp.sweeps import jobs_table, read_sweep, sweeps_table, totals
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     measured = Measured.read([Path("outputs"), args.dir])
     if args.names:
         for folder in [_named(name, args.dir) for name in args.names]:
             sweep = read_sweep(folder)
-            left = {job.folder: _left([job], sweep, folder, measured) for job in sweep.jobs}
-            console.print(f"{folder}: {sweep.question or sweep.command}", style="bold")
+            left = {job.key: _left([job], sweep, folder, measured) for job in sweep.jobs}
+            console.print(printable(f"{folder}: {sweep.question or sweep.command}"), style="bold")
             console.print(jobs_table(sweep.jobs, folder, left))
             console.print(totals(sweep.jobs))
         return 0
     found = sorted(path.parent for path in args.dir.glob("*/sweep.json"))
     if not found:
         raise UserError(f"there is no sweep in {args.dir}: start one (run.py -m ...), or say with --dir where they are")
-    read = [(folder, read_sweep(folder)) for folder in found]
+    read, errors = [], []
+    for folder in found:
+        try:
+            read.append((folder, read_sweep(folder)))
+        except UserError as error:
+            errors.append(f"error: {error}")
     console.print(sweeps_table([(folder, one, _left(one.jobs, one, folder, measured)) for folder, one in read]))
-    return 0
+    for line in errors:
+        print(line, file=sys.stderr)
+    return 2 if errors else 0
 
 
 def _left(jobs: "Sequence[JobEntry]", sweep: "Sweep", folder: Path, measured: "Measured") -> str:

@@ -106,7 +106,8 @@ def _labels(path: Path, classes: int) -> NDArray[np.int64]:
 
 def _mapped(path: Path) -> NDArray[Any]:
     try:
-        found: NDArray[Any] = np.load(path, mmap_mode="r")
+        # np.load would advise to unpickle what is no array.
+        found: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path} cannot be read ({reason(error)})") from error
     return found

@@ -4,30 +4,36 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.progress import Progress
+
+    from wrnexp.terminal import Terminal
 
 T = TypeVar("T")
 
 
 def tracked(items: Sequence[T], description: str) -> Iterable[T]:
     """Yield the items behind a bar that counts them."""
+    from rich.markup import escape
     from rich.progress import track
 
+    from wrnexp.terminal import printable
+
     console = _console()
-    return track(items, description, console=console, transient=True, disable=not console.is_terminal)
+    return track(
+        items, escape(printable(description)), console=console, transient=True, disable=not console.is_terminal
+    )
 
 
 def download_bar() -> "Progress":
     """Return a bar that shows bytes, speed and time left."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     console = _console()
     return Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
 
 
-def _console() -> "Console":
-    from rich.console import Console
+def _console() -> "Terminal":
+    from wrnexp.terminal import Terminal
 
-    return Console(stderr=True)
+    return Terminal(stderr=True)

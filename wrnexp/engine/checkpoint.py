@@ -17,6 +17,7 @@ from torch import Tensor
 
 from wrnexp.engine.sealed import DamagedError, load_sealed, save_sealed
 from wrnexp.errors import TrainingError, UserError, one_line
+from wrnexp.terminal import printable
 
 State = Mapping[str, Any]
 
@@ -125,7 +126,7 @@ class Checkpoints:
                 break
         if problems:
             source = "the start" if self._loaded is None else f"{path.name}, {_position(self._loaded)}"
-            print(f"{'; '.join(problems)}: training resumes from {source}", file=sys.stderr)
+            print(printable(f"{'; '.join(problems)}: training resumes from {source}"), file=sys.stderr)
         if self._loaded is None:
             return None
         self.epochs = len(self._loaded["rows"])

@@ -1,5 +1,6 @@
 """A sweep in the words of sweep.json, and what has changed since it was last started."""
 
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -9,12 +10,17 @@ from typing import Any
 from omegaconf import DictConfig
 
 from wrnexp import identity, provenance
+from wrnexp.errors import UserError, one_line
 from wrnexp.launch.jobs import Job
-from wrnexp.records import find_record
-from wrnexp.sweeps import Code, JobEntry, Sweep, question_of
+from wrnexp.locks import held
+from wrnexp.ownership import own_record
+from wrnexp.records import RecordError
+from wrnexp.schema import message, problems
+from wrnexp.sweeps import Code, JobEntry, State, Sweep, completed_record, question_of, state_of
 
 SOURCE = Path(__file__).parents[1]
 SHOWN = 5  # changed keys in one note
+OWN_DATA = "wrnexp.data.load"
 
 
 def described(config: DictConfig, folder: Path) -> Sweep:
@@ -36,11 +42,11 @@ def absorb(jobs: Sequence[Job], folder: Path) -> tuple[dict[str, Any], list[JobE
     common = {key: value for key, value in first.items() if all(one.get(key, absent) == value for one in each)}
     return common, [
         JobEntry(
-            run_id=identity.run_id(job.values),
+            run_id=job.run_id,
             arm_id=identity.arm_id(job.values),
             label=job.label,
             seed=job.values["seed"] if isinstance(job.values["seed"], int) else -1,
-            folder=str(job.folder.relative_to(folder)),
+            folder=os.path.relpath(job.folder, folder),  # hydra.sweep.subdir may lead out of the sweep's folder
             overrides=list(job.overrides),
             settings={key: value for key, value in settings.items() if key not in common},
             roles=[dict(role) for role in job.roles],
@@ -49,10 +55,33 @@ def absorb(jobs: Sequence[Job], folder: Path) -> tuple[dict[str, Any], list[JobE
     ]
 
 
+def job_state(job: Job) -> tuple[State, str | None]:
+    """Return the state of a job by its record and, where it went wrong, one line that says how."""
+    return state_of(job.folder, job.run_id, job.values)
+
+
+def data_may_change(job: Job) -> bool:
+    """Say whether a job's images may be others than when it was trained: their name does not say which they are."""
+    data = job.values["data"]
+    return data.get("_target_") != OWN_DATA or data.get("name") not in identity.KNOWN_CONTENT
+
+
+def mistake(job: Job) -> str | None:
+    """Return one line on why a job cannot run, as far as its config and folder tell before it runs; None if it can."""
+    try:
+        record = own_record(job.folder, job.run_id, job.values, busy=held(job.folder))
+    except UserError as error:
+        return one_line(error)
+    except RecordError:  # damaged: the run itself looks what can be resumed
+        record = None
+    done = record is not None and record.status == "completed"
+    return None if done or not (wrong := problems(job.values)) else one_line(UserError(message(wrong)))
+
+
 def changes(before: Sweep, now: Sweep, folder: Path) -> Iterator[str]:
     """Yield a line for each way in which code or configuration has drifted since the sweep was last started."""
     if before.code.digest and before.code.digest != now.code.digest:
-        old = sum(1 for job in now.jobs if _code(folder / job.folder) not in (None, now.code.digest))
+        old = sum(1 for job in now.jobs if _code(job, folder) not in (None, now.code.digest))
         yield (
             f"the code has changed since this sweep was last started ({before.code.digest} then, {now.code.digest} "
             f"now); {old} of its completed runs were made by other code than today's"
@@ -79,10 +108,10 @@ def _differing(before: dict[str, Any], now: dict[str, Any]) -> str:
     return "; ".join(shown + ([f"and {len(keys) - SHOWN} more"] if len(keys) > SHOWN else []))
 
 
-def _code(folder: Path) -> str | None:
+def _code(job: JobEntry, sweep: Path) -> str | None:
     """Return the digest of the code that made a completed run; None where there is none or it does not say."""
-    record = find_record(folder)
-    return record.provenance.get("code") if record and record.status == "completed" else None
+    record = completed_record(sweep / job.folder, job.run_id)
+    return record.provenance.get("code") if record else None
 
 
 def _question(config: DictConfig) -> str | None:

@@ -4,9 +4,10 @@ Several drivers may run one sweep at once: a run's folder is held by one process
 runs is waited for, and one whose process died is taken over.
 """
 
+import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,20 +18,22 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
-from rich.console import Console
 
-from wrnexp import provenance
-from wrnexp.errors import BusyError, is_out_of_time, is_pruned, one_line
+from wrnexp.errors import BusyError, UserError, is_diverged, is_out_of_time, one_line
 from wrnexp.estimates import Measured
-from wrnexp.launch.describe import absorb, changes, described
+from wrnexp.launch.describe import absorb, changes, data_may_change, described, job_state, mistake
 from wrnexp.launch.jobs import FrozenConfigs, Job
 from wrnexp.launch.limit import SweepLimit
+from wrnexp.launch.merging import short
+from wrnexp.launch.watch import JobWatch, mark_failed
 from wrnexp.launch.watching import WatchedLauncher
 from wrnexp.launch.worker import KilledError
 from wrnexp.locks import held
-from wrnexp.records import find_record, write_record
+from wrnexp.ownership import own_record
+from wrnexp.records import RecordError
 from wrnexp.stopping import Stop
-from wrnexp.sweeps import JobEntry, duration, jobs_table, state_of, totals, update_sweep
+from wrnexp.sweeps import JobEntry, State, duration, jobs_table, totals, update_sweep
+from wrnexp.terminal import Terminal, printable
 
 POLL = 1.0  # seconds between looks at jobs that another driver runs
 
@@ -57,11 +60,14 @@ class Driver:
             config.sweep.max_seconds, self._records(), elsewhere=getattr(launcher, "elsewhere", False)
         )
         self.sweep = described(config, self.folder)
-        self.terminal = Console(highlight=False, soft_wrap=True)
+        self.terminal = Terminal(soft_wrap=True)
         self.jobs: list[Job] = []
         self.values: dict[Path, float | None] = {}
         self._entries: dict[Path, JobEntry] = {}
         self._started: set[Path] = set()
+        self._not_retried: set[Path] = set()  # of jobs that failed before and are not tried again
+        self._unverified: set[Path] = set()  # of completed jobs whose images are yet to be compared
+        self._refused: dict[Path, str] = {}  # errors of this command that their records do not have
         self._signals = ExitStack()
         self._begun = datetime.now(UTC).replace(microsecond=0)  # records have whole seconds
 
@@ -82,13 +88,15 @@ class Driver:
         self._signals.enter_context(Stop().heard())
         with update_sweep(self.folder, self.sweep) as stored:
             for line in changes(stored, self.sweep, self.folder):
-                self.terminal.print(f"note: {line}", style="yellow")
+                self.say(f"note: {line}")
             stored.take(self.sweep)
-        if caution := self.caution():
-            self.terminal.print(f"note: {caution}", style="yellow")
-        self.terminal.print(f"sweep {self.sweep.name}: {self.standing()}; {short(self.folder)}")
-        if not self.config.sweep.retry_failed:
-            self.values |= {folder: None for folder, entry in self._entries.items() if entry.state == "failed"}
+        for caution in self.cautions():
+            self.say(f"note: {caution}")
+        self.terminal.print(printable(f"sweep {self.sweep.name}: {self.standing()}; {short(self.folder)}"))
+        self._not_retried = {folder for folder, entry in self._entries.items() if not self._is_retried(entry)}
+        self.values |= dict.fromkeys(self._not_retried)
+        completed = {folder for folder, entry in self._entries.items() if entry.state == "completed"}
+        self._unverified = {job.folder for job in self.jobs if job.folder in completed and data_may_change(job)}
         return self
 
     def __exit__(
@@ -126,8 +134,18 @@ class Driver:
                 return
 
     def stopped(self) -> bool:
-        """Say whether a job failed in a sweep that stops at the first failure."""
-        return self.config.sweep.on_error == "stop" and any(state_of(folder)[0] == "failed" for folder in self.values)
+        """Say whether a job failed in a sweep that stops at the first failure; those that are left do not count."""
+        tried = [job for job in self.jobs if job.folder in self.values.keys() - self._not_retried]
+        return self.config.sweep.on_error == "stop" and any(self.is_failure(*self.state(job)) for job in tried)
+
+    def is_failure(self, state: State, error: str | None) -> bool:
+        """Say whether a job in this state has failed."""
+        return state == "failed"
+
+    def state(self, job: Job) -> tuple[State, str | None]:
+        """Return a job's state and, where it went wrong, one line that says how."""
+        error = self._refused.get(job.folder)
+        return job_state(job) if error is None else ("failed", error)
 
     def save(self) -> None:
         """Ask every record for its job's state and write sweep.json."""
@@ -138,7 +156,11 @@ class Driver:
     def show(self) -> None:
         """Print the jobs, their states and the first line of each error."""
         self.terminal.print(jobs_table(self.sweep.jobs, self.folder, notes=self.notes()))
-        self.terminal.print(f"{self.standing()}: {short(self.folder)}")
+        self.terminal.print(printable(f"{self.standing()}: {short(self.folder)}"))
+
+    def say(self, line: str) -> None:
+        """Print a line that the user should not miss."""
+        self.terminal.print(printable(line), style="yellow")
 
     def standing(self) -> str:
         """Return in words how far the sweep is."""
@@ -149,12 +171,19 @@ class Driver:
         return f"[{self.jobs.index(job) + 1}/{len(self.jobs)}] {job.label}, seed {job.values['seed']}"
 
     def preview(self) -> None:
-        """Print the jobs, which are done, and the time that the others need where runs on record tell it."""
+        """Print the jobs, which are done, and the time that the others need where runs on record tell it.
+
+        Raises:
+            SystemExit: a config is wrong, or a folder holds another run; the code is 2.
+        """
         measured = Measured.read(self._records())
-        open_ = [job for job in self.jobs if self._entries[job.folder].state != "completed"]
-        left = {self._entries[job.folder].folder: measured.remaining_seconds(job.values, job.folder) for job in open_}
+        mistakes = {job.folder: error for job in self.jobs if (error := mistake(job)) is not None}
+        for folder, error in mistakes.items():
+            self._entries[folder].state, self._entries[folder].error = "failed", error
+        open_ = [job for job in self._open() if job.folder not in mistakes]
+        left = {self._entries[job.folder].key: measured.remaining_seconds(job.values, job.folder) for job in open_}
         known = [seconds for seconds in left.values() if seconds is not None]
-        cells = {folder: duration(seconds) for folder, seconds in left.items()}
+        cells = {key: duration(seconds) for key, seconds in left.items()}
         self.terminal.print(jobs_table(self.sweep.jobs, self.folder, cells))
         line = totals(self.sweep.jobs)
         if known:
@@ -162,12 +191,13 @@ class Driver:
         if len(known) < len(open_):
             line += f"; for {len(open_) - len(known)} no run like them is on record: their time is not measured"
         self.terminal.print(line)
+        if mistakes:
+            sys.exit(2)
 
     def leave(self) -> list[float | None]:
         """Return the value of every job, or end the program where one is not completed."""
-        open_ = [job for job in self.jobs if self._entries[job.folder].state != "completed"]
-        late = [job for job in open_ if self.late(job)]
-        if open_:
+        if open_ := self._open():
+            late = [job for job in open_ if self.late(job)]
             self.limit.end(late, [self._entries[job.folder].error or "" for job in open_ if job not in late])
         return [self.values.get(job.folder) for job in self.jobs]
 
@@ -182,9 +212,12 @@ class Driver:
         refused = job.folder in self.limit.refused and entry.state in ("pending", "interrupted")
         return refused or is_out_of_time(entry.error)
 
+    def _open(self) -> list[Job]:
+        return [job for job in self.jobs if self._entries[job.folder].state != "completed"]
+
     def _launch(self, ready: list[Job]) -> None:
         if isinstance(self.launcher, WatchedLauncher):
-            self.launcher.watcher = _Watch(self, ready)
+            self.launcher.watcher = JobWatch(self, ready)
         with self.limit.enforced():
             results = self.launcher.launch([job.all_overrides for job in ready], self.jobs.index(ready[0]))
             for job, result in zip(ready, results, strict=True):
@@ -195,21 +228,32 @@ class Driver:
         if result.status == JobStatus.UNKNOWN or isinstance(result._return_value, BusyError):
             return
         self.limit.read_again()
-        failed = result.status == JobStatus.FAILED
+        self._unverified.discard(job.folder)
+        failed, state = result.status == JobStatus.FAILED, job_state(job)[0]
         if isinstance(result._return_value, KilledError):
-            _mark_failed(job.folder, str(result._return_value))
+            mark_failed(job, str(result._return_value))
         self.values[job.folder] = None if failed else result._return_value
-        if failed and state_of(job.folder)[0] == "pending":  # it ended before it had a record
+        if failed and state == "completed":  # its images are others now, or cannot be read: its record stays as it is
+            self._refused[job.folder] = one_line(result._return_value)
+        if failed and state in ("pending", "completed"):  # pending: it ended before it had a record
             self.note(job, "failed", one_line(result._return_value))
 
     def over(self, job: Job) -> bool:
         """Say whether this driver has nothing more to do for a job."""
         if job.folder in self.values:
             return True
-        record = find_record(job.folder)
+        try:
+            record = own_record(job.folder, job.run_id, job.values, busy=held(job.folder))
+        except UserError:  # nothing of the folder is the job's: `state` says why
+            self.values[job.folder] = None
+            return True
+        except RecordError:  # damaged: the run itself looks what can be resumed
+            return False
         if record is None:
             return False
         if record.status == "completed":
+            if job.folder in self._unverified:
+                return False
             self.values[job.folder] = record.metrics.get("val_accuracy")
             return True
         # Failed in this call: another driver of the sweep has tried it.
@@ -220,73 +264,33 @@ class Driver:
         entry = self._entries[job.folder]
         entry.state, entry.error = state, error
         with update_sweep(self.folder, self.sweep) as stored:
-            stored.jobs = [entry if one.folder == entry.folder else one for one in stored.jobs]
+            stored.jobs = [entry if one.key == entry.key else one for one in stored.jobs]
 
-    def caution(self) -> str | None:
-        """Say in one line what the sweep cannot tell; None where there is nothing to say."""
+    def cautions(self) -> Iterator[str]:
+        """Yield a line for what the sweep cannot tell and for what it does not do."""
         from wrnexp.stats import shortfall  # scipy comes with it
 
         seeds = Counter(entry.arm_id for entry in self.sweep.jobs)
-        return shortfall(len(seeds), min(seeds.values())) if seeds else None
+        if seeds and (line := shortfall(len(seeds), min(seeds.values()))):
+            yield line
+        if count := sum(is_diverged(entry.error) and not self._is_retried(entry) for entry in self.sweep.jobs):
+            jobs, again = ("job is", "it again") if count == 1 else ("jobs are", "them again")
+            yield f"{count} diverged {jobs} not trained again; sweep.retry_diverged=true trains {again}"
+
+    def _is_retried(self, entry: JobEntry) -> bool:
+        """Say whether a job is tried again where it has failed before."""
+        keys = self.config.sweep
+        return entry.state != "failed" or bool(keys.retry_diverged if is_diverged(entry.error) else keys.retry_failed)
 
     def _records(self) -> list[Path]:
         """Return the folders whose records say how long jobs take."""
         return [Path("outputs"), self.folder.parent]
 
     def _refresh(self) -> None:
-        for entry in self.sweep.jobs:
-            entry.ask(self.folder)
-
-
-class _Watch:
-    """What a launcher of ours asks and tells of the jobs of one launch, by their index."""
-
-    def __init__(self, driver: Driver, jobs: Sequence[Job]) -> None:
-        self.driver, self.jobs = driver, jobs
-
-    def wanted(self, index: int) -> bool:
-        """Say whether a job is to be run now: not over, in nobody's hands, and neither failure nor time forbids it."""
-        job = self.jobs[index]
-        return not (self.driver.over(job) or held(job.folder) or self.called_off(index))
-
-    def called_off(self, index: int) -> bool:
-        """Say whether a job that waits is not to begin: a failure has stopped the sweep, or too little time is left."""
-        return self.driver.stopped() or not self.driver.limit.fits(self.jobs[index])
-
-    def started(self, index: int) -> None:
-        """Hear that a job begins."""
-        job = self.jobs[index]
-        self.driver._started.add(job.folder)
-        self.driver.terminal.print(self.driver.title(job), style="bold")
-        self.driver.note(job, "running")
-
-    def ended(self, index: int, result: JobReturn) -> None:
-        """Hear that a job has ended."""
-        job = self.jobs[index]
-        self.driver._take(job, result)
-        if isinstance(result._return_value, BusyError):  # another driver runs it
-            return
-        state, error = state_of(job.folder)
-        if state != "pending":
-            self.driver.note(job, state, error)
-        if state != "completed":
-            told, style = ("stopped by the search", "yellow") if is_pruned(error) else (state, "red")
-            told, style = (f"{state}: {error}", "yellow") if is_out_of_time(error) else (told, style)
-            self.driver.terminal.print(f"{job.label}, seed {job.values['seed']}: {told}", style=style)
-
-
-def short(folder: Path) -> str:
-    """Return a folder as seen from the working directory where it lies below that."""
-    return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
-
-
-def _mark_failed(folder: Path, error: str) -> None:
-    """Write into the record of a run whose process was killed what became of it."""
-    record = find_record(folder)
-    if record is not None and record.status == "running":
-        record.status, record.error = "failed", error
-        record.provenance["finished"] = provenance.now()
-        write_record(folder, record)
+        for job, entry in zip(self.jobs, self.sweep.jobs, strict=True):
+            entry.ask(self.folder, job.values)
+            if job.folder in self._refused:
+                entry.state, entry.error = self.state(job)
 
 
 def _time(text: Any) -> datetime:

@@ -25,7 +25,9 @@ def encoding_problem(arguments: Iterable[str]) -> str | None:
     try:
         shown = os.fsencode(wrong).decode()
     except UnicodeError:
-        return f"config: {wrong} is not valid UTF-8; allowed: text in UTF-8"
+        from wrnexp.schema import visible  # pydantic comes with it: only once something is wrong
+
+        return f"config: {visible(wrong)} is not valid UTF-8; allowed: text in UTF-8"
     return f"config: {shown} cannot be read: the encoding of this locale is {ENCODING}; {LOCALE}"
 
 

@@ -10,6 +10,7 @@ import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from wrnexp import identity
 from wrnexp.errors import UserError
 from wrnexp.launch.naming import RECIPE, SWEEP_LIMIT, app_config, fitted, recipe_name, swept_keys
 from wrnexp.stopping import TimeLimit
@@ -66,6 +68,11 @@ class Job:
     def label(self) -> str:
         """Return the label of its arm."""
         return str(self.values["label"])
+
+    @cached_property
+    def run_id(self) -> str:
+        """The id of its run; jobs with equal ids are one job."""
+        return identity.run_id(self.values)
 
 
 def read_arms(node: Any) -> list[Arm]:
@@ -119,20 +126,27 @@ class Composer:
         self._master = master
         self._swept = swept_keys(arguments)
 
-    def job(self, overrides: Sequence[str], arm: Arm = Arm()) -> Job:
-        """Return a job with its config.
+    def job(self, overrides: Sequence[str], arm: Arm = Arm(), number: int = 0) -> Job:
+        """Return a job with its config; the app's part is resolved here, once.
+
+        Args:
+            overrides: of this job.
+            arm: that it belongs to.
+            number: `hydra.job.num` of the job, for its folder. Launchers number the jobs of each launch again.
 
         Raises:
             HydraException: the overrides do not compose.
         """
         names = tuple(self._names(overrides, arm))
         config = self._loader.load_sweep_config(self._master, [*overrides, *names])
+        values = app_config(config)
         with open_dict(config):
-            config.hydra.job.id = config.hydra.job.num = 0  # for a folder that asks; launchers say which
+            config.update(values)
+            config.hydra.job.id, config.hydra.job.num = str(number), number
             config.hydra.mode = RunMode.MULTIRUN
             config.hydra.sweep.dir = str(Path(config.hydra.sweep.dir).absolute())
             config.hydra.sweep.subdir = str(config.hydra.sweep.subdir)
-        return Job(tuple(overrides), names, arm.roles, config, app_config(config))
+        return Job(tuple(overrides), names, arm.roles, config, values)
 
     def _names(self, overrides: Sequence[str], arm: Arm) -> list[str]:
         values = {str(o.key_or_group): o.get_value_element_as_str() for o in _parse(overrides) if o.key_or_group}

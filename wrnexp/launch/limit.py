@@ -11,10 +11,11 @@ from typing import Any, NoReturn
 
 from wrnexp.errors import TIME_LIMIT, Stopped
 from wrnexp.estimates import Measured
+from wrnexp.launch.describe import job_state
 from wrnexp.launch.jobs import Job
 from wrnexp.schema import problems
 from wrnexp.stopping import TimeLimit
-from wrnexp.sweeps import duration, state_of
+from wrnexp.sweeps import duration
 
 OVERTIME = 30.0  # seconds that jobs have after the limit to end by themselves: a step, an evaluation, a checkpoint
 OPEN = "the same command runs what is not completed"
@@ -153,4 +154,4 @@ class SweepLimit:
 
 
 def _begun(job: Job) -> bool:
-    return state_of(job.folder)[0] == "interrupted"
+    return job_state(job)[0] == "interrupted"

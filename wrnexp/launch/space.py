@@ -64,6 +64,12 @@ class Space:
         count = max(map(len, ends.values()), default=0)
         return [{key: values[index % len(values)] for key, values in ends.items()} for index in range(count)]
 
+    def steps(self) -> list[dict[str, Any]]:
+        """Return values of all searched keys: the first corner, and that with each key in turn at its other end."""
+        ends = {key: _ends(one) for key, one in self.searched.items()}
+        first = {key: values[0] for key, values in ends.items()}
+        return [first, *(first | {key: values[-1]} for key, values in ends.items())]
+
     def axes(self) -> dict[str, list[str]]:
         """Return each searched key with how it is searched, as in the command, and the seeds."""
         given = {_key(text): text.partition("=")[2] for text in self.arguments}

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +13,7 @@ from wrnexp.errors import is_diverged, is_out_of_time
 from wrnexp.launch.space import Space
 from wrnexp.study import Study
 from wrnexp.sweeps import JobEntry
+from wrnexp.terminal import Terminal, printable, safe_text
 
 STYLES = {
     "completed": "green",
@@ -102,7 +102,7 @@ class Standing:
         to_come = [f"{count - len(self.rows)} to come"] if count > len(self.rows) else []
         return ", ".join([f"{states['completed']} of {count} trials completed", *others, *to_come])
 
-    def show(self, terminal: Console) -> None:
+    def show(self, terminal: Terminal) -> None:
         """Print the table, the best trial and what matters."""
         terminal.print(self._table())
         completed = [row for row in self.rows if row.state == "completed"]
@@ -111,7 +111,7 @@ class Standing:
         best, seeds = completed[0], len(self.space.seeds)
         mean = f", the mean of {seeds} seeds" if seeds > 1 else ""
         terminal.print(f"best: trial {best.number}, validation accuracy {_percent(best.accuracy)}{mean}:")
-        terminal.print(f"  {shlex.join(best.overrides)}", markup=False)
+        terminal.print(printable(f"  {shlex.join(best.overrides)}"))
         terminal.print(
             f"that figure is optimistic: the trial was chosen for it, of {len(self.rows)}; what it is worth, runs with "
             "other seeds say on the test set"
@@ -130,8 +130,8 @@ class Standing:
         table.add_column("run or error", overflow="fold")
         for row in self.rows:
             values = [one.partition("=")[2] for one in row.overrides]
-            why = Text(row.note, "yellow") if row.note else Text(row.folder)
-            why = Text(row.error.splitlines()[0], "red") if row.error else why
+            why = safe_text(row.note, "yellow") if row.note else safe_text(row.folder)
+            why = safe_text(row.error.splitlines()[0], "red") if row.error else why
             state = Text(row.state, STYLES[row.state])
             table.add_row(str(row.number), *values, str(row.epochs), _percent(row.accuracy), state, why)
         return table

@@ -119,9 +119,9 @@ def _raised_in_hydra(error: Exception) -> bool:
 
 
 def _say(text: str, code: int) -> int:
-    from wrnexp.schema import visible
+    from wrnexp.terminal import printable  # rich comes with it
 
-    print("error: " + "\n".join(map(visible, text.split("\n"))), file=sys.stderr)
+    print(f"error: {printable(text, newlines=True)}", file=sys.stderr)
     return code
 
 

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from wrnexp import torchrun
 from wrnexp.errors import UserError
-from wrnexp.launch.jobs import Arm, Composer, Job, axes, combinations, read_arms
+from wrnexp.launch.jobs import Composer, axes, combinations, read_arms
 
 
 class LabelledSweeper(BasicSweeper):
@@ -46,33 +46,28 @@ class LabelledSweeper(BasicSweeper):
         """Run the sweep that `arguments`, `params` and `arms` describe.
 
         Raises:
+            UserError: two runs would share a folder; nothing is written.
             SystemExit: a job is not completed; the code is 2 where users' mistakes are all that went wrong, else 1.
         """
         from wrnexp.launch.driver import Driver  # pydantic and rich come with it: not for --help
+        from wrnexp.launch.merging import merged
 
         assert self.config is not None
         assert self.hydra_context is not None
         assert self.launcher is not None
         arguments = seeded(together(self._parse_config(), arguments), self.config.seed)
-        driver = Driver(self.config, self.hydra_context, self.launcher, self.task)
         arms = read_arms(self.arms)
-        driver.describe(axes(arguments, arms), self.jobs(arguments, arms))
+        composer = Composer(self.hydra_context.config_loader, self.config, arguments)
+        jobs, merge_note = merged(composer, combinations(arguments, arms))
+        driver = Driver(self.config, self.hydra_context, self.launcher, self.task)
+        driver.describe(axes(arguments, arms), jobs)
+        if merge_note is not None:
+            driver.say(f"note: {merge_note}")
         if self.config.sweep.dry_run:
             return driver.preview()
         with driver:
             driver.run(driver.jobs, self.max_batch_size)
         return driver.leave()
-
-    def jobs(self, arguments: list[str], arms: Sequence[Arm]) -> list[Job]:
-        """Return the jobs; combinations that are the same run are one job."""
-        assert self.config is not None
-        assert self.hydra_context is not None
-        composer = Composer(self.hydra_context.config_loader, self.config, arguments)
-        found: dict[str, Job] = {}
-        for arm, overrides in combinations(arguments, arms):
-            job = composer.job(overrides, arm)
-            found.setdefault(str(job.folder), job)
-        return list(found.values())
 
 
 def together(kept: Sequence[str], given: Sequence[str]) -> list[str]:

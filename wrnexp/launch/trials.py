@@ -5,7 +5,7 @@ killed is told by the next one as it would have been by the first.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from statistics import fmean
 from typing import Any
@@ -18,15 +18,18 @@ from optuna.trial import FrozenTrial
 from wrnexp import identity
 from wrnexp.errors import UserError, is_diverged, is_pruned
 from wrnexp.estimates import Measured
-from wrnexp.launch.driver import POLL, Driver, short
+from wrnexp.launch.describe import data_may_change
+from wrnexp.launch.driver import POLL, Driver
 from wrnexp.launch.jobs import Composer, Job
+from wrnexp.launch.merging import require_own_folders, short
 from wrnexp.launch.options import Options
 from wrnexp.launch.space import Space
 from wrnexp.launch.standing import Standing
-from wrnexp.records import find_record, read_metrics
+from wrnexp.records import read_metrics
 from wrnexp.schema import message, problems
 from wrnexp.study import FILE, Study
-from wrnexp.sweeps import duration, state_of
+from wrnexp.sweeps import State, completed_record, duration
+from wrnexp.terminal import printable
 
 LENGTH = "optim.epochs"  # searched, no run is stopped: at one epoch runs of different lengths do not compare
 
@@ -43,7 +46,8 @@ class Searcher(Driver):
         options: how.
 
     Raises:
-        UserError: a trial could not be run, or would have no images to measure the objective on.
+        UserError: a trial could not be run, or would have no images to measure the objective on, or would share the
+            folder of another.
     """
 
     def __init__(
@@ -60,6 +64,13 @@ class Searcher(Driver):
         self._composer = Composer(context.config_loader, config, space.arguments)
         self._corners = [self._composer.job(space.overrides(params, space.seeds[0])) for params in space.corners()]
         _check([job.values for job in self._corners], pruning=options.pruning.enabled)
+        if self._corners[0].folder.name != self._corners[0].run_id:  # another layout than that of conf/config.yaml
+            probes = [(params, space.seeds[0]) for params in space.steps()]
+            probes += [(space.corners()[0], seed) for seed in space.seeds]
+            require_own_folders(
+                self._composer.job(space.overrides(params, seed), number=number)
+                for number, (params, seed) in enumerate(probes)
+            )
         self._runs: dict[int, list[Job]] = {}  # of each trial that is known, one a seed
         self._left: set[int] = set()  # open trials that this command leaves open: a run of theirs has failed
         self._study: Study | None = None
@@ -86,6 +97,7 @@ class Searcher(Driver):
         """
         self._adopt(self.study.trials)
         with self.study, self:
+            self._verify_data()
             while not self.stopped() and (trials := self._next()):
                 self._try(trials)
         return self.leave()
@@ -97,7 +109,7 @@ class Searcher(Driver):
         open_ = self.options.n_trials - (len(self.study.trials) if known else 0)
         self.terminal.print(f"{max(0, open_)} more trials of {self.options.n_trials}:")
         for key in self.space.searched:
-            self.terminal.print(f"  {key}={self.space.axes()[key][0]}", markup=False)
+            self.terminal.print(printable(f"  {key}={self.space.axes()[key][0]}"))
         measured = Measured.read(self._records())
         times = [measured.remaining_seconds(job.values, job.folder) for job in self._corners]
         known_times = [seconds for seconds in times if seconds is not None]
@@ -106,13 +118,11 @@ class Searcher(Driver):
 
     def over(self, job: Job) -> bool:
         """Say whether there is nothing more to do for a job: what was stopped or diverged is not gone on with."""
-        return super().over(job) or _settled(state_of(job.folder)[1])
+        return super().over(job) or _settled(self.state(job)[1])
 
-    def stopped(self) -> bool:
-        """Say whether a job failed in a sweep that stops at the first failure; one that diverged is an answer."""
-        return super().stopped() and any(
-            state == "failed" and not is_diverged(error) for state, error in map(state_of, self.values)
-        )
+    def is_failure(self, state: State, error: str | None) -> bool:
+        """Say whether a job in this state has failed; one that diverged is an answer."""
+        return super().is_failure(state, error) and not is_diverged(error)
 
     def title(self, job: Job) -> str:
         """Return the line that says that a job begins."""
@@ -126,17 +136,19 @@ class Searcher(Driver):
     def show(self) -> None:
         """Print the trials, the best first, and what they say."""
         self._standing().show(self.terminal)
-        self.terminal.print(f"{self.standing()}: {short(self.folder)}")
+        count, runs = len(self._runs), len({jobs[0].run_id for jobs in self._runs.values()})
+        if runs < count:
+            self.say(f"note: {count} trials are {runs} runs per seed: {count - runs} repeat earlier settings")
+        self.terminal.print(printable(f"{self.standing()}: {short(self.folder)}"))
 
-    def caution(self) -> str | None:
+    def cautions(self) -> Iterator[str]:
         """Say so where the launcher runs another number of jobs at once than there are trials."""
         together, n_jobs = self.options.n_jobs, getattr(self.launcher, "n_jobs", -1)
-        if n_jobs in (-1, together):
-            return None
-        return (
-            f"hydra.sweeper.n_jobs={together} trials are chosen at once, hydra.launcher.n_jobs={n_jobs} run at once: "
-            "give both the same number; hydra/launcher=joblib runs several"
-        )
+        if n_jobs not in (-1, together):
+            yield (
+                f"hydra.sweeper.n_jobs={together} trials are chosen at once, hydra.launcher.n_jobs={n_jobs} run at "
+                "once: give both the same number; hydra/launcher=joblib runs several"
+            )
 
     def leave(self) -> list[float | None]:
         """Return the value of every trial, or end the program where one has failed or is not over."""
@@ -166,7 +178,7 @@ class Searcher(Driver):
         """Run trials: each with its first seed, then with the others what was not stopped."""
         runs = [self._runs[one.number] for one in trials]
         self._run([jobs[0] for jobs in runs])
-        self._run([job for jobs in runs if state_of(jobs[0].folder)[0] == "completed" for job in jobs[1:]])
+        self._run([job for jobs in runs if self.state(jobs[0])[0] == "completed" for job in jobs[1:]])
         for trial, jobs in zip(trials, runs, strict=True):
             self._tell(trial.number, jobs)
         self._adopt(self.study.trials)
@@ -176,12 +188,23 @@ class Searcher(Driver):
         if jobs and not self.stopped():
             self.run(list({job.folder: job for job in jobs}.values()))
 
+    def _verify_data(self) -> None:
+        """Compare the images with those of the completed runs, where the config does not say which they are.
+
+        Raises:
+            UserError: they have changed.
+        """
+        completed = [job for job in self.jobs if self.state(job)[0] == "completed" and data_may_change(job)]
+        self._run(completed)
+        if errors := [self._refused[job.folder] for job in completed if job.folder in self._refused]:
+            raise UserError(f"{errors[0].removeprefix('UserError: ')}; or give this search a name=... of its own")
+
     def _tell(self, number: int, jobs: Sequence[Job]) -> None:
         """Tell the study what the records say of a trial; where a run has failed or is not over it stays open.
 
         One that diverges is told like one that was stopped: as a failure it would teach nothing, and fail again.
         """
-        ends = [state_of(job.folder) for job in jobs]
+        ends = [self.state(job) for job in jobs]
         if any(_settled(error) for _, error in ends):
             value = None
         elif all(state == "completed" for state, _ in ends):
@@ -196,19 +219,26 @@ class Searcher(Driver):
         )
 
     def _adopt(self, trials: Sequence[FrozenTrial]) -> None:
-        """Make the runs of trials known to the sweep; two trials may be the same run."""
-        known = {job.folder: job for job in self.jobs}
+        """Make the runs of trials known to the sweep; two trials may be the same run.
+
+        Raises:
+            UserError: two runs would share a folder.
+        """
+        known = {job.run_id: job for job in self.jobs}
         for one in trials:
             if one.number not in self._runs:
                 jobs = [self._composed(one, seed) for seed in self.space.seeds]
-                self._runs[one.number] = [known.setdefault(job.folder, job) for job in jobs]
+                self._runs[one.number] = [known.setdefault(job.run_id, job) for job in jobs]
+        require_own_folders(known.values())
         self.describe(self.space.axes(), list(known.values()))
 
     def _composed(self, trial: FrozenTrial, seed: str) -> Job:
         """Return a run of a trial; the one of the first seed tells the study of its epochs where runs are stopped."""
-        job = self._composer.job(self.space.overrides(trial.params, seed))
+        seeds = self.space.seeds
+        number = trial.number * len(seeds) + seeds.index(seed)
+        job = self._composer.job(self.space.overrides(trial.params, seed), number=number)
         pruning = self.options.pruning
-        if pruning.enabled and seed == self.space.seeds[0] and LENGTH not in self.space.searched:
+        if pruning.enabled and seed == seeds[0] and LENGTH not in self.space.searched:
             with open_dict(job.config):
                 job.config.tracking.search = {
                     "_target_": "wrnexp.tracking.search.Search",
@@ -232,7 +262,7 @@ def _settled(error: str | None) -> bool:
 
 def _objective(jobs: Sequence[Job]) -> float | None:
     """Return the mean validation accuracy of the last epochs of completed runs; None where one is not a number."""
-    records = [find_record(job.folder) for job in jobs]
+    records = [completed_record(job.folder, job.run_id) for job in jobs]
     values = [None if record is None else record.metrics.get("val_accuracy") for record in records]
     known = [value for value in values if value is not None]
     return fmean(known) if len(known) == len(values) else None

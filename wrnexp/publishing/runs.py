@@ -152,7 +152,8 @@ def _send(runs: Sequence[LocalRun], server: Server) -> str | None:
 
 def _sync(arguments: Sequence[str], folder: Path, seconds: float) -> str | None:
     """Run W&B's own sync; return what went wrong, in words. It keeps a log in `wandb/` of the folder it runs in."""
-    command = [sys.executable, "-m", "wandb", "sync", *arguments]
+    # -P: the folder may be someone else's, and a module in it would be found before W&B's own.
+    command = [sys.executable, "-P", "-m", "wandb", "sync", *arguments]
     try:
         done = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL

@@ -17,6 +17,7 @@ from wrnexp.report.images import calibrated, image_pairs
 from wrnexp.report.literature import beside
 from wrnexp.report.markdown import page
 from wrnexp.report.tables import Report, arm_rows, as_json, config_rows, origins, pair_rows
+from wrnexp.terminal import printable, warn
 
 BASELINES = ("base", "demo_base")
 
@@ -141,7 +142,7 @@ def _written(report: Report) -> Report:
         out.mkdir(parents=True, exist_ok=True)
         drawn, of_changes = _drawn(report)
         write_json(out / "report.json", as_json(report))
-        write_atomic(out / "report.md", _utf8(page(report, drawn, of_changes)))
+        write_atomic(out / "report.md", page(report, drawn, of_changes).encode())
         _write_page(out / "index.html", report)
     except OSError as error:
         raise UserError(f"cannot write the report to {out}: {error}; choose another folder with --out.") from error
@@ -160,7 +161,7 @@ def _drawn(report: Report) -> tuple[list[str], dict[str, list[str]]]:
     except OSError:  # of the folder
         raise
     except Exception as error:
-        print(f"left out: the plots, which cannot be drawn ({one_line(error)})", file=sys.stderr)
+        warn(f"left out: the plots, which cannot be drawn ({one_line(error)})")
         return [], {}
 
 
@@ -172,11 +173,6 @@ def _write_page(path: Path, report: Report) -> None:
         text = html(report)
     except MissingPackageError as error:
         path.unlink(missing_ok=True)
-        print(f"left out: {error}", file=sys.stderr)
+        print(printable(f"left out: {error}"), file=sys.stderr)
     else:
-        write_atomic(path, _utf8(text))
-
-
-def _utf8(text: str) -> bytes:
-    """Encode a page; lone surrogates, which Python has for bytes of file names that are not UTF-8, become escapes."""
-    return text.encode(errors="backslashreplace")
+        write_atomic(path, text.encode())

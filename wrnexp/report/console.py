@@ -2,9 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from wrnexp.report import attribution, diverged
 from wrnexp.report.ablation import Ablation
@@ -14,41 +12,43 @@ from wrnexp.report.findings import findings
 from wrnexp.report.sentences import sentences
 from wrnexp.report.tables import Report
 from wrnexp.report.wording import several
+from wrnexp.terminal import Terminal, safe_text
 
 # What fits into a terminal; report.md has the rest.
 SHOWN = ("arm", "n", "test accuracy %", "95% interval", "training s", "images/s", "peak memory")
 CLAIMED = ("claim", "measured (95% interval)", "verdict")
 
 
-def print_report(report: Report, console: Console) -> None:
+def print_report(report: Report, console: Terminal) -> None:
     """Print the arms, the claims where there are any, the sentences, and where the report lies."""
     console.print(_table(SHOWN, [_picked(ARM_COLUMNS, arm_cells(row), SHOWN) for row in report.rows]))
     if report.claims:
         console.print(_table(CLAIMED, [_picked(CLAIM_COLUMNS, claim_cells(claim), CLAIMED) for claim in report.claims]))
         for scope in dict.fromkeys(claim.scope for claim in report.claims if claim.scope):
-            console.print(Text(f"Measured on: {scope}."))
+            console.print(safe_text(f"Measured on: {scope}."))
     for sentence in sentences(report):
-        console.print(Text(sentence))
+        console.print(safe_text(sentence))
     for sentence in findings_of_crossed(report.crossed) if report.crossed else ():
-        console.print(Text(sentence))
+        console.print(safe_text(sentence))
     for study in report.ablations:
         print_ablation(study, console)
     for sentence in diverged.sentences(report.excluded, report.arms):
-        console.print(Text(sentence, "yellow"))
+        console.print(safe_text(sentence, "yellow"))
     if others := diverged.others(report.excluded):
-        console.print(Text(f"{several(len(others), 'run')} left out, see the report."))
-    console.print(Text(f"Report: {report.folder / 'report.md'}"), soft_wrap=True)
+        console.print(safe_text(f"{several(len(others), 'run')} left out, see the report."))
+    console.print(safe_text(f"Report: {report.folder / 'report.md'}"), soft_wrap=True)
     if (report.folder / "index.html").exists():
-        console.print(Text(f"Page: {report.folder / 'index.html'}"), soft_wrap=True)
+        console.print(safe_text(f"Page: {report.folder / 'index.html'}"), soft_wrap=True)
 
 
-def print_ablation(study: Ablation, console: Console) -> None:
+def print_ablation(study: Ablation, console: Terminal) -> None:
     """Print what each change of an ablation is worth."""
-    console.print(Text(f"\nWhat each change is worth, from {study.a} to {study.b}: points of test accuracy", "bold"))
+    console.print()
+    console.print(safe_text(f"What each change is worth, from {study.a} to {study.b}: points of test accuracy", "bold"))
     rows = [attribution.brief_cells(one) for one in study.changes]
     console.print(_table(attribution.brief_columns(study), rows))
     for sentence in [*attribution.brief_notes(study), *findings(study)]:
-        console.print(Text(sentence))
+        console.print(safe_text(sentence))
 
 
 def _picked(columns: Sequence[str], cells: Sequence[str], wanted: Sequence[str]) -> list[str]:
@@ -60,8 +60,8 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     for index, column in enumerate(columns):
         number = index > 0 and columns is SHOWN
         # A terminal of 80 columns has room for labels such as demo_light; longer ones are folded, not cut.
-        header = column.removeprefix("test ")
+        header = safe_text(column.removeprefix("test "))
         table.add_column(header, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*map(safe_text, row))
     return table

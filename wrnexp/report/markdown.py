@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 
 from wrnexp.report import attribution, crossed, diverged, literature
 from wrnexp.report.ablation import Ablation
@@ -20,6 +19,7 @@ from wrnexp.report.findings import findings
 from wrnexp.report.notes import measured_on, notes
 from wrnexp.report.sentences import sentences
 from wrnexp.report.tables import PROVENANCE, ConfigRow, Origin, PairRow, Report
+from wrnexp.terminal import printable
 
 PLOT_TITLES = {
     "learning_curves.png": "Test accuracy and training loss against epochs",
@@ -29,6 +29,13 @@ PLOT_TITLES = {
     "ladder": "From one recipe to the other, step by step",
 }
 CROSSED_PICTURE = "![Mean test accuracy by both settings](heat.png)"
+
+# Labels, settings and error messages come from outside and must not become markup: code, emphasis (between words and at
+# their ends; `a_b` is a name), links, HTML, strikethrough, formulas, character references, and addresses, which GitHub
+# and W&B make links of.
+MARKUP = re.compile(r"[\\`*<\[~$]|_(?![^\W_])|(?<![^\W_])_|&(?=#?\w+;)|:(?=//)|(?<=www)\.", re.IGNORECASE)
+# The same at the start of a line: heading, quotation, list, rule, table.
+START = re.compile(r"^(\d{1,9}(?=[.)](?: |$))|(?=[#>+=|-]))")
 
 
 def page(report: Report, plots: Sequence[str], plots_of_changes: Mapping[str, Sequence[str]] | None = None) -> str:
@@ -41,7 +48,7 @@ def page(report: Report, plots: Sequence[str], plots_of_changes: Mapping[str, Se
     """
     pictures = "\n\n".join(f"![{PLOT_TITLES[name]}]({name})" for name in plots)
     found = sections(report, plots_of_changes, pictures, CROSSED_PICTURE if plots else "")
-    parts = [f"{'#' if title == 'Report' else '##'} {title}\n\n{text}\n" for title, text in found]
+    parts = [f"{'#' if title == 'Report' else '##'} {_escaped(title)}\n\n{text}\n" for title, text in found]
     return "\n".join(parts)
 
 
@@ -88,7 +95,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool =
 
 
 def _paragraphs(texts: Iterable[str]) -> str:
-    return "\n\n".join(map(_escaped, texts))
+    return "\n\n".join(map(_paragraph, texts))
 
 
 def _pairs(pairs: Sequence[PairRow]) -> str:
@@ -106,7 +113,7 @@ def _of_source(source: str, claims: Sequence[Claim]) -> str:
     shown = table(CLAIM_COLUMNS, map(claim_cells, claims))
     remarks = [f"{claim.claim}: {claim.note}." for claim in claims if claim.note and claim.measured is not None]
     below = [*(f"Measured on: {scope}." for scope in scopes), *remarks]
-    return "\n\n".join([f"### {_escaped(source)}", shown, *map(_escaped, below)])
+    return "\n\n".join([f"### {_escaped(source)}", shown, *map(_paragraph, below)])
 
 
 def _title(report: Report, study: Ablation) -> str:
@@ -172,9 +179,14 @@ def _origins(origins: Sequence[Origin]) -> str:
     return table(["arms", "runs", *PROVENANCE.values()], rows)
 
 
+def _paragraph(text: str) -> str:
+    return START.sub(r"\1\\", _escaped(text))
+
+
 def _cell(text: str) -> str:
-    return " ".join(_escaped(text).replace("|", r"\|").split())
+    return _escaped(text).replace("|", r"\|")
 
 
-# Labels and error messages come from outside and must not turn into markup.
-_escaped = partial(re.sub, r"([\\`*<\[])", r"\\\1")
+def _escaped(text: str) -> str:
+    """Return text as one line of Markdown that shows it as it is."""
+    return MARKUP.sub(r"\\\g<0>", " ".join(printable(text, newlines=True).split()))

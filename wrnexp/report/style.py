@@ -124,7 +124,8 @@ def save(figure: Figure, path: Path) -> None:
             text.set_fontfamily([OWN_FONT, *fonts])
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from|Matplotlib currently does not support", UserWarning)
+        # Of labels too long for the plot, and letters that the font lacks: the warning would put them on the terminal.
+        warnings.simplefilter("ignore", UserWarning)
         figure.savefig(buffer, format="png", dpi=DPI)
     write_atomic(path, buffer.getvalue())
 

@@ -22,17 +22,6 @@ def is_printable(text: str) -> bool:
     return all(_is_printable(character) for character in text)
 
 
-def printable(text: str) -> str:
-    """Return a text whose every character `is_printable`.
-
-    Raises:
-        ValueError: another text.
-    """
-    if not is_printable(text):
-        raise ValueError("not printable")
-    return text
-
-
 def visible(text: str) -> str:
     """Return a text in one line for a message, with escapes for characters that are not printable."""
     return "".join(character if _is_printable(character) else _escape(character) for character in text)
@@ -42,6 +31,12 @@ def excerpt(text: str) -> str:
     """Return what `visible` does, a long text cut and with its length."""
     shown = visible(text)
     return shown if len(shown) <= SHOWN_LIMIT else f"{shown[:SHOWN_LIMIT]}... ({len(text):,} characters)"
+
+
+def _require_printable(text: str) -> str:
+    if not is_printable(text):
+        raise ValueError("not printable")
+    return text
 
 
 def _text(value: Any) -> Any:
@@ -59,7 +54,7 @@ def _escape(character: str) -> str:
     return re.sub(r"^\\udc([89a-f].)$", r"\\x\1", escape)  # a byte that is not UTF-8, as Python keeps it
 
 
-Printable = Annotated[str, AfterValidator(printable)]
+Printable = Annotated[str, AfterValidator(_require_printable)]
 Word = Annotated[Printable, Field(min_length=1, max_length=64)]
 Label = Annotated[
     Annotated[Printable, Field(max_length=TEXT_LIMIT)] | None,

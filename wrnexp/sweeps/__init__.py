@@ -3,13 +3,25 @@
 The states in `sweep.json` are a copy; the runs' records are the truth, and reading a sweep asks them anew.
 """
 
-from wrnexp.sweeps.store import Code, JobEntry, Sweep, question_of, read_sweep, state_of, update_sweep
+from wrnexp.sweeps.store import (
+    Code,
+    JobEntry,
+    State,
+    Sweep,
+    completed_record,
+    question_of,
+    read_sweep,
+    state_of,
+    update_sweep,
+)
 from wrnexp.sweeps.tables import duration, jobs_table, sweeps_table, totals
 
 __all__ = [
     "Code",
     "JobEntry",
+    "State",
     "Sweep",
+    "completed_record",
     "duration",
     "jobs_table",
     "question_of",

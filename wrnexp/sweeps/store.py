@@ -1,7 +1,7 @@
 """`sweep.json`: axes, jobs and their states, and the code that made them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -9,10 +9,12 @@ from typing import Any, Literal
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from wrnexp.errors import UserError, is_pruned
+from wrnexp import identity
+from wrnexp.errors import DivergedError, UserError, is_diverged, is_pruned, one_line
 from wrnexp.locks import held
+from wrnexp.ownership import own_record
 from wrnexp.provenance import now
-from wrnexp.records import RecordError, read_record, write_json
+from wrnexp.records import Record, RecordError, find_record, write_json
 
 SCHEMA_VERSION = 1
 FILE = "sweep.json"
@@ -50,16 +52,25 @@ class JobEntry(_Part):
     error: str | None = None
 
     @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from other jobs of the sweep: its folder may hold the run of another."""
+        return self.run_id, self.folder
+
+    @property
     def over(self) -> bool:
         """Say whether nothing more is to come of it: it is completed, or a search has stopped it."""
         return self.state == "completed" or is_pruned(self.error)
 
-    def ask(self, sweep: Path) -> None:
+    def ask(self, sweep: Path, config: Mapping[str, Any]) -> None:
         """Take the state that the run's record gives.
 
         Without a record, a job that failed before it began keeps what was noted of it.
+
+        Args:
+            sweep: the sweep's folder.
+            config: of the job, nested.
         """
-        state, error = state_of(sweep / self.folder)
+        state, error = state_of(sweep / self.folder, self.run_id, config)
         if state != "pending" or self.state != "failed":
             self.state, self.error = state, error
 
@@ -85,11 +96,19 @@ class Sweep(_Part):
     def take(self, now: "Sweep") -> None:
         """Take over what a command says of the sweep; jobs of earlier commands stay, where it does not speak of them.
 
-        A job with the same overrides and another configuration takes the place of the earlier one.
+        A job with the same overrides and another configuration takes the place of the earlier one, and so does a job
+        in the folder of one that never began.
         """
-        known = {tuple(job.overrides) for job in now.jobs} | {(job.folder,) for job in now.jobs}
-        others = [job for job in self.jobs if not {tuple(job.overrides), (job.folder,)} & known]
-        settings = {job.folder: self.settings_of(job) for job in others}
+        commands, folders = {tuple(job.overrides) for job in now.jobs}, {job.folder for job in now.jobs}
+        keys = {job.key for job in now.jobs}
+        others = [
+            job
+            for job in self.jobs
+            if tuple(job.overrides) not in commands
+            and job.key not in keys
+            and (job.folder not in folders or job.state not in ("pending", "failed"))
+        ]
+        settings = {job.key: self.settings_of(job) for job in others}
         self.name, self.command, self.code = now.name, now.command, now.code
         self.question = now.question or self.question
         self.axes = now.axes if not others else _united(self.axes, now.axes)
@@ -97,7 +116,7 @@ class Sweep(_Part):
             key: value for key, value in now.config.items() if all(one.get(key) == value for one in settings.values())
         }
         for job in others:
-            job.settings = {key: value for key, value in settings[job.folder].items() if key not in self.config}
+            job.settings = {key: value for key, value in settings[job.key].items() if key not in self.config}
         ours = [
             job.model_copy(update={"settings": {k: v for k, v in now.settings_of(job).items() if k not in self.config}})
             for job in now.jobs
@@ -114,24 +133,38 @@ def read_sweep(folder: Path) -> Sweep:
     """
     sweep = _stored(folder)
     for job in sweep.jobs:
-        job.ask(folder)
+        job.ask(folder, identity.nested(sweep.settings_of(job)))
     return sweep
 
 
-def state_of(folder: Path) -> tuple[State, str | None]:
-    """Return the state of the run in `folder` and, where it went wrong, one line that says how.
+def state_of(folder: Path, run_id: str, config: Mapping[str, Any]) -> tuple[State, str | None]:
+    """Return the state of a job and, where it went wrong, one line that says how.
 
-    A record that says `running` while nobody holds the folder is one whose process was killed.
+    A record that says `running` while nobody holds the folder is one whose process was killed. Of a run that diverged
+    the line is one that `is_diverged` recognizes.
+
+    Args:
+        folder: of the job's run.
+        run_id: of the job's run.
+        config: of the job, nested.
     """
     try:
-        record = read_record(folder)
-    except FileNotFoundError:
+        record = own_record(folder, run_id, config, busy=held(folder))
+    except (UserError, RecordError) as error:
+        return "failed", one_line(error)
+    if record is None:
         return ("running" if held(folder) else "pending"), None
-    except RecordError as error:
-        return "failed", f"record.json: {error}"
     if record.status == "running" and not held(folder):
         return "interrupted", "its process was killed"
+    if record.status == "failed" and record.divergence is not None and not is_diverged(record.error):
+        return "failed", f"{DivergedError.__name__}: {record.error or f'at step {record.divergence.step}'}"
     return record.status, record.error
+
+
+def completed_record(folder: Path, run_id: str) -> Record | None:
+    """Read the record of a job's run; None unless it is this run's and completed."""
+    record = find_record(folder)
+    return record if record and record.run_id == run_id and record.status == "completed" else None
 
 
 def question_of(path: Path) -> str | None:
@@ -164,9 +197,22 @@ def _stored(folder: Path) -> Sweep:
     try:
         raw = json.loads(path.read_text())
         if isinstance(raw, dict) and raw.get("schema_version", 1) > SCHEMA_VERSION:
-            raise UserError(f"{path} is of schema {raw['schema_version']}, newer than this program's {SCHEMA_VERSION}")
+            raise UserError(
+                f"{path} is of schema {raw['schema_version']}, newer than this program's {SCHEMA_VERSION}; update "
+                "wrnexp, or give the sweep a name of its own (name=...)"
+            )
         return Sweep.model_validate(raw)
-    except (json.JSONDecodeError, UnicodeDecodeError, ValidationError, TypeError) as error:
+    except FileNotFoundError:
+        raise
+    except (json.JSONDecodeError, UnicodeDecodeError, ValidationError, TypeError, RecursionError, OSError) as error:
         raise UserError(
-            f"{path} cannot be read ({str(error).splitlines()[0]}); move it away: the runs' records hold the results"
+            f"{path} cannot be read ({_reason(error)}); move it away: the runs' records hold the results"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return why a sweep.json cannot be read, in one line, with the key for a wrong value."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
+    return one_line(error)

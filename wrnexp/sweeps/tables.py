@@ -7,23 +7,25 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from wrnexp.errors import is_out_of_time
-from wrnexp.records import find_record
-from wrnexp.sweeps.store import JobEntry, State, Sweep
+from wrnexp.errors import is_diverged, is_out_of_time
+from wrnexp.sweeps.store import JobEntry, Sweep, completed_record
+from wrnexp.terminal import safe_text
 
-STYLES: dict[State, str] = {
+STYLES = {
     "completed": "green",
     "failed": "red",
+    "diverged": "red",
     "interrupted": "yellow",
     "running": "cyan",
     "pending": "dim",
 }
+RETRY_DIVERGED = "sweep.retry_diverged=true trains it again"
 
 
 def jobs_table(
     jobs: Iterable[JobEntry],
     folder: Path,
-    left: Mapping[str, str] | None = None,
+    left: Mapping[tuple[str, str], str] | None = None,
     notes: Mapping[str, str] | None = None,
 ) -> Table:
     """Return a row a job: label, seed, state, test accuracy, and the first line of its error.
@@ -31,7 +33,7 @@ def jobs_table(
     Args:
         jobs: with their states.
         folder: the sweep's.
-        left: what to say of the time that a job still needs, by its folder; None leaves the column out.
+        left: what to say of the time that a job still needs, by its `key`; None leaves the column out.
         notes: by its folder, why a job was not started.
     """
     table = Table(box=None, pad_edge=False)
@@ -41,9 +43,9 @@ def jobs_table(
         table.add_column("time left", justify="right")
     table.add_column("run or error", overflow="fold")
     for job in jobs:
-        state = Text(job.state, STYLES[job.state])
-        cells: list[Text | str] = [Text(job.label), str(job.seed), state, _accuracy(folder / job.folder)]
-        cells += [left.get(job.folder, "")] if left is not None else []
+        state = Text(shown := shown_state(job), STYLES[shown])
+        cells: list[Text | str] = [safe_text(job.label), str(job.seed), state, _accuracy(job, folder)]
+        cells += [left.get(job.key, "")] if left is not None else []
         table.add_row(*cells, reason(job, (notes or {}).get(job.folder)))
     return table
 
@@ -51,10 +53,16 @@ def jobs_table(
 def reason(job: JobEntry, note: str | None) -> Text:
     """Return why a job is not completed: what was noted, else the first line of its error, else its folder."""
     if note and job.state in ("pending", "interrupted"):
-        return Text(note, "yellow")
+        return safe_text(note, "yellow")
     if job.error:
-        return Text(job.error.splitlines()[0], "yellow" if is_out_of_time(job.error) else "red")
-    return Text(job.folder)
+        hint = f" ({RETRY_DIVERGED})" if shown_state(job) == "diverged" else ""
+        return safe_text(job.error.splitlines()[0] + hint, "yellow" if is_out_of_time(job.error) else "red")
+    return safe_text(job.folder)
+
+
+def shown_state(job: JobEntry) -> str:
+    """Return a job's state as tables show it: `diverged` for a failed job whose training diverged."""
+    return "diverged" if job.state == "failed" and is_diverged(job.error) else job.state
 
 
 def sweeps_table(rows: Sequence[tuple[Path, Sweep, str]]) -> Table:
@@ -68,7 +76,9 @@ def sweeps_table(rows: Sequence[tuple[Path, Sweep, str]]) -> Table:
         failed = Text(str(states["failed"]), "red" if states["failed"] else "")
         open_ = str(sum(job.state in ("pending", "interrupted") and not job.over for job in sweep.jobs))
         done = f"{states['completed']}/{len(sweep.jobs)}"
-        table.add_row(str(folder), done, str(states["running"]), failed, open_, left, sweep.question or "")
+        table.add_row(
+            safe_text(str(folder)), done, str(states["running"]), failed, open_, left, safe_text(sweep.question or "")
+        )
     return table
 
 
@@ -83,7 +93,7 @@ def duration(seconds: float | None, unknown: str = "not measured") -> str:
 
 def totals(jobs: Sequence[JobEntry]) -> str:
     """Return how many jobs are in each state, in words: `11 of 12 jobs completed, 1 failed`."""
-    states = Counter(job.state for job in jobs)
+    states = Counter(map(shown_state, jobs))
     stopped = sum(job.over for job in jobs) - states["completed"]
     states["interrupted"] -= stopped
     others = [f"{states[state]} {state}" for state in STYLES if state != "completed" and states[state]]
@@ -91,7 +101,7 @@ def totals(jobs: Sequence[JobEntry]) -> str:
     return ", ".join([f"{states['completed']} of {len(jobs)} jobs completed", *others])
 
 
-def _accuracy(folder: Path) -> str:
-    record = find_record(folder)
-    accuracy = record.metrics.get("test_accuracy") if record and record.status == "completed" else None
+def _accuracy(job: JobEntry, sweep: Path) -> str:
+    record = completed_record(sweep / job.folder, job.run_id) if job.state == "completed" else None
+    accuracy = record.metrics.get("test_accuracy") if record else None
     return "" if accuracy is None else f"{accuracy:.2%}"

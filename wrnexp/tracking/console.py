@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console as Terminal
-from rich.markup import escape
+from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 from rich.tree import Tree
 
-from wrnexp.records import Record
+from wrnexp.records import TIME_TO, Record
+from wrnexp.terminal import Terminal, safe_text
 from wrnexp.tracking.journal import Plan, Row, Sink
 
 # Where each figure of the summary stands in the record, with how it is written.
@@ -49,10 +50,17 @@ class Console(Sink):
     """
 
     def __init__(
-        self, *, progress: str, record: Record, plan: Plan, shared: Path, folder: Path, terminal: Terminal | None = None
+        self,
+        *,
+        progress: str,
+        record: Record,
+        plan: Plan,
+        shared: Path,
+        folder: Path,
+        terminal: RichConsole | None = None,
     ) -> None:
         self._plan = plan
-        self._terminal = terminal or Terminal(highlight=False, quiet=progress == "off")
+        self._terminal = terminal or Terminal(quiet=progress == "off")
         self._terminal.print(config_tree(record))
         self._bars = _bars(self._terminal, progress == "bars" or (progress == "auto" and self._terminal.is_terminal))
         self._epochs = self._bars.add_task("epoch", total=plan.epochs, note="")
@@ -86,7 +94,8 @@ class Console(Sink):
 
 def config_tree(record: Record) -> Tree:
     """Return the composed config of a run as a tree."""
-    tree = Tree(f"[bold]{escape(record.label)}[/bold]  run {record.run_id}  seed {record.seed}", guide_style="dim")
+    label = safe_text(record.label, "bold")
+    tree = Tree(Text.assemble(label, safe_text(f"  run {record.run_id}  seed {record.seed}")), guide_style="dim")
     _grow(tree, record.config)
     return tree
 
@@ -105,16 +114,17 @@ def epoch_line(row: Row, epochs: int) -> str:
     return "  ".join(parts)
 
 
-def print_summary(terminal: Terminal, record: Record) -> None:
+def print_summary(terminal: RichConsole, record: Record) -> None:
     """Print the closing table, and below it one line on what bounded the run."""
     terminal.print(summary(record))
     if record.cost.verdict:
-        terminal.print(escape(record.cost.verdict), soft_wrap=True)
+        terminal.print(safe_text(record.cost.verdict), soft_wrap=True)
 
 
 def summary(record: Record) -> Table:
     """Return the closing table: what the run reached and what it cost."""
-    table = Table(title=f"{escape(record.label)}, seed {record.seed}", show_header=False, title_justify="left")
+    title = safe_text(f"{record.label}, seed {record.seed}")
+    table = Table(title=title, show_header=False, title_justify="left")
     values: Mapping[str, Any] = record.model_dump()
     for name, part, key, form in SUMMARY:
         if (value := values[part].get(key)) is not None:
@@ -124,13 +134,13 @@ def summary(record: Record) -> Table:
         table.add_row("evaluation", f"{evaluation:,.1f} s ({share:.1%} of an epoch)")
     if memory := record.cost.peak_memory_bytes:
         table.add_row("peak memory", f"{memory / 2**20:,.0f} MiB")
-    for level, seconds in record.time_to.items():
-        if seconds is not None:
+    for level in TIME_TO:
+        if (seconds := record.time_to.get(level)) is not None:
             table.add_row(f"time to {float(level):.0%} test", f"{seconds:,.1f} s")
     return table
 
 
-def _bars(terminal: Terminal, shown: bool) -> Progress:
+def _bars(terminal: RichConsole, shown: bool) -> Progress:
     return Progress(
         TextColumn("{task.description:>5}"),
         BarColumn(bar_width=None),
@@ -147,10 +157,10 @@ def _bars(terminal: Terminal, shown: bool) -> Progress:
 def _grow(tree: Tree, node: Mapping[str, Any]) -> None:
     for key, value in node.items():
         if isinstance(value, Mapping):
-            _grow(tree.add(f"[cyan]{key}[/cyan]"), value)
+            _grow(tree.add(safe_text(str(key), "cyan")), value)
         else:
             shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-            tree.add(f"{key}: [bold]{escape(shown)}[/bold]")
+            tree.add(Text.assemble(safe_text(f"{key}: "), safe_text(shown, "bold")))
 
 
 def _percent(share: float | None) -> str:

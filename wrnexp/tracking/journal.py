@@ -16,9 +16,10 @@ from typing import Any
 
 from wrnexp import provenance
 from wrnexp.digests import digest
-from wrnexp.errors import Pruned, Stopped, UserError, harmless, one_line, warn
+from wrnexp.errors import Pruned, Stopped, UserError, one_line
 from wrnexp.records import TIME_TO, Record, find_record, read_metrics, write_metrics, write_record
 from wrnexp.strict_json import finite
+from wrnexp.terminal import harmless, warn
 from wrnexp.tracking.bottleneck import use_of, utilization, verdict
 
 Row = dict[str, Any]

@@ -4,6 +4,7 @@ The events are appended to their file as they come, without `SummaryWriter`: its
 where a disk is full, and its files hold back what a killed process had not flushed.
 """
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -154,8 +155,10 @@ def _image(tag: str, data: bytes) -> Summary:
 
 
 def _as_text(config: Mapping[str, Any]) -> str:
-    """Return the config in Markdown, which TensorBoard renders."""
-    return f"```yaml\n{yaml.safe_dump(dict(config), sort_keys=False)}```"
+    """Return the config in Markdown, which TensorBoard renders; no text in it ends the block."""
+    settings = yaml.safe_dump(dict(config), sort_keys=False)
+    fence = "`" * (1 + max([2, *map(len, re.findall("`+", settings))]))
+    return f"{fence}yaml\n{settings}{fence}"
 
 
 def _recipe(record: Record) -> dict[str, bool | int | float | str]:

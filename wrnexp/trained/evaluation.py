@@ -52,7 +52,7 @@ def evaluate_run(
         UserError: the device, the data set or the corrupted images are not there; nothing was evaluated.
     """
     settled = hardware(run.record, device)
-    data = dataset(run.record, root)
+    data = dataset(run.record, root, run.allow)
     corrupted = _corrupted(run, root) if corruptions else None
     told = provenance.collect(Path(__file__).parents[1]) | settled.described()
     answers, model = _Answers(data, settled), settled.place(run.model)

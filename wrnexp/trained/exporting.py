@@ -42,7 +42,7 @@ def _format(run: Trained, kind: str) -> Format:
     if kind == "pt2":
         return Pt2()
     classifier = run.classifier
-    return SafeTensors(lambda: network(run.record, run.signature), classifier.mean, classifier.std)
+    return SafeTensors(lambda: network(run.record, run.signature, run.allow), classifier.mean, classifier.std)
 
 
 def _drawn(count: int, side: int) -> Tensor:

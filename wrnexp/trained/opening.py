@@ -1,8 +1,7 @@
 """A completed run opened again: its network with its weights, what the network takes and gives, and its data set."""
 
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from wrnexp.engine.classifier import Classifier
 from wrnexp.errors import UserError, one_line
 from wrnexp.objects import make
 from wrnexp.records import Record, RecordError, Signature, read_record
+from wrnexp.trained.targets import check_targets
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = "model.safetensors"
@@ -33,12 +33,14 @@ class Trained:
         record: its record.
         model: the network, float32, on the CPU, in evaluation mode; takes normalised images.
         signature: what it takes and gives.
+        allow: dotted paths that its record may name besides what is built in.
     """
 
     folder: Path
     record: Record
     model: nn.Module
     signature: Signature
+    allow: tuple[str, ...] = ()
 
     @property
     def classifier(self) -> Classifier:
@@ -46,33 +48,45 @@ class Trained:
         return Classifier(self.model, self.signature.mean, self.signature.std).eval()
 
 
-def open_run(folder: Path, root: str | None = None) -> Trained:
+def open_run(folder: Path, root: str | None = None, allow: Collection[str] = ()) -> Trained:
     """Open a completed run.
+
+    Of what the record's config names, only classes of `wrnexp.models`, layers of `torch.nn` and `wrnexp.data.load` are
+    made: a record may come from anyone.
 
     Args:
         folder: of the run.
         root: in place of the record's `data.root`; used for records that do not hold the network's signature.
+        allow: dotted paths of other classes and functions that the record's `model` and `data` may name.
 
     Raises:
-        UserError: there is no record, or none that can be used, the run is not completed, its network cannot be made
-            from the record's config, or the weights are damaged, not there or do not fit it.
+        UserError: there is no record, or none that can be used, the run is not completed, its record names something
+            that is not allowed (nothing was imported or run then), its network cannot be made from the record's config,
+            or the weights are damaged, not there or do not fit it.
     """
-    record = _completed(folder)
+    record, allow = _completed(folder), tuple(allow)
+    for group in ("model", "data"):
+        check_targets(record.config[group], group, allow)
     _check_weights(folder, record)
     _see_what_run_py_sees()
-    signature = (record.data and record.data.signature) or signature_of(dataset(record, root))
-    model = network(record, signature)
-    return Trained(folder, record, load_weights(model, folder / WEIGHTS).eval(), signature)
+    signature = (record.data and record.data.signature) or signature_of(dataset(record, root, allow))
+    model = load_weights(network(record, signature, allow), folder / WEIGHTS)
+    return Trained(folder, record, model.eval(), signature, allow)
 
 
-def network(record: Record, signature: Signature) -> nn.Module:
+def network(record: Record, signature: Signature, allow: Collection[str] = ()) -> nn.Module:
     """Make a run's network with new weights.
 
+    Args:
+        record: of the run.
+        signature: what the network takes and gives.
+        allow: as in `open_run`.
+
     Raises:
-        UserError: the config in the record does not make one, for another version of the program may have written it.
+        UserError: the config in the record names something that is not allowed, or does not make a network, for another
+            version of the program may have written it.
     """
-    with _of_the_record(record.config["model"]):
-        model: nn.Module = make(record.config["model"], "model", num_classes=len(signature.classes))
+    model: nn.Module = _made(record, "model", {}, allow, num_classes=len(signature.classes))
     return model
 
 
@@ -93,22 +107,23 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
     return model
 
 
-def dataset(record: Record, root: str | None = None) -> Dataset:
+def dataset(record: Record, root: str | None = None, allow: Collection[str] = ()) -> Dataset:
     """Make a run's data set again.
 
     Args:
         record: of the run.
         root: in place of the record's `data.root`.
+        allow: as in `open_run`.
 
     Raises:
-        UserError: it is not there, or its images are not those of the run.
+        UserError: the config in the record names something that is not allowed, the data set is not there, or its
+            images are not those of the run.
     """
-    node = record.config["data"] | ({} if root is None else {"root": root})
-    with _of_the_record(node):
-        data: Dataset = make(node, "data")
+    data: Dataset = _made(record, "data", {} if root is None else {"root": root}, allow)
     if record.data is not None and dict(data.digest) != record.data.digest:
+        place = record.config["data"].get("root") if root is None else root
         raise UserError(
-            f"the images of {data.name} at data.root={node.get('root')} are not those of the run: their digests are "
+            f"the images of {data.name} at data.root={place} are not those of the run: their digests are "
             f"{_short(data.digest)}, the record has {_short(record.data.digest)}"
         )
     return data
@@ -127,18 +142,19 @@ def hardware(record: Record, device: str) -> Hardware:
     trainer, past = record.config["trainer"], record.provenance
     try:
         found = Hardware.settle(device, trainer.get("precision", "auto"), trainer.get("channels_last"), compile=False)
-        if found.device.type == past.get("device_type"):
+        if found.device.type == past.get("device_type") and {"precision", "channels_last"} <= past.keys():
             return Hardware.settle(device, past["precision"], past["channels_last"], compile=False)
         return found
     except UserError as error:
         raise UserError(str(error).replace("trainer.device", "--device")) from error
 
 
-@contextmanager
-def _of_the_record(node: Mapping[str, Any]) -> Iterator[None]:
-    """Turn what goes wrong in making a part of a record's config into the user's affair: another version wrote it."""
+def _made(record: Record, group: str, changes: Mapping[str, Any], allow: Collection[str], **keywords: Any) -> Any:
+    """Make a group of a record's config; what goes wrong is the user's affair: another version may have written it."""
+    node = record.config[group]
+    check_targets(node, group, allow)
     try:
-        yield
+        return make(node | changes, group, **keywords)
     except UserError:
         raise
     except Exception as error:

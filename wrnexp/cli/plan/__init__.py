@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wrnexp.errors import UserError
+from wrnexp.terminal import Terminal
 
 if TYPE_CHECKING:
     from wrnexp.cli.plan.sources import Planned
@@ -63,8 +64,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def plan(args: argparse.Namespace) -> int:
     """Print the plan of one sweep; that a sweep cannot answer its question is an answer, and exits 0."""
     # scipy, pydantic and hydra take a second to import: `wrnexp --help` should not wait for them.
-    from rich.console import Console
-
     from wrnexp.cli.plan.costs import costs
     from wrnexp.cli.plan.show import show
     from wrnexp.cli.plan.statistics import Aim, deviation, needs
@@ -73,7 +72,7 @@ def plan(args: argparse.Namespace) -> int:
     planned = _planned(args.sweep, args.overrides)
     spread = deviation(planned, None if args.sd is None else args.sd / 100)
     aim = Aim(args.effect / 100, args.power)
-    show(planned, costs(planned, RECORDS), aim, spread, needs(planned, aim, spread), Console(highlight=False))
+    show(planned, costs(planned, RECORDS), aim, spread, needs(planned, aim, spread), Terminal())
     return 0
 
 

@@ -2,38 +2,39 @@
 
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from wrnexp.cli.plan.costs import ArmCost, Costs
 from wrnexp.cli.plan.sources import Planned
 from wrnexp.cli.plan.statistics import Aim, Deviation, Need
 from wrnexp.stats import ALPHA
 from wrnexp.sweeps import duration
+from wrnexp.terminal import Terminal, safe_text
 
 UNKNOWN = "?"
 
 
-def show(planned: Planned, costs: Costs, aim: Aim, spread: Deviation, needs: Sequence[Need], console: Console) -> None:
+def show(planned: Planned, costs: Costs, aim: Aim, spread: Deviation, needs: Sequence[Need], console: Terminal) -> None:
     """Print arms and costs, what the effect needs, and whether the sweep as it stands can answer its question."""
-    console.print(Text(f"{planned.name}: {planned.question}" if planned.question else planned.name, "bold"))
+    console.print(safe_text(f"{planned.name}: {planned.question}" if planned.question else planned.name, "bold"))
     console.print(_arms_table(costs))
     for line in _bases(costs.arms):
-        console.print(Text(line))
+        console.print(safe_text(line))
     console.print()
     test = f"two-sided paired t-test, level {ALPHA}"
-    console.print(Text(f"To find {100 * aim.effect:.2f} points of test accuracy with power {aim.power:g} ({test}):"))
-    console.print(Text(spread.words))
+    console.print(
+        safe_text(f"To find {100 * aim.effect:.2f} points of test accuracy with power {aim.power:g} ({test}):")
+    )
+    console.print(safe_text(spread.words))
     if needs:
         console.print(_needs_table(planned, costs, needs))
     if len(needs) > 1:
         tests = needs[-1].comparisons
         console.print(
-            Text(f"Each other arm is compared with one baseline arm: {tests} tests, by Holm at {ALPHA}/{tests}.")
+            safe_text(f"Each other arm is compared with one baseline arm: {tests} tests, by Holm at {ALPHA}/{tests}.")
         )
     for line in _verdict(planned, aim, needs):
-        console.print(Text(line, "bold"))
+        console.print(safe_text(line, "bold"))
 
 
 def _arms_table(costs: Costs) -> Table:
@@ -41,7 +42,7 @@ def _arms_table(costs: Costs) -> Table:
     for arm in costs.arms:
         one = None if arm.run is None else arm.run.seconds
         counts = (str(arm.seeds), str(arm.done))
-        table.add_row(Text(arm.label), *counts, time(one), time(arm.left), gpu_hours(arm.gpu_left, arm))
+        table.add_row(safe_text(arm.label), *counts, time(one), time(arm.left), gpu_hours(arm.gpu_left, arm))
     runs, done = sum(arm.seeds for arm in costs.arms), sum(arm.done for arm in costs.arms)
     gpus = gpu_hours(costs.gpu_left, *costs.arms)
     table.add_section()

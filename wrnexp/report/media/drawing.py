@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wrnexp import metrics
-from wrnexp.errors import harmless
 from wrnexp.pictures import AUGMENTED, CONFUSION, FOLDER, MISTAKES, RELIABILITY, place
 from wrnexp.records import Record
 from wrnexp.report.media.confusion import confusion, draw_confusion
@@ -19,6 +18,7 @@ from wrnexp.report.media.grid import TILES, draw_grid
 from wrnexp.report.media.mistakes import Gather, draw_mistakes, worst
 from wrnexp.report.media.reliability import draw_reliability
 from wrnexp.report.page.classes import classes
+from wrnexp.terminal import harmless
 
 Logits = NDArray[np.floating]
 Labels = NDArray[np.int64]

@@ -90,7 +90,9 @@ def thumbnails(stored: Path, images: Sequence[int], labels: NDArray[np.int64]) -
 
 def _stored(data: DataInfo) -> Path | None:
     """Return the folder in the cache that holds the data of these digests."""
-    for meta in sorted((cache_folder() / "store").glob(f"{data.name}-*/meta.json")):
+    for meta in sorted((cache_folder() / "store").glob("*/meta.json")):
+        if not meta.parent.name.startswith(f"{data.name}-"):
+            continue
         try:
             found = json.loads(meta.read_text())["digest"]
         except (OSError, ValueError, KeyError, TypeError):

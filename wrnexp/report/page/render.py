@@ -4,6 +4,7 @@ import re
 from dataclasses import asdict
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -13,6 +14,7 @@ from wrnexp.report.page.chart import Chart, marks
 from wrnexp.report.page.parts import Part, Pictures, Section, Table
 from wrnexp.report.page.sections import sections, summary
 from wrnexp.report.tables import Report
+from wrnexp.terminal import printable
 
 BREAKS = re.compile(r"(?<=[,._])(?=[^\W\d][\w.]*=)")
 
@@ -54,13 +56,14 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("wrnexp.report.page"),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     environment.filters["kind"] = _kind
-    environment.filters["data"] = asdict
+    environment.filters["data"] = _data
     environment.filters["soft"] = _soft
     return environment
 
@@ -72,7 +75,23 @@ def _kind(part: Part | Section) -> str:
 
 def _soft(text: str) -> Markup:
     """Return text, escaped, that may be broken after commas, dots and underscores before the `=` of a setting."""
-    return Markup("<wbr>").join(BREAKS.split(text))
+    return Markup("<wbr>").join(BREAKS.split(_shown(text)))
+
+
+def _shown(value: Any) -> Any:
+    """Return text with controls, those that reverse the rest of a line above all, as visible escapes."""
+    return printable(value, newlines=True) if type(value) is str else value
+
+
+def _data(part: Chart) -> Any:
+    """Return a chart as plain values whose texts are those that the page shows: its controls name arms by them."""
+    return _texts_shown(asdict(part))
+
+
+def _texts_shown(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_shown(key): _texts_shown(item) for key, item in value.items()}
+    return [_texts_shown(item) for item in value] if isinstance(value, list | tuple) else _shown(value)
 
 
 @cache

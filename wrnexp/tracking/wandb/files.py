@@ -10,6 +10,7 @@ from typing import Any
 
 from wrnexp.errors import one_line
 from wrnexp.pictures import AUGMENTED, FOLDER
+from wrnexp.terminal import printable
 
 NAME = "wandb"  # of W&B's folder, beside the runs' folders
 
@@ -65,8 +66,8 @@ def last_told(folder: Path, identity: str) -> tuple[int, frozenset[str]]:
 
 def _folders(folder: Path, identity: str) -> list[Path]:
     """Return the folders of a run's fragments, oldest first."""
-    found = sorted(folder.resolve().glob(f"*run-*-{identity}"), key=lambda path: path.name.removeprefix("offline-"))
-    return [path for path in found if path.is_dir()]
+    found = sorted(folder.resolve().glob("*run-*"), key=lambda path: path.name.removeprefix("offline-"))
+    return [path for path in found if path.name.endswith(f"-{identity}") and path.is_dir()]
 
 
 def epochs_of(found: Iterable[Fragment]) -> list[int]:
@@ -76,14 +77,15 @@ def epochs_of(found: Iterable[Fragment]) -> list[int]:
 
 def _read(folder: Path) -> Fragment | None:
     """Read a fragment through W&B's own reader; a file that a kill has cut short ends where it was cut."""
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)]
+    # -P: the folder is someone else's, and a module in it would be found before W&B's own.
+    command = [sys.executable, "-P", "-m", "wandb", "leet", "inspect", "--json", str(folder)]
     try:
         # In the folder above, for it keeps a log in `wandb/` of where it runs.
         done = subprocess.run(
             command, cwd=folder.parents[1], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
         )
     except (OSError, subprocess.SubprocessError) as error:
-        print(f"W&B: {folder} cannot be read ({one_line(error)})", file=sys.stderr)
+        print(printable(f"W&B: {folder} cannot be read ({one_line(error)})"), file=sys.stderr)
         return None
     entries = list(_entries(done.stdout))
     if not entries:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from wrnexp.errors import one_line
 from wrnexp.records import Record
+from wrnexp.terminal import printable
 from wrnexp.tracking.journal import Plan, Row, Sink
 from wrnexp.tracking.wandb import content
 from wrnexp.tracking.wandb.account import quiet, server, settle_mode
@@ -135,7 +136,7 @@ class Wandb(Sink):
             _forget()  # the SDK stays online in this process otherwise
             return None
         Wandb._asked_in_vain = None
-        print(f"W&B: {mirror.url}", file=sys.stderr)
+        print(printable(f"W&B: {mirror.url}"), file=sys.stderr)
         return mirror
 
     def _told(self, event: "Callable[[Mirror], None]") -> None:
@@ -156,7 +157,7 @@ class Wandb(Sink):
         if not self._said:
             self._said = True
             print(
-                f"W&B: {what}; the run and its record are whole, `wrnexp publish {self._folder}` {later}",
+                printable(f"W&B: {what}; the run and its record are whole, `wrnexp publish {self._folder}` {later}"),
                 file=sys.stderr,
             )
 
