@@ -61,7 +61,20 @@ def test_what_is_written_is_read(
 def test_the_file_has_the_keys_of_the_interface(tmp_path: Path) -> None:
     write_record(tmp_path, record())
     assert list(json.loads((tmp_path / "record.json").read_text())) == [
-        *("schema_version", "status", "error", "divergence", "recoveries", "run_id", "arm_id", "label", "sweep", "seed", "overrides", "config"),
+        *(
+            "schema_version",
+            "status",
+            "error",
+            "divergence",
+            "recoveries",
+            "run_id",
+            "arm_id",
+            "label",
+            "sweep",
+            "seed",
+            "overrides",
+            "config",
+        ),
         *("metrics", "cost", "time_to", "test_looks", "data", "files", "provenance"),
     ]
     raw = json.loads((tmp_path / "record.json").read_text())
