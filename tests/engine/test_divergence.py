@@ -3,7 +3,11 @@
 import copy
 import math
 import os
+import random
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -26,9 +30,10 @@ from wrnexp.engine.trainer import Outcome
 from wrnexp.errors import DivergedError, Stopped
 from wrnexp.models import WideResNet
 from wrnexp.optim import averaged
-from wrnexp.records import MEASURED
+from wrnexp.records import MEASURED, read_metrics, read_record
 
 Make = Callable[..., Any]
+ROOT = Path(__file__).parents[2]
 STEPS = 4  # an epoch of the shared training has
 
 
@@ -116,7 +121,7 @@ def plain_training(
         ("skip", [6], {6}),
         pytest.param("skip", [1, 2, 5, 12], {1, 2, 5, 12}, marks=pytest.mark.slow),
         ("rollback", [7], {6, 7}),  # a quarter of an epoch's steps before it too
-        pytest.param("rollback", [1, 6, 8], {1, 5, 6, 7, 8}, marks=pytest.mark.slow),
+        pytest.param("rollback", [1, 6, 9], {1, 5, 6, 9}, marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize(("clip", "ema"), [(None, None), (0.5, 0.9)])
@@ -459,3 +464,48 @@ def test_validation_and_best_are_of_what_was_kept(
     best = torch.load(tmp_path / "checkpoints" / "best.pt", weights_only=True)
     assert len(best["rows"]) == 1 + values.index(max(values))
     assert all(row["seconds"] > 0 for row in rows)
+
+
+SPIKE = '''
+class Spike:
+    """A rate that no net survives, in one step."""
+
+    def __init__(self, **ignored):
+        pass
+
+    def __call__(self, step, steps_per_epoch, epochs):
+        return 1e6 if step == 4 * steps_per_epoch + 7 else 1.0
+'''
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+def test_a_run_that_rolls_back_resumes_byte_identical_after_sigkills(tmp_path: Path, tiny_overrides: list[str]) -> None:
+    (tmp_path / "spike.py").write_text(SPIKE)
+    changes = ["optim.schedule._target_=spike.Spike", "loader.batch_size=8", "optim.epochs=8"]
+    changes += ["trainer.on_divergence=rollback", "trainer.checkpoint_seconds=0", "model.dropout=0.3"]
+
+    def begin(name: str) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [sys.executable, ROOT / "run.py", *tiny_overrides, *changes, f"hydra.run.dir={tmp_path / name}"],
+            cwd=tmp_path,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{tmp_path}"},
+        )
+
+    def left(name: str) -> list[Any]:
+        record, rows = read_record(tmp_path / name), read_metrics(tmp_path / name)
+        files = [(tmp_path / name / file).read_bytes() for file in ("model.safetensors", "predictions.npz")]
+        return [*files, record.recoveries, [{k: v for k, v in row.items() if k not in MEASURED} for row in rows]]
+
+    assert begin("whole").wait() == 0
+    assert [one.step for one in read_record(tmp_path / "whole").recoveries] == [57]
+    moments = random.Random(0)
+    for rows in range(1, 8):  # one kill in each epoch; the fifth diverges
+        process = begin("killed")
+        while len(read_metrics(tmp_path / "killed")) < rows:
+            time.sleep(0.001)
+        time.sleep(moments.uniform(0, 0.3))
+        process.kill()
+        assert process.wait() in (0, -signal.SIGKILL)  # 0: it was over before
+    assert begin("killed").wait() == 0
+    assert left("killed") == left("whole")
