@@ -1,6 +1,7 @@
 """A whole run in this process: what it leaves on disk, how it goes on, how it fails."""
 
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -16,9 +17,10 @@ from safetensors.torch import load_file
 from tests.stopping_halfway import interrupting
 from wrnexp import app, identity
 from wrnexp.digests import damaged_files
-from wrnexp.errors import Stopped, TrainingError, UserError
+from wrnexp.errors import DivergedError, Stopped, UserError, is_diverged
 from wrnexp.launch import Job
 from wrnexp.models import WideResNet
+from wrnexp.optim import SGDRecipe
 from wrnexp.records import Record, read_metrics, read_record
 
 Tiny = Callable[..., DictConfig]
@@ -196,13 +198,72 @@ def test_a_batch_larger_than_the_data(tiny: Tiny, tmp_path: Path) -> None:
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
-def test_a_rate_that_diverges_fails_with_a_reason(tiny: Tiny, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"optim\.lr"):
-        app.run(tiny("optim.lr=1e30"), tmp_path)
+ONE_STEP = ("optim.epochs=1", "loader.batch_size=32", "data.train_limit=32", "data.test_limit=32")
+
+
+@pytest.mark.parametrize(
+    ("changes", "step", "words"),
+    [
+        (("optim.lr=1e30",), 1, "the test loss is nan in epoch 1, step 1 of 1"),  # the last update breaks it
+        (("optim.weight_decay=1e10", "optim.epochs=2"), 1, "the test loss is nan"),
+        (("optim.lr=1e4", "optim.epochs=2", "loader.batch_size=8"), 2, "the training loss is 1"),  # finite, exploded
+        (
+            ("optim.lr=1e30", "trainer.ema=0.9", "data.val_size=16"),
+            1,
+            "the validation loss is nan",
+        ),
+    ],
+)
+def test_a_run_that_diverges_fails_with_a_reason_and_leaves_no_checkpoint_of_it(
+    tiny: Tiny, tmp_path: Path, changes: tuple[str, ...], step: int, words: str
+) -> None:
+    with pytest.raises(DivergedError, match=rf"{words}.*optim\.lr.*no checkpoint"):
+        app.run(tiny("optim.schedule.warmup_epochs=0", *ONE_STEP, *changes), tmp_path)
     record = read_record(tmp_path)
     assert record.status == "failed"
-    assert record.error is not None
-    assert "loss" in record.error
+    assert is_diverged(record.error)
+    assert record.divergence is not None
+    assert (record.divergence.step, record.divergence.action) == (step, "stop")
+    assert record.divergence.lr > 0
+    assert not (tmp_path / "checkpoints").exists()
+    assert not (tmp_path / "predictions.npz").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("optim.lr=0.8", "optim.epochs=1"),
+        pytest.param(
+            ("optim.lr=0.8", "data.train_limit=2048", "loader.batch_size=512", "optim.accumulate=2"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(("optim.lr=0.8", "model.depth=16", "optim.epochs=4"), marks=pytest.mark.slow),
+    ],
+)
+def test_a_high_rate_without_warm_up_is_no_divergence(tiny: Tiny, tmp_path: Path, changes: tuple[str, ...]) -> None:
+    assert app.run(tiny("optim.schedule.warmup_epochs=0", *changes), tmp_path).status == "completed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("action", ["skip", "rollback"])
+def test_recoveries_do_not_depend_on_the_loader_s_processes(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], action: str
+) -> None:
+    """The loss of the 8th step is not a number; a rollback leaves an epoch of the loader in its middle."""
+    plain, calls = SGDRecipe.loss, itertools.count(1)
+    monkeypatch.setattr(SGDRecipe, "loss", lambda self, *of: plain(self, *of) * (math.nan if next(calls) == 8 else 1.0))
+    left = []
+    for workers in (0, 2):
+        calls = itertools.count(1)
+        loader = (f"loader.workers={workers}", "loader.persistent_workers=true", "tracking.console.progress=lines")
+        record = app.run(tiny(f"trainer.on_divergence={action}", *loader), tmp_path / str(workers))
+        assert record.status == "completed"
+        assert [(one.step, one.action) for one in record.recoveries] == [(8, action)]
+        assert capsys.readouterr().out.count("step 8 ") == 1
+        left.append(
+            [(tmp_path / str(workers) / name).read_bytes() for name in ("model.safetensors", "predictions.npz")]
+        )
+    assert left[0] == left[1]
 
 
 def test_a_second_process_is_kept_out(tiny: Tiny, tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ class Watcher:
 
     def on_epoch(self, rows: list[dict[str, Any]]) -> None: ...
 
+    def on_recoveries(self, recoveries: list[dict[str, Any]], *, resumed: bool = False) -> None: ...
+
 
 class Prepared:
     """The batches of one epoch of a loader, given again and again: training without augmentation."""

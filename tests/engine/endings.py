@@ -22,7 +22,7 @@ def end(how: str, folder: str) -> None:
     if second and how == "failed":
         raise TrainingError("the loss is nan")
     if second and how == "diverged":
-        raise DivergedError("the training loss is nan in epoch 2")
+        raise DivergedError("the training loss is nan in epoch 2", {"step": 5, "loss": None})
     if second and how == "crashed":
         raise ZeroDivisionError("a mistake in the program")
     time.sleep(60)

@@ -3,10 +3,11 @@
 All is in float64, where what processes compute differs from what one computes by nothing that rounding can hide.
 """
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from wrnexp.engine.evaluate import Splits
 from wrnexp.engine.norm import shared_norms
 from wrnexp.engine.ranks import AgreedStop, Ranks, joined
 from wrnexp.engine.trainer import Outcome
-from wrnexp.errors import Stopped
+from wrnexp.errors import DivergedError, Stopped
 from wrnexp.models import WideResNet
 from wrnexp.optim import Cosine, SGDRecipe, averaged
 from wrnexp.stopping import TimeLimit
@@ -37,6 +38,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
     # 26 images by 9 end with 8: 4 for each process, of whose full batches one has 4 images and one 5.
     "compiled and recomputed": {"memory_budget": 0.5, "compile": True, "batch_size": 9, "accumulate": 1},
 }
+POISONED: dict[str, Any] = {"accumulate": 1, "ema": 0.9, "poisoned": 2}  # step 9 of the run, 3 of 6 in epoch 2
 DROPPING: dict[str, Any] = {"accumulate": 1, "dropout": 0.3, "ema": 0.9}
 
 
@@ -47,6 +49,7 @@ class Batches:
     batch_size: int
     accumulate: int
     ranks: Ranks
+    poisoned: int | None = None  # a micro-batch of epoch 1, counted from 0, whose last image is NaN
 
     def __post_init__(self) -> None:
         generator = torch.Generator().manual_seed(7)
@@ -56,9 +59,12 @@ class Batches:
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(IMAGES, generator=torch.Generator().manual_seed(epoch))
-        for micro_batch in torch.split(order, [size for step in self.plan for size in step]):
+        for index, micro_batch in enumerate(torch.split(order, [size for step in self.plan for size in step])):
             own = micro_batch[share(len(micro_batch), self.ranks.rank, self.ranks.count)]
-            yield self.images[own], self.labels[own]
+            images = self.images[own]
+            if epoch == 1 and index == self.poisoned and self.ranks.rank == self.ranks.count - 1:
+                images[-1] = math.nan
+            yield images, self.labels[own]
 
     def dealt(self) -> list[tuple[Tensor, Tensor]]:
         parts = zip(torch.split(self.images, 4), torch.split(self.labels, 4), strict=True)
@@ -73,6 +79,7 @@ class Watcher:
     after: int = 0
     seen: int = 0
     limit: bool = False
+    recoveries: list[dict[str, Any]] = field(default_factory=list)
 
     def on_start(self, *seconds: float | None) -> None:
         pass
@@ -91,11 +98,14 @@ class Watcher:
     def on_epoch(self, rows: list[Any]) -> None:
         pass
 
+    def on_recoveries(self, recoveries: list[dict[str, Any]], *, resumed: bool = False) -> None:
+        self.recoveries = list(recoveries)
+
 
 def trainer(folder: Path, ranks: Ranks, **changes: Any) -> Trainer:
     """Return a training of three epochs, of which this process does its share."""
     values = PLAIN | changes
-    batches = Batches(values["batch_size"], values["accumulate"], ranks)
+    batches = Batches(values["batch_size"], values["accumulate"], ranks, values.get("poisoned"))
     torch.manual_seed(0)
     model = WideResNet(10, 1, values["dropout"], 0.0, num_classes=CLASSES).double()
     recipe = SGDRecipe(
@@ -110,12 +120,19 @@ def trainer(folder: Path, ranks: Ranks, **changes: Any) -> Trainer:
         memory_budget=values.get("memory_budget", 1.0), test_every=1, model=model, recipe=recipe, batches=batches,
         splits=Splits(batches.dealt()), average=averaged, checkpoints=Checkpoints(folder / "checkpoints"),
         watcher=values.get("watcher", Watcher()), seed=3, ranks=ranks, **more,
+        on_divergence=values.get("action", "stop"),
     )  # fmt: skip
 
 
 def left(training: Trainer, outcome: Outcome) -> dict[str, Any]:
     """Return all that a training leaves."""
-    return {"rows": outcome.rows, "logits": outcome.test.logits, "state": training.step.state_dict()}
+    recoveries = training.watcher.recoveries  # type: ignore[attr-defined]
+    return {
+        "rows": outcome.rows,
+        "recoveries": recoveries,
+        "logits": outcome.test.logits,
+        "state": training.step.state_dict(),
+    }
 
 
 def trained(folder: Path, ranks: Ranks, **changes: Any) -> dict[str, Any]:
@@ -133,6 +150,16 @@ def stopped(folder: Path, ranks: Ranks, *, after: int = 8, limit: bool = False, 
     except Stopped as error:
         return {"kept": error.kept, "seen": watcher.seen, "why": str(error), "code": error.code}
     return {"seen": watcher.seen}
+
+
+def diverged(folder: Path, ranks: Ranks, **changes: Any) -> dict[str, Any]:
+    """Train until the run diverges; return what this process says about it, after so many steps."""
+    watcher = Watcher()
+    try:
+        trained(folder, ranks, watcher=watcher, **changes)
+    except DivergedError as error:
+        return {"message": str(error), "divergence": error.divergence, "seen": watcher.seen}
+    return {}
 
 
 def norm(channels: int = 4) -> nn.BatchNorm2d:
@@ -189,6 +216,12 @@ def main(folder: Path) -> None:
         found["finished in time"] = stopped(folder / "out of time", ranks, after=6, limit=True, **DROPPING)
         found["stopped for one"] = stopped(folder / "for one", ranks, accumulate=1)
         found["from one"] = trained(folder / "from one", ranks, accumulate=1)
+        for action in ("skip", "rollback"):
+            found[action] = trained(folder / action, ranks, action=action, **POISONED)
+        recovering = {"action": "rollback", **POISONED}
+        found["rollback stopped"] = stopped(folder / "rollback stopped", ranks, after=14, **recovering)
+        found["rollback resumed"] = trained(folder / "rollback stopped", ranks, **recovering)
+        found["diverged"] = diverged(folder / "diverged", ranks, **POISONED)
         found["gathered"] = ranks.gathered(ranks.rank)
         found["from first"] = ranks.from_first(ranks.rank)
     torch.save(found, folder / f"{ranks.rank}.pt")

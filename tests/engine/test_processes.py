@@ -82,8 +82,9 @@ def test_an_ending_is_told_as_it_was(
     start: object, capfd: pytest.CaptureFixture[str], how: str, error: type[Exception], words: str
 ) -> None:
     assert callable(start)
-    with pytest.raises(error, match=words):
+    with pytest.raises(error, match=words) as raised:
         start(how)
+    assert getattr(raised.value, "divergence", None) == ({"step": 5, "loss": None} if how == "diverged" else None)
     assert capfd.readouterr() == ("", "")
 
 

@@ -143,6 +143,31 @@ def test_a_stopped_run_goes_on_bit_for_bit(shared: Shared) -> None:
         assert_same(found["resumed"], found["undisturbed"], 0)
 
 
+@pytest.mark.parametrize("action", ["skip", "rollback"])
+def test_two_processes_recover_as_one_though_one_has_the_diverged_image(
+    sharing: ModuleType, shared: Shared, tmp_path: Path, action: str
+) -> None:
+    expected = sharing.trained(tmp_path, Ranks(), action=action, **sharing.POISONED)
+    assert [(one["step"], one["action"]) for one in expected["recoveries"]] == [(9, action)]
+    for found in shared:
+        assert_same(found[action], expected, 1e-7)
+        assert found[action]["recoveries"] == expected["recoveries"]
+
+
+def test_a_stopped_run_rolls_back_after_it_was_resumed(shared: Shared) -> None:
+    for found in shared:
+        assert found["rollback stopped"]["kept"] == "up to step 4 of 6 in epoch 2"  # for the second time
+        assert_same(found["rollback resumed"], found["rollback"], 0)
+
+
+def test_two_processes_diverge_at_the_same_step(shared: Shared) -> None:
+    first, second = (found["diverged"] for found in shared)
+    assert first == second
+    assert first["seen"] == 12  # losses are added up once a period, and at the end of an epoch
+    assert (first["divergence"]["step"], first["divergence"]["action"]) == (9, "stop")
+    assert first["message"].startswith("the training loss is nan in epoch 2, step 3 of 6")
+
+
 def test_processes_draw_masks_of_their_own(sharing: ModuleType, shared: Shared, tmp_path: Path) -> None:
     alone = sharing.trained(tmp_path, Ranks(), **sharing.DROPPING)
     assert alone["rows"][0]["train_loss"] != pytest.approx(shared[0]["undisturbed"]["rows"][0]["train_loss"], rel=1e-6)

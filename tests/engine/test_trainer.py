@@ -158,7 +158,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(
 
     poisoned.epoch = epoch
     with pytest.raises(TrainingError, match=r"loss is nan in epoch 2.*optim\.lr"):
-        trainer(batches=poisoned).fit()
+        trainer(batches=poisoned, splits=Splits(test=list(healthy(0)))).fit()
     kept = torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)
     assert len(kept["rows"]) == 1
     assert all(value.isfinite().all() for value in kept["model"].values())

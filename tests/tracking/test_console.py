@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console as Terminal
 
-from wrnexp.records import Record
+from wrnexp.records import Divergence, Record
 from wrnexp.tracking import Console, Plan
 from wrnexp.tracking.console import config_tree, epoch_line, summary
 
@@ -73,6 +73,22 @@ def test_a_pipe_gets_plain_lines(progress: str) -> None:
     assert "\r" not in text
     assert "epoch  3/10" in text
     assert any("test accuracy" in line and "71.23%" in line for line in text.splitlines())
+
+
+def test_the_first_recoveries_have_a_line_each() -> None:
+    made, file = console("lines", terminal=False)
+    run = record()
+    for step in range(1, 9):
+        run.recoveries.append(Divergence(step=step, lr=0.1, grad_norm=3.0, loss=None, action="skip"))
+        made.recover(run)
+    lines = file.getvalue().splitlines()
+    assert sum("skipped" in line for line in lines) == 5
+    assert "step 1 skipped (loss not finite, gradient norm 3, lr 0.1)" in lines
+    assert lines[-1].startswith("step 5 ")
+    assert lines[-1].endswith("record.json only")
+    run.recoveries[:] = [Divergence(step=7, lr=0.1, grad_norm=3.0, loss=1.5e4, action="rollback")]
+    made.recover(run)
+    assert "step 7 diverged; back to the start of the epoch, leaving it out (loss 1.5e+04" in file.getvalue()
 
 
 def test_a_terminal_gets_bars_with_speed_and_time_left() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from wrnexp.errors import Pruned, Stopped, TrainingError, UserError
-from wrnexp.records import Record, read_metrics, read_record
+from wrnexp.errors import DivergedError, Pruned, Stopped, TrainingError, UserError
+from wrnexp.records import Divergence, Record, read_metrics, read_record
 from wrnexp.tracking import Journal, Sink, close_after
 from wrnexp.tracking.journal import time_to
 
@@ -203,6 +203,31 @@ def test_a_silent_journal_writes_and_tells_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     assert listener.heard == []
     assert journal.record.status == "completed"
+
+
+def test_recoveries_and_divergence_are_in_the_record(tmp_path: Path) -> None:
+    class Recovered(Listener):
+        def recover(self, record: Record) -> None:
+            self.heard.append(record.recoveries[-1].step)
+
+    def end() -> None:
+        assert [one.step for one in read_record(tmp_path).recoveries] == [3, 9]
+        raise DivergedError("the training loss is nan", step | {"step": 11, "action": "stop"})
+
+    listener = Recovered()
+    step = {"step": 3, "lr": 0.1, "grad_norm": None, "loss": 2.5, "action": "skip"}
+    journal = Journal(record(), tmp_path)
+    journal.attach([lambda: listener])
+    journal.on_recoveries([step], resumed=True)
+    with pytest.raises(DivergedError), journal:  # noqa: PT012  # all that the journal is called with
+        journal.on_recoveries([step, step | {"step": 9}])
+        end()
+    kept = read_record(tmp_path)
+    assert listener.heard == [9, "failed"]
+    assert (kept.status, kept.error) == ("failed", "DivergedError: the training loss is nan")
+    assert kept.divergence == Divergence(step=11, lr=0.1, grad_norm=None, loss=2.5, action="stop")
+    close_after(DivergedError("of a process that does not know the step"), tmp_path, record())
+    assert read_record(tmp_path).divergence == kept.divergence
 
 
 def test_a_record_is_closed_for_a_process_that_could_not(tmp_path: Path) -> None:

@@ -51,7 +51,8 @@ def enter(folder: Path, threads: int, function: Callable[..., None], *arguments:
             leave()
     except BaseException as error:
         kind = next((one.__name__ for one in KINDS if isinstance(error, one)), "")
-        _note(folder, here.rank, kind, str(error) if kind else traceback.format_exc())
+        text = str(error) if kind else traceback.format_exc()
+        _note(folder, here.rank, kind, text, divergence=getattr(error, "divergence", None))
         hold_off(here.rank, error)
         leave()
     parent = parent_process()

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from functools import partial
+from functools import partial, reduce
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -14,16 +14,31 @@ from wrnexp.engine.ranks import Ranks
 T = TypeVar("T")
 
 
+class StepCheck(Protocol):
+    """Decides whether a step is applied."""
+
+    def applies(self, figures: Tensor) -> bool:
+        """Called with each step's gradients, before they are applied. False: the step is skipped.
+
+        Args:
+            figures: float32 [2]: the loss of this process's images as its part of the step's mean, the gradient norm.
+        """
+        ...
+
+
 class Meters:
-    """What an epoch adds up: loss and images, gradient norms and clipped steps.
+    """What an epoch adds up over its applied steps: loss and images, gradient norms and clipped steps.
 
     Args:
         device: that sums stay on.
         ranks: the processes that share the run; each adds the losses of its own images.
+        check: of each step; None applies all.
     """
 
-    def __init__(self, device: torch.device, ranks: Ranks | None = None) -> None:
+    def __init__(self, device: torch.device, ranks: Ranks | None = None, check: StepCheck | None = None) -> None:
         self._ranks = ranks or Ranks()
+        self._check = check
+        self._step: list[tuple[Tensor, int]] = []  # losses and images of the step under way
         self._loss = torch.zeros((), dtype=torch.float32, device=device)
         self._norm = torch.zeros((), dtype=torch.float32, device=device)
         self._clipped = torch.zeros((), dtype=torch.float32, device=device)
@@ -32,23 +47,39 @@ class Meters:
 
     def add_loss(self, summed: Tensor, images: int) -> None:
         """Add the summed loss of this process's share of `images` images; nothing is read from the device."""
-        self._loss += summed.detach()
-        self.images += images
+        self._step.append((summed.detach(), images))
 
-    def add_step(self, grad_norm: Tensor, limit: float) -> None:
-        """Add one optimizer step with the global gradient norm before clipping to `limit`."""
+    def add_step(self, grad_norm: Tensor, limit: float) -> bool:
+        """Add one optimizer step with the global gradient norm before clipping to `limit`, or drop it.
+
+        Returns:
+            False where the check has the step skipped; its losses do not count then.
+        """
+        step, self._step = self._step, []
+        images = sum(size for _, size in step)
+        if self._check is not None:
+            loss = reduce(torch.add, (summed for summed, _ in step)) / images
+            if not self._check.applies(torch.stack([loss.float(), grad_norm.float()])):
+                return False
+        for summed, _ in step:
+            self._loss += summed
+        self.images += images
         self._norm += grad_norm
         self._clipped += grad_norm > limit
         self.steps += 1
+        return True
 
     def read(self) -> dict[str, float]:
-        """Return the epoch's means: `train_loss` an image, `grad_norm` and `clipped` a step. Waits for the device."""
+        """Return the epoch's means: `train_loss` an image, `grad_norm` and `clipped` a step. Waits for the device.
+
+        0 where no step was applied.
+        """
         total = self._ranks.add_up(self._loss.clone())  # norms are of gradients that all have
         loss, norm, clipped = torch.stack([total, self._norm, self._clipped]).tolist()
         return {
-            "train_loss": loss / self.images,
-            "grad_norm": norm / self.steps,
-            "clipped": clipped / self.steps,
+            "train_loss": loss / max(self.images, 1),
+            "grad_norm": norm / max(self.steps, 1),
+            "clipped": clipped / max(self.steps, 1),
         }
 
     def state_dict(self) -> dict[str, Any]:

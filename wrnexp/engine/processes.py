@@ -19,7 +19,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, P
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from wrnexp.engine.member import DEADLINE, KINDS, enter, notes
-from wrnexp.errors import Stopped, TrainingError, UserError
+from wrnexp.errors import DivergedError, Stopped, TrainingError, UserError
 from wrnexp.stopping import STOPPING
 
 LOOK = 0.1  # seconds between looks at processes
@@ -197,6 +197,8 @@ def _raise(left: dict[int, dict[str, Any]], agent: _Agent, told: list[int], coun
         raise KeyboardInterrupt if told[0] == signal.SIGINT else _stopped((stopped or {}) | {"number": told[0]})
     kinds = {one.__name__: one for one in KINDS}
     for note in left.values():
+        if note["kind"] == DivergedError.__name__:
+            raise DivergedError(note["text"], note.get("divergence"))
         if note["kind"] in kinds:
             raise kinds[note["kind"]](note["text"])
     if agent.failure is None:

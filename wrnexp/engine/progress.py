@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from wrnexp.engine.meters import Meters, Waiting, clock
+from wrnexp.engine.meters import Meters, StepCheck, Waiting, clock
 from wrnexp.engine.ranks import Ranks
 from wrnexp.engine.step import Batch
 from wrnexp.generators import generator_states, restore_generators
@@ -24,6 +24,7 @@ class Progress:
         device: that steps are computed on.
         resumed: what `state_dict` returned in an earlier process; None at an epoch's start.
         ranks: the processes that share the run.
+        check: of each step; None applies all.
 
     Attributes:
         steps: completed so far.
@@ -32,12 +33,17 @@ class Progress:
     """
 
     def __init__(
-        self, epoch: int, device: torch.device, resumed: State | None = None, ranks: Ranks | None = None
+        self,
+        epoch: int,
+        device: torch.device,
+        resumed: State | None = None,
+        ranks: Ranks | None = None,
+        check: StepCheck | None = None,
     ) -> None:
-        self._ranks = ranks or Ranks()
+        self._ranks, self._check = ranks or Ranks(), check
         self.epoch, self._device, self._resumed = epoch, device, resumed
         self.steps, self.whole = 0, False
-        self.meters = Meters(device, self._ranks)
+        self.meters = Meters(device, self._ranks, check)
         self._seconds = self._waited = 0.0
         self._clock = clock(device)
         self._start: float | None = None
@@ -45,6 +51,12 @@ class Progress:
         if resumed is not None:
             self.steps, self._seconds, self._waited = resumed["steps"], resumed["seconds"], resumed["waited"]
             self.meters.load_state_dict(self._own_meters(resumed))
+
+    def from_start(self) -> "Progress":
+        """Return the progress of the same epoch before its first step, with the seconds that it has taken so far."""
+        progress = Progress(self.epoch, self._device, ranks=self._ranks, check=self._check)
+        progress._seconds, progress._waited = self.seconds, self.waited
+        return progress
 
     def open(self, open_epoch: Callable[[], Iterator[Batch]], read: int) -> Iterator[Batch]:
         """Return the epoch's batches that are left: those after the first `read`.

@@ -42,3 +42,12 @@ class Watcher(Protocol):
     def on_epoch(self, rows: list[Row]) -> None:
         """Called after each epoch, with the rows logged so far."""
         ...
+
+    def on_recoveries(self, recoveries: list[dict[str, Any]], *, resumed: bool = False) -> None:
+        """Called when training has recovered from a diverged step, and before the first step of a resumed run.
+
+        Args:
+            recoveries: all so far, at most 100, each as `records.Divergence`.
+            resumed: none of them is new.
+        """
+        ...

@@ -111,24 +111,26 @@ class TrainStep:
         self.clear_gradients()
 
     def __call__(self, micro_batches: Iterable[Batch], sizes: Sequence[int], rate: float, meters: Meters) -> None:
-        """Take a step at `rate` on the mean gradient of the images of `micro_batches`; reads nothing back.
+        """Take a step at `rate` on the mean gradient of the images of `micro_batches`, unless `meters` refuse it.
 
         Args:
             micro_batches: of this process.
             sizes: the images of each, those of all processes together.
             rate: of learning.
-            meters: take loss and gradient norm.
+            meters: take loss and gradient norm. Nothing else is read from the device.
         """
         images = sum(sizes)
         for index, (batch, size) in enumerate(zip(micro_batches, sizes, strict=True), 1):
             with self._ranks.summing(self.forward, last=index == len(sizes)):
                 meters.add_loss(self._gradients(batch, size, images), size)
-        meters.add_step(self._clip(), self._limit)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
+        applied = meters.add_step(self._clip(), self._limit)
+        if applied:
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self.optimizer.step()
         self.clear_gradients()
-        self.average.update(self.model)
+        if applied:
+            self.average.update(self.model)
 
     def _gradients(self, batch: Batch, size: int, images: int) -> Tensor:
         """Add a micro-batch's part of the mean gradient of `images` images; return its summed loss.
@@ -170,9 +172,7 @@ class TrainStep:
                     self._gradients((images, targets), size, size)
         self.model.train(training)
         self.clear_gradients()
-        with torch.no_grad():
-            for name, buffer in self.model.named_buffers():  # some models assign a new tensor in each forward pass
-                buffer.copy_(buffers[name])
+        restore_buffers(self.model, buffers)
         self.hardware.synchronize()
 
     def _clip(self) -> Tensor:
@@ -217,3 +217,10 @@ class TrainStep:
         self.optimizer.load_state_dict(state["optimizer"])
         for group, own in zip(self.optimizer.param_groups, settings, strict=True):
             group.update(own)  # the state brings the settings along that it was saved with: the config's count
+
+
+@torch.no_grad()
+def restore_buffers(model: nn.Module, buffers: Mapping[str, Tensor]) -> None:
+    """Set the buffers of `model` to copies of them that were made earlier, by name."""
+    for name, buffer in model.named_buffers():  # some models assign a new tensor in each forward pass
+        buffer.copy_(buffers[name])

@@ -1,9 +1,10 @@
 """Training: epochs of steps, each followed by evaluations, a checkpoint and a row of the log."""
 
-import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 from wrnexp.engine.checkpoint import Checkpoints
 from wrnexp.engine.evaluate import Evaluation, Evaluator
 from wrnexp.engine.evaluate import Splits as Splits  # one of the trainer's arguments
+from wrnexp.engine.guard import Guard
 from wrnexp.engine.hardware import Hardware
 from wrnexp.engine.memory import out_of_memory
 from wrnexp.engine.meters import HostClock
@@ -20,7 +22,7 @@ from wrnexp.engine.progress import Progress
 from wrnexp.engine.protocols import Batches, Row, Watcher
 from wrnexp.engine.ranks import Ranks
 from wrnexp.engine.step import Average, Batch, Recipe, TrainStep
-from wrnexp.errors import DivergedError, Stopped, TrainingError, UserError, one_line
+from wrnexp.errors import Stopped, TrainingError, UserError, one_line
 from wrnexp.generators import preserve_generators
 from wrnexp.seeding import derive
 from wrnexp.stopping import Stop
@@ -105,13 +107,15 @@ class Trainer:
             self.sync_batchnorm,
         )
         self.evaluator = Evaluator(self.step.average.model, self.splits, self.hardware, self.ranks)
+        self.guard = Guard(self.on_divergence, self.step, self.batches, self.ranks, self.watcher)
 
     def fit(self) -> Outcome:
         """Train from the last checkpoint, or from the start, to the last epoch.
 
         Raises:
             UserError: the checkpoint is not of this model.
-            TrainingError: the loss is not finite, memory ran out, or a checkpoint cannot be written.
+            DivergedError: training diverged and has not recovered.
+            TrainingError: memory ran out, or a checkpoint cannot be written.
             Stopped: a signal or a time limit ends the process; the checkpoint holds every completed step.
         """
         try:
@@ -139,15 +143,32 @@ class Trainer:
         self.hardware.reset_peak_memory()
         test = val = None
         for epoch in range(len(self.rows), self.recipe.epochs):
-            row = self.train_epoch(epoch)
-            evaluated = self.evaluator.seconds
-            val = self.evaluator.validate()
-            test = self.evaluator.test() if self._looks(epoch) else None
-            row["evaluation_seconds"] = self.evaluator.seconds - evaluated
+            row, val, test = self.guard.run(partial(self._train_and_evaluate, epoch), self._roll_back)
             with self.stop.held():
                 self._close(row, val, test)
         test, val = test or self.evaluator.test(), val or self.evaluator.validate()
+        self.guard.check_end(self.recipe.epochs - 1, val, test, final=True)
         return Outcome(self.rows, test, val, self.step.average.model, self.evaluator.test_looks)
+
+    def _train_and_evaluate(self, epoch: int) -> tuple[Row, Evaluation | None, Evaluation | None]:
+        """Return the epoch's row, and the evaluations on validation and test set that were made after it."""
+        row = self.train_epoch(epoch)
+        self.guard.check_end(epoch)
+        evaluated = self.evaluator.seconds
+        val = self.evaluator.validate()
+        test = self.evaluator.test() if self._looks(epoch) else None
+        row["evaluation_seconds"] = self.evaluator.seconds - evaluated
+        self.guard.check_end(epoch, val, test, final=epoch + 1 == self.recipe.epochs)
+        return row, val, test
+
+    def _roll_back(self) -> None:
+        """Return to the start of the epoch under way, and keep which of its steps are left out from now on."""
+        assert self.progress is not None
+        with self.stop.held():
+            self.progress = self.progress.from_start()
+            self.guard.restore()
+            self._save(self._state())
+        self._opened = self.progress, self._open(self.progress)
 
     def _start(self) -> None:
         """Open the first epoch of this process, up to its first batch, and compile: all that comes before the clock."""
@@ -198,19 +219,26 @@ class Trainer:
         self.step.model.train()
         for index, sizes in enumerate(plan[progress.steps :], progress.steps):
             with self.stop.held(timed=(epoch + 1, index + 1) < (self.recipe.epochs, len(plan))), progress.a_step():
-                self.step(islice(batches, len(sizes)), sizes, self._rate(epoch, index), progress.meters)
+                micro_batches = islice(batches, len(sizes))
+                if self.guard.begin(epoch, index):
+                    self.step(micro_batches, sizes, self._rate(epoch, index), progress.meters)
+                else:
+                    deque(micro_batches, maxlen=0)
+            self.guard.check()
             self.watcher.on_step(epoch, index + 1)
             # Several processes would have to agree on the moment.
             if self.ranks.count == 1 and index + 1 < len(plan) and self.checkpoints.due_within_epoch():
                 self.hardware.synchronize()  # steps that are under way count as training
                 with self.stop.held(), progress.paused():
-                    self._save(self._state() | {"progress": progress.state_dict()})
-        return self._row(progress)
+                    self._save_within_epoch(progress)
+        row = self._row(progress)
+        self.guard.check(applied=progress.meters.steps)
+        return row
 
     def _new_progress(self, epoch: int) -> Progress:
         """Return where an epoch stands: at its start, or where an earlier process stopped in the middle of it."""
         mid_epoch, self._mid_epoch = self._mid_epoch, None
-        self.progress = Progress(epoch, self.hardware.device, mid_epoch, self.ranks)
+        self.progress = Progress(epoch, self.hardware.device, mid_epoch, self.ranks, self.guard)
         return self.progress
 
     def _open(self, progress: Progress) -> Iterator[Batch]:
@@ -227,11 +255,6 @@ class Trainer:
 
     def _row(self, progress: Progress) -> Row:
         epoch, means, seconds = progress.epoch, progress.meters.read(), progress.end()
-        if not math.isfinite(means["train_loss"]):
-            raise DivergedError(
-                f"the training loss is {means['train_loss']} in epoch {epoch + 1}: a lower optim.lr, a longer "
-                "optim.schedule.warmup_epochs or optim.clip_norm may help; the checkpoint is of an earlier epoch"
-            )
         return {
             "epoch": epoch + 1,
             "step": (epoch + 1) * len(self.batches.plan),
@@ -270,20 +293,27 @@ class Trainer:
         """Return all that a checkpoint holds between epochs."""
         looks = {"test_looks": self.evaluator.test_looks, "seconds_before": self.seconds_before}
         about = {"run": self.about(len(self.rows) + (self.progress is not None))}
-        return self.step.state_dict() | looks | about | {"rows": self.rows}
+        return self.step.state_dict() | looks | about | {"rows": self.rows} | self.guard.state_dict()
 
     def _save_mid_epoch(self, stopped: Stopped) -> None:
         """Save the state within the epoch under way, if no step of it was broken off."""
         if self.progress is None or not self.progress.whole or not self.progress.steps or not self.stop.agreed:
             return
-        self._save(self._state() | {"progress": self.progress.state_dict()})
-        steps, epoch = len(self.batches.plan), self.progress.epoch + 1
-        stopped.kept = f"up to step {self.progress.steps} of {steps} in epoch {epoch}"
+        if self._save_within_epoch(self.progress):
+            steps, epoch = len(self.batches.plan), self.progress.epoch + 1
+            stopped.kept = f"up to step {self.progress.steps} of {steps} in epoch {epoch}"
+
+    def _save_within_epoch(self, progress: Progress) -> bool:
+        """Save the state within an epoch, unless it has diverged; say whether it was saved."""
+        if sound := self.guard.sound():
+            self._save(self._state() | {"progress": progress.state_dict()} | self.guard.state_dict(within_epoch=True))
+        return sound
 
     def _save(self, state: dict[str, Any], *, best: bool = False) -> None:
         start = time.perf_counter()
         if self.ranks.first:
             self.checkpoints.update(state, best=best)
+        self.guard.on_save(state)
         self._checkpoint_seconds += time.perf_counter() - start
 
     def _resume(self) -> None:
@@ -294,6 +324,7 @@ class Trainer:
         try:
             self.step.load_state_dict(state)
             self.rows, self.evaluator.test_looks = list(state["rows"]), state["test_looks"]
+            self.guard.load_state_dict(state)
             self.seconds_before = state.get("seconds_before")  # absent from those of earlier versions
             self._mid_epoch = state.get("progress")  # absent from a checkpoint between epochs
             if self.rows:

@@ -36,6 +36,8 @@ SUMMARY = (
     ("multiply-adds", "cost", "macs_per_image", "{:,} an image"),
 )
 
+RECOVERY_LINES = 5  # per run
+
 
 class Console(Sink):
     """The console of one run, a sink.
@@ -85,6 +87,11 @@ class Console(Sink):
         self._bars.update(self._epochs, completed=row["epoch"], note=f"test {_percent(row['test_accuracy'])}")
         self._terminal.print(epoch_line(row, self._plan.epochs))
 
+    def recover(self, record: Record) -> None:
+        """Print one line on the newest recovery, on the first few of a run only."""
+        if len(record.recoveries) <= RECOVERY_LINES:
+            self._terminal.print(recovery_line(record), soft_wrap=True)
+
     def finish(self, record: Record) -> None:
         """Take the bars away and print the summary."""
         self._bars.stop()
@@ -112,6 +119,16 @@ def epoch_line(row: Row, epochs: int) -> str:
         f"{row['seconds']:.1f} s",
     ]
     return "  ".join(parts)
+
+
+def recovery_line(record: Record) -> str:
+    """Return one line on the newest recovery from a diverged step."""
+    latest = record.recoveries[-1]
+    actions = {"skip": "skipped", "rollback": "diverged; back to the start of the epoch, leaving it out"}
+    loss, norm = (f"{value:.4g}" if value is not None else "not finite" for value in (latest.loss, latest.grad_norm))
+    more = "; further ones are in record.json only" if len(record.recoveries) == RECOVERY_LINES else ""
+    action = actions.get(latest.action, latest.action)
+    return f"step {latest.step} {action} (loss {loss}, gradient norm {norm}, lr {latest.lr:.3g}){more}"
 
 
 def print_summary(terminal: RichConsole, record: Record) -> None:

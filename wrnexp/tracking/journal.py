@@ -16,8 +16,8 @@ from typing import Any
 
 from wrnexp import provenance
 from wrnexp.digests import digest
-from wrnexp.errors import Pruned, Stopped, UserError, one_line
-from wrnexp.records import TIME_TO, Record, find_record, read_metrics, write_metrics, write_record
+from wrnexp.errors import DivergedError, Pruned, Stopped, UserError, one_line
+from wrnexp.records import TIME_TO, Divergence, Record, find_record, read_metrics, write_metrics, write_record
 from wrnexp.strict_json import finite
 from wrnexp.terminal import harmless, warn
 from wrnexp.tracking.bottleneck import use_of, utilization, verdict
@@ -45,6 +45,9 @@ class Sink:
 
     def log(self, record: Record, rows: Sequence[Row]) -> None:
         """Take note of an epoch; `rows` are all so far, its own the last."""
+
+    def recover(self, record: Record) -> None:
+        """Called when training has recovered from a diverged step, the last of `record.recoveries`."""
 
     def show(self, record: Record, folder: Path) -> None:
         """Take note that pictures were drawn; `folder` is the run's."""
@@ -101,6 +104,13 @@ class Journal:
         """Write the epochs of earlier processes, then pass them on: those may have ended before all were told."""
         self._keep(rows)
         self._tell(lambda sink: sink.resume(self.record, rows))
+
+    def on_recoveries(self, recoveries: list[dict[str, Any]], *, resumed: bool = False) -> None:
+        """Write the recoveries so far, then pass them on unless they are those of an earlier process."""
+        self.record.recoveries = [Divergence(**recovery) for recovery in recoveries]
+        self._write()
+        if not resumed:
+            self._tell(lambda sink: sink.recover(self.record))
 
     def on_pictures(self) -> None:
         """Pass on that pictures were drawn in the run's folder."""
@@ -243,6 +253,8 @@ def retell(make: Callable[..., Sink], record: Record, folder: Path) -> None:
 def _end(record: Record, error: BaseException | None, *, complete: bool) -> None:
     record.status = _status(error, complete)
     record.error = None if error is None else one_line(error)
+    if isinstance(error, DivergedError) and error.divergence is not None:
+        record.divergence = Divergence(**error.divergence)
     record.provenance["finished"] = provenance.now()
 
 
