@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from wrnexp.engine import Hardware, Trainer
+from wrnexp.engine.guard import Guard
 from wrnexp.engine.meters import DeviceClock, HostClock, Meters, Waiting, clock
+from wrnexp.engine.ranks import Ranks
 from wrnexp.engine.step import TrainStep
 from wrnexp.models import WideResNet
 from wrnexp.optim import averaged
@@ -21,7 +23,9 @@ Make = Callable[..., Any]
 
 @pytest.mark.parametrize("ema", [None, 0.9])
 @pytest.mark.parametrize("clip", [None, 0.5])
-def test_a_step_reads_nothing_from_its_tensors(recipe: Make, ema: float | None, clip: float | None) -> None:
+def test_a_step_reads_nothing_from_its_tensors(
+    recipe: Make, batches: Make, watcher: Make, ema: float | None, clip: float | None
+) -> None:
     """Meta tensors have shapes and no numbers: whatever asks for a number, and would wait for a GPU, raises."""
     meta = torch.device("meta")
     step = TrainStep(
@@ -30,9 +34,11 @@ def test_a_step_reads_nothing_from_its_tensors(recipe: Make, ema: float | None, 
         partial(averaged, decay=ema),
         Hardware(meta, bf16=False, channels_last=True, compile=False),
     )
-    meters = Meters(meta)
+    check = Guard("stop", step, batches(), Ranks(), watcher())
+    meters = Meters(meta, check=check)
     batch = torch.randn(4, 3, 8, 8), torch.zeros(4, dtype=torch.int64)
-    for _ in range(3):
+    for index in range(3):
+        assert check.begin(0, index)
         step([batch, batch], [4, 4], 0.1, meters)
     assert (meters.steps, meters.images) == (3, 24)
     with pytest.raises((RuntimeError, NotImplementedError), match="meta"):  # the one reading, at the end of an epoch
