@@ -113,6 +113,7 @@ def _run(cfg: DictConfig, out_dir: Path, job: Job, ranks: Ranks, earlier: Record
 def _spread(cfg: DictConfig, out_dir: Path, job: Job, earlier: Record | None) -> Record:
     """Train in several processes of this machine, which this one starts, tells of signals, and waits for."""
     config = app_config(cfg)
+    claim_folder(Checkpoints(out_dir / "checkpoints"), out_dir, config, earlier)  # before a record is written for it
     record = new_record(config, job, earlier)
     try:
         check(config)

@@ -13,7 +13,6 @@ from rich.console import Console
 from wrnexp.errors import UserError
 from wrnexp.identity import flat, nested
 from wrnexp.locks import alone, held
-from wrnexp.ownership import own_record
 from wrnexp.records import Record, write_record
 from wrnexp.sweeps import JobEntry, State, Sweep, jobs_table, read_sweep, totals, update_sweep
 from wrnexp.sweeps import state_of as state_of_run
@@ -107,25 +106,6 @@ _VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=3)
 @given(st.dictionaries(_KEYS, st.recursive(_VALUES, lambda inner: st.dictionaries(_KEYS, inner, max_size=3))))
 def test_flat_settings_make_their_config_again(config: dict[str, object]) -> None:
     assert nested(flat(config)) == config
-
-
-def test_a_record_is_the_jobs_only_if_it_has_its_id(tmp_path: Path) -> None:
-    folder = tmp_path / "run0"
-    assert own_record(folder, "run0", {}) is None
-    record(folder, "completed")
-    mine = own_record(folder, "run0", {})
-    assert mine is not None
-    assert mine.run_id == "run0"
-    with pytest.raises(
-        UserError, match=r"run0 holds run run0, this is run run1: they differ in seed \(absent there, 1 h"
-    ):
-        own_record(folder, "run1", {"seed": 1})
-    record(folder, "failed")
-    assert own_record(folder, "run1", {"seed": 1}) is None  # it trained nothing
-    (folder / "checkpoints").mkdir()
-    (folder / "checkpoints" / "last.pt").touch()
-    with pytest.raises(UserError, match="holds run"):
-        own_record(folder, "run1", {"seed": 1})
 
 
 def test_a_sweep_shows_no_figures_of_a_run_that_is_not_its_jobs(tmp_path: Path) -> None:

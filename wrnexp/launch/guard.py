@@ -22,13 +22,14 @@ class FolderGuard(Callback):
         """
         from wrnexp.ownership import require_own_folder  # pydantic comes with it
         from wrnexp.schema import check
+        from wrnexp.terminal import printable
 
         try:
             app = app_config(config)
             check(app)
             require_own_folder(Path(str(config.hydra.run.dir)), app)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {printable(str(error), newlines=True)}", file=sys.stderr)
             sys.exit(2)
         except Exception:  # of composition: Hydra itself raises it next, with what it says of the place
             return
