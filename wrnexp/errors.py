@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 TIME_LIMIT = 124  # exit code where time ran out, as that of GNU timeout
+DIVERGED_FIGURES = " (step "  # what follows in the message of a `DivergedError` is for those who look into the run
 LIMITED = "time limit of"  # the first words of a `Stopped` at a time limit
 
 
@@ -52,6 +53,11 @@ def is_pruned(error: str | None) -> bool:
 def is_diverged(error: str | None) -> bool:
     """Say whether `error`, of a record or a job, is that of a run whose loss became infinite or not a number."""
     return error is not None and error.startswith(f"{DivergedError.__name__}: ")
+
+
+def diverged_briefly(error: str) -> str:
+    """Return what diverged and when, without the figures and the advice of a `DivergedError`, from a record's error."""
+    return error.removeprefix(f"{DivergedError.__name__}: ").partition(DIVERGED_FIGURES)[0]
 
 
 class Stopped(SystemExit):

@@ -11,7 +11,7 @@ from wrnexp.engine.evaluate import Evaluation
 from wrnexp.engine.protocols import Batches, Watcher
 from wrnexp.engine.ranks import Ranks
 from wrnexp.engine.step import TrainStep, restore_buffers
-from wrnexp.errors import DivergedError
+from wrnexp.errors import DIVERGED_FIGURES, DivergedError
 from wrnexp.strict_json import finite
 
 T = TypeVar("T")
@@ -231,9 +231,9 @@ class Guard:
         described = self._described(figures, "stop")
         advice = ADVICE + (", or use trainer.on_divergence=skip or rollback" if self._action == "stop" else "")
         raise DivergedError(
-            f"{reason} in epoch {epoch + 1}, step {index + 1} of {self._steps} (step {figures.step} of the run; "
-            f"loss {figures.loss:.4g}, gradient norm {figures.grad_norm:.4g}, learning rate {described['lr']:.4g}): "
-            f"{advice}; {self._checkpointed}",
+            f"{reason} in epoch {epoch + 1}, step {index + 1} of {self._steps}{DIVERGED_FIGURES}{figures.step} of the "
+            f"run; loss {figures.loss:.4g}, gradient norm {figures.grad_norm:.4g}, learning rate "
+            f"{described['lr']:.4g}): {advice}; {self._checkpointed}",
             described,
         )
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wrnexp.errors import DivergedError, is_diverged
+from wrnexp.errors import diverged_briefly, is_diverged
 from wrnexp.records import Record
 from wrnexp.report.wording import NONE, listed, several
 
@@ -39,7 +39,7 @@ class Diverged:
 def reason(record: Record) -> str | None:
     """Return why a run counts as diverged, None for one that does not."""
     if record.divergence is not None or is_diverged(record.error):
-        return (record.error or "training diverged").removeprefix(f"{DivergedError.__name__}: ")
+        return diverged_briefly(record.error or "training diverged")
     if record.status != "completed":
         return None
     absent = (text for name, text in NOT_FINITE.items() if name in record.metrics and record.metrics[name] is None)

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from wrnexp.errors import is_diverged, is_out_of_time
+from wrnexp.errors import diverged_briefly, is_diverged, is_out_of_time
 from wrnexp.sweeps.store import JobEntry, Sweep, completed_record
 from wrnexp.terminal import safe_text
 
@@ -55,8 +55,9 @@ def reason(job: JobEntry, note: str | None) -> Text:
     if note and job.state in ("pending", "interrupted"):
         return safe_text(note, "yellow")
     if job.error:
-        hint = f" ({RETRY_DIVERGED})" if shown_state(job) == "diverged" else ""
-        return safe_text(job.error.splitlines()[0] + hint, "yellow" if is_out_of_time(job.error) else "red")
+        if shown_state(job) == "diverged":
+            return safe_text(f"{diverged_briefly(job.error)} ({RETRY_DIVERGED})", "red")
+        return safe_text(job.error.splitlines()[0], "yellow" if is_out_of_time(job.error) else "red")
     return safe_text(job.folder)
 
 
