@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from wrnexp.errors import TIME_LIMIT, Stopped
+from wrnexp.errors import TIME_LIMIT, Stopped, is_diverged
 from wrnexp.estimates import Measured
 from wrnexp.launch.describe import job_state
 from wrnexp.launch.jobs import Job
@@ -19,6 +19,7 @@ from wrnexp.sweeps import duration
 
 OVERTIME = 30.0  # seconds that jobs have after the limit to end by themselves: a step, an evaluation, a checkpoint
 OPEN = "the same command runs what is not completed"
+DIVERGED = "the same command with sweep.retry_diverged=true trains the diverged jobs again"
 
 
 class SweepLimit:
@@ -109,7 +110,8 @@ class SweepLimit:
         Raises:
             SystemExit: the code is 124 where only time was short, 2 where all errors are users' mistakes, else 1.
         """
-        print(self._closing(late) if late or not errors else OPEN, file=sys.stderr)
+        line = DIVERGED if errors and all(map(is_diverged, errors)) else OPEN
+        print(self._closing(late) if late or not errors else line, file=sys.stderr)
         if not errors:
             sys.exit(TIME_LIMIT)
         sys.exit(2 if all(error.startswith("UserError") for error in errors) else 1)
