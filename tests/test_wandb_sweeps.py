@@ -210,12 +210,18 @@ def test_an_agents_run_stays_its_own_when_it_is_started_by_hand(
     wandb_server.state.sweeps["s1"] = Sweep("s1", "me", "shared", {}, [])
     for name, value in AGENT.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(UserError):
-        app.run(tiny("model.depth=11"), tmp_path / "run")
+
+    def refuse(*arguments: object) -> int:
+        raise UserError("refused")
+
+    online = tiny("tracking.wandb.mode=online", "tracking.wandb.code=false")
+    with monkeypatch.context() as patch, pytest.raises(UserError):
+        patch.setattr(app, "multiply_adds", refuse)
+        app.run(online, tmp_path / "run")
     assert read_record(tmp_path / "run").provenance["wandb_run"]["id"] == "s1-1"
     for name in AGENT:
         monkeypatch.delenv(name)
-    app.run(tiny("tracking.wandb.mode=online", "tracking.wandb.code=false"), tmp_path / "run")
+    app.run(online, tmp_path / "run")
     (found,) = wandb_server.runs.values()
     assert (found.project, found.name, found.sweep) == ("shared", "s1-1", "s1")
     check(found, tmp_path / "run")
