@@ -215,9 +215,10 @@ def test_an_agents_run_stays_its_own_when_it_is_started_by_hand(
         raise UserError("refused")
 
     online = tiny("tracking.wandb.mode=online", "tracking.wandb.code=false")
-    with monkeypatch.context() as patch, pytest.raises(UserError):
+    with monkeypatch.context() as patch:
         patch.setattr(app, "multiply_adds", refuse)
-        app.run(online, tmp_path / "run")
+        with pytest.raises(UserError):
+            app.run(online, tmp_path / "run")
     assert read_record(tmp_path / "run").provenance["wandb_run"]["id"] == "s1-1"
     for name in AGENT:
         monkeypatch.delenv(name)
