@@ -97,16 +97,22 @@ def test_every_resume_after_a_kill_at_a_random_moment_is_byte_identical(
     start = time.monotonic()
     assert begin(tmp_path / "whole", tiny_overrides, changes).wait() == 0
     seconds = time.monotonic() - start
-    moments = random.Random(name)
-    folder = tmp_path / "killed"
-    for _ in range(KILLS_EACH):
-        process = begin(folder, tiny_overrides, changes)
-        time.sleep(moments.uniform(0, seconds * 0.8))
-        process.kill()
-        assert process.wait() == -9, "the run was over before it was killed"
-        wait_until_released(folder)
-    assert begin(folder, tiny_overrides, changes).wait() == 0
-    assert results(folder) == results(tmp_path / "whole")
+    expected = results(tmp_path / "whole")
+    epochs = len(read_metrics(tmp_path / "whole"))
+    moments, kills, within = random.Random(name), 0, 0
+    while kills < KILLS_EACH:
+        folder = tmp_path / f"killed-{kills}"
+        for longest in (0.9, 0.4):  # the second kill hits the process that resumes after the first
+            process = begin(folder, tiny_overrides, changes)
+            time.sleep(moments.uniform(0, seconds * longest))
+            process.kill()
+            killed = process.wait() == -9
+            wait_until_released(folder)
+            kills += killed
+            within += killed and 0 < len(read_metrics(folder)) < epochs
+        assert begin(folder, tiny_overrides, changes).wait() == 0
+        assert results(folder) == expected
+    print(f"{name}: {kills} kills, {within} of them after the first epoch and before the last")
 
 
 def wait_until_released(folder: Path) -> None:
