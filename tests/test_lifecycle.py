@@ -20,7 +20,9 @@ from wrnexp import app, identity, provenance
 from wrnexp.engine.sealed import load_sealed, save_sealed
 from wrnexp.errors import UserError
 from wrnexp.launch.naming import app_config
-from wrnexp.records import read_metrics, read_record
+from wrnexp.records import read_metrics, read_record, write_record
+from wrnexp.tracking import Journal
+from wrnexp.tracking.journal import Row
 
 Tiny = Callable[..., DictConfig]
 
@@ -130,10 +132,7 @@ def test_other_images_in_the_folder_are_refused(
 ) -> None:
     monkeypatch.setenv("WRNEXP_CACHE", str(tmp_path / "cache"))
     root, run = tmp_path / "images", tmp_path / "run"
-    draw_images(root)
-    config = tiny(
-        "data=folder", f"data.root={root}", "data.train_limit=null", "data.test_limit=null", "loader.batch_size=4"
-    )
+    config = images_config(tiny, root)
     if complete:
         app.run(config, run)
     else:
@@ -279,7 +278,7 @@ def test_damaged_results_are_written_again_from_the_checkpoint(
 ) -> None:
     damaged(copied_run / name)
     record = app.run(tiny(), copied_run)
-    assert f"damaged, and written again from the checkpoint: {name}" in capsys.readouterr().err
+    assert f"to be written again from the checkpoint: {name}" in capsys.readouterr().err
     assert record.status == "completed"
     assert (record.metrics, record.files) == (read_record(trained_run).metrics, read_record(trained_run).files)
     assert (copied_run / name).read_bytes() == (trained_run / name).read_bytes()
@@ -313,6 +312,114 @@ def test_a_run_does_not_train_on_damaged_images(tiny: Tiny, tmp_path: Path, monk
     with pytest.raises(UserError, match=r"train\.npy.*damaged"):
         app.run(tiny("loader.workers=2", "seed=1"), tmp_path / "second")
     assert not read_metrics(tmp_path / "second")
+
+
+def test_absent_results_are_written_again_and_so_is_a_record_without_figures(
+    tiny: Tiny, copied_run: Path, trained_run: Path
+) -> None:
+    (copied_run / "model.safetensors").unlink()
+    app.run(tiny(), copied_run)
+    assert weights(copied_run) == weights(trained_run)
+    record = read_record(copied_run)
+    record.metrics.clear()
+    write_record(copied_run, record)
+    assert app.run(tiny(), copied_run).metrics == read_record(trained_run).metrics
+
+
+def test_what_was_deleted_to_save_room_does_not_make_a_complete_run_incomplete(tiny: Tiny, copied_run: Path) -> None:
+    shutil.rmtree(copied_run / "checkpoints")
+    (copied_run / "model.safetensors").unlink()
+    before = snapshot(copied_run)
+    assert app.run(tiny(), copied_run).status == "completed"
+    assert snapshot(copied_run) == before
+
+
+def test_a_store_that_is_damaged_during_training_is_noticed(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WRNEXP_CACHE", str(tmp_path / "cache"))
+    log = Journal.on_epoch
+
+    def damage_first(journal: Journal, rows: list[Row]) -> None:
+        if len(rows) == 1:
+            (images,) = (tmp_path / "cache" / "store").glob("*/train.npy")
+            damaged(images)
+        log(journal, rows)
+
+    monkeypatch.setattr(Journal, "on_epoch", damage_first)
+    with pytest.raises(UserError, match=r"train\.npy.*damaged"):
+        app.run(tiny(), tmp_path / "run")
+    assert read_record(tmp_path / "run").status == "failed"
+
+
+def test_several_processes_write_nothing_into_a_folder_that_is_refused(tiny: Tiny, copied_run: Path) -> None:
+    shutil.rmtree(copied_run / "checkpoints")
+    (copied_run / "record.json").unlink()
+    before = snapshot(copied_run)
+    for _ in range(2):
+        with pytest.raises(UserError, match="no record or checkpoint says which run they are of"):
+            app.run(tiny("trainer.devices=2", "trainer.device=cpu"), copied_run)
+    assert snapshot(copied_run) == before
+
+
+def test_a_checkpoint_of_an_earlier_version_is_resumed_on_the_same_images_only(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WRNEXP_CACHE", str(tmp_path / "cache"))
+    config, run = images_config(tiny, tmp_path / "images"), tmp_path / "run"
+    interrupt(config, run)
+    state = load_sealed(run / "checkpoints" / "last.pt")
+    del state["run"]
+    torch.save(state, run / "checkpoints" / "last.pt")
+    record = read_record(run)
+    del record.provenance["programs"]
+    write_record(run, record)
+    image = tmp_path / "images" / "train" / "cat" / "3.png"
+    image.rename(tmp_path / "3.png")
+    for _ in range(2):
+        with pytest.raises(UserError, match="images are not those"):
+            app.run(config, run)
+    (tmp_path / "3.png").rename(image)
+    (program,) = app.run(config, run).provenance["programs"]
+    assert program["epochs"] == [1, 2]
+    assert "command" not in program
+
+
+def test_a_renamed_class_is_other_data(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WRNEXP_CACHE", str(tmp_path / "cache"))
+    config, run = images_config(tiny, tmp_path / "images"), tmp_path / "run"
+    interrupt(config, run)
+    for split in ("train", "test"):
+        (tmp_path / "images" / split / "cat").rename(tmp_path / "images" / split / "ant")
+    with pytest.raises(UserError, match="class 'cat' then, 'ant' now"):
+        app.run(config, run)
+
+
+def test_a_completed_run_stays_complete_without_its_images(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WRNEXP_CACHE", str(tmp_path / "cache"))
+    config, run = images_config(tiny, tmp_path / "images"), tmp_path / "run"
+    app.run(config, run)
+    shutil.rmtree(tmp_path / "images")
+    assert app.run(config, run).status == "completed"
+    assert "was not checked" in capsys.readouterr().err
+
+
+def test_training_that_starts_again_for_want_of_a_checkpoint_says_so(
+    tiny: Tiny, tmp_path: Path, trained_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupt(tiny(), tmp_path)
+    shutil.rmtree(tmp_path / "checkpoints")
+    app.run(tiny(), tmp_path)
+    assert "has no checkpoint any more: training starts again, 6 steps are lost" in capsys.readouterr().err
+    assert weights(tmp_path) == weights(trained_run)
+
+
+def images_config(tiny: Tiny, root: Path) -> DictConfig:
+    draw_images(root)
+    limits = ("data.train_limit=null", "data.test_limit=null", "loader.batch_size=4")
+    return tiny("data=folder", f"data.root={root}", *limits)
 
 
 POOL = {

@@ -8,7 +8,7 @@ import pytest
 from wrnexp import identity
 from wrnexp.errors import UserError
 from wrnexp.ownership import own_record, require_own_checkpoint, require_own_folder, require_same_data
-from wrnexp.records import Record, read_record, write_record
+from wrnexp.records import Divergence, Record, read_record, write_record
 
 CONFIG: dict[str, Any] = {"optim": {"lr": 0.1, "epochs": 2}, "model": {"width": 1}, "seed": 0, "rerun": False}
 
@@ -51,12 +51,15 @@ def test_an_id_of_another_version_is_refused_too(tmp_path: Path) -> None:
         require_own_folder(tmp_path, CONFIG)
 
 
-@pytest.mark.parametrize("trace", ["record", "metrics", "checkpoint", "busy"])
+@pytest.mark.parametrize("trace", ["record", "metrics", "checkpoint", "divergence", "busy"])
 def test_a_folder_of_another_run_may_be_used_if_nothing_was_trained(tmp_path: Path, trace: str) -> None:
     record = write(tmp_path, status="failed")
     assert own_record(tmp_path, "another", {}) is None
     if trace == "record":
         record.cost.steps = 6
+        write_record(tmp_path, record)
+    elif trace == "divergence":
+        record.divergence = Divergence(step=3, lr=0.1, grad_norm=None, loss=None)
         write_record(tmp_path, record)
     elif trace == "metrics":
         (tmp_path / "metrics.jsonl").touch()

@@ -103,7 +103,7 @@ def _run(cfg: DictConfig, out_dir: Path, job: Job, ranks: Ranks, earlier: Record
     checkpoints = Checkpoints(out_dir / "checkpoints")
     saved = ranks.from_first(claim_folder(checkpoints, out_dir, config, earlier) if ranks.first else None)
     stop = Stop(limit=job.limit) if ranks.count == 1 else AgreedStop(ranks, limit=job.limit)
-    journal = Journal(new_record(config, job, earlier), out_dir, silent=not ranks.first)
+    journal = Journal(new_record(config, job, earlier, saved), out_dir, silent=not ranks.first)
     with threads(saved.program.get("threads") if saved else None), stop.heard(), suppress(Pruned), journal:
         check(config)
         _train(cfg, journal, job.shared or out_dir.parent, stop, ranks, checkpoints, saved or Saved())
@@ -113,8 +113,9 @@ def _run(cfg: DictConfig, out_dir: Path, job: Job, ranks: Ranks, earlier: Record
 def _spread(cfg: DictConfig, out_dir: Path, job: Job, earlier: Record | None) -> Record:
     """Train in several processes of this machine, which this one starts, tells of signals, and waits for."""
     config = app_config(cfg)
-    claim_folder(Checkpoints(out_dir / "checkpoints"), out_dir, config, earlier)  # before a record is written for it
-    record = new_record(config, job, earlier)
+    # Here, too: a refusal must not write a record into a folder that holds another run.
+    saved = claim_folder(Checkpoints(out_dir / "checkpoints"), out_dir, config, earlier)
+    record = new_record(config, job, earlier, saved)
     try:
         check(config)
         if (count := processes(config["trainer"]["device"], config["trainer"]["devices"])) == 1:
@@ -200,7 +201,7 @@ def _train(
     hardware = Hardware.settle(where, **{"compile": cfg.trainer.compile} | settings)
     data: Dataset = _make(cfg.data, "data")
     if saved.data:
-        require_same_data(journal.folder, saved.data, data.digest)
+        require_same_data(journal.folder, saved.data, data.digest, saved.classes, data.classes)
     recipe, augment = _make(cfg.optim, "optim"), _make(cfg.augment, "augment")
     loader = _loader(cfg, data, augment, hardware, recipe.accumulate, ranks)
     torch.manual_seed(derive(cfg.seed, "weights"))
@@ -242,6 +243,8 @@ def _train(
     finally:
         loader.close()
     if ranks.first:
+        if isinstance(data, Dataset):  # a file of the store that was written to meanwhile is hashed again
+            data.verify()
         _finish(journal, outcome, trainer)
         media.after(journal.folder, record, outcome.test.logits.numpy(), outcome.test.labels.numpy(), data.test.gather)
         journal.on_pictures()

@@ -12,13 +12,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from wrnexp import identity, provenance
 from wrnexp.data import Dataset
-from wrnexp.digests import damaged_files
+from wrnexp.digests import FileState, damaged_files, file_state
 from wrnexp.engine import Checkpoints
 from wrnexp.errors import UserError
 from wrnexp.launch.naming import Job
 from wrnexp.objects import external_code, make
 from wrnexp.ownership import RESTORE, require_no_results, require_own_checkpoint, require_same_data
-from wrnexp.provenance import Programs
+from wrnexp.provenance import PROGRAM, Programs
 from wrnexp.records import SCHEMA_VERSION, Record, read_metrics, write_record
 from wrnexp.terminal import Terminal, printable
 from wrnexp.tracking import retell
@@ -31,12 +31,14 @@ class Saved:
 
     Attributes:
         epochs: that are complete in it.
-        data: content digest of each split that the run began with; empty where earlier versions wrote it.
+        data: content digest of each split that the run began with; empty where it is not known.
+        classes: names of the classes that it began with; empty where they are not known.
         programs: that trained these epochs, as `provenance.Programs` has them.
     """
 
     epochs: int = 0
     data: Mapping[str, str] = field(default_factory=dict)
+    classes: Sequence[str] = ()
     programs: Sequence[Mapping[str, Any]] = ()
 
     @property
@@ -53,19 +55,34 @@ def claim_folder(
     Raises:
         UserError: the folder holds another run, or results that would be lost.
     """
-    about = checkpoints.open()
+    completed = earlier is not None and earlier.status == "completed"
+    about = checkpoints.open(required=completed)
     if not about and earlier is None:
         require_no_results(folder, checkpoints.last)
     if about is None:
-        if earlier is not None and earlier.status == "completed":
+        if completed:
             raise UserError(f"there is no checkpoint in {folder} to write its damaged files from: {RESTORE}")
+        if earlier is not None and earlier.cost.steps:
+            line = f"{folder} has no checkpoint any more: training starts again, {earlier.cost.steps} steps are lost"
+            print(printable(line), file=sys.stderr)
         return None
     require_own_checkpoint(checkpoints.last, about, config)
     if about or earlier is None:
-        return Saved(checkpoints.epochs, about["data"], about["programs"])
-    # A checkpoint of an earlier version; the record has the last program only.
-    data = {} if earlier.data is None else earlier.data.digest
-    return Saved(checkpoints.epochs, data, [earlier.provenance | {"epochs": [1, checkpoints.epochs]}])
+        return Saved(checkpoints.epochs, about["data"], about["classes"], about["programs"])
+    return _saved_by_earlier_version(checkpoints, earlier)
+
+
+def _saved_by_earlier_version(checkpoints: Checkpoints, record: Record) -> Saved:
+    """Return what the record says, for a checkpoint that says nothing: of the programs it has the last one."""
+    signature = record.data and record.data.signature
+    program = {key: record.provenance[key] for key in PROGRAM if key in record.provenance}
+    programs = record.provenance.get("programs") or [program | {"epochs": [1, checkpoints.begun]}]
+    return Saved(
+        checkpoints.epochs,
+        data=record.data.digest if record.data else {},
+        classes=signature.classes if signature else (),
+        programs=programs,
+    )
 
 
 @contextmanager
@@ -79,16 +96,26 @@ def keep_completed(earlier: Record | None, folder: Path) -> Iterator[None]:
         raise
 
 
-def new_record(config: dict[str, Any], job: Job, earlier: Record | None) -> Record:
+def new_record(config: dict[str, Any], job: Job, earlier: Record | None, saved: Saved | None) -> Record:
     """Return the record of a run that starts or resumes in this process.
+
+    One that resumes keeps what the earlier record says of data, figures and programs: this process may end before it
+    has them.
 
     Args:
         config: resolved; may be wrong.
         job: what is known of the command.
         earlier: the record that was in the folder.
+        saved: of the checkpoint; None if there is none.
     """
     seed, label = config["seed"], config["label"] or job.recipe
+    resumed: dict[str, Any] = {}
+    if earlier is not None and saved is not None:
+        copy = earlier.model_copy(deep=True)
+        resumed = {name: getattr(copy, name) for name in ("data", "metrics", "cost", "time_to", "test_looks")}
+    programs = [] if saved is None else [dict(program) for program in saved.programs]
     return Record(
+        **resumed,
         run_id=identity.run_id(config),
         arm_id=identity.arm_id(config),
         label=str(label),
@@ -96,7 +123,10 @@ def new_record(config: dict[str, Any], job: Job, earlier: Record | None) -> Reco
         seed=seed if isinstance(seed, int) else -1,  # a wrong config has a record too: a failed one
         overrides=job.overrides,
         config=config,
-        provenance={"recipe": job.recipe} | provenance.collect(Path(__file__).parent) | _begun(earlier),
+        provenance={"recipe": job.recipe}
+        | provenance.collect(Path(__file__).parent)
+        | _begun(earlier)
+        | {"programs": programs},
     )
 
 
@@ -135,6 +165,7 @@ def describe_checkpoint(record: Record, programs: Programs, epochs: int) -> dict
         "run_id": record.run_id,
         "config": identity.effective(record.config),
         "data": dict(record.data.digest),
+        "classes": record.data.signature.classes if record.data.signature else [],
         "programs": programs.upto(epochs),
     }
 
@@ -149,12 +180,15 @@ def completed_record(cfg: DictConfig, folder: Path, job: Job, record: Record | N
     """
     if record is None or record.status != "completed":
         return None
-    if record.data is not None and not identity.has_known_content(record.config):
-        data: Dataset = make(cfg.data, "data")
-        require_same_data(folder, record.data.digest, data.digest)
-    if damaged := damaged_files(folder, record):
-        names = ", ".join(damaged)
-        print(printable(f"{folder}: damaged, and written again from the checkpoint: {names}"), file=sys.stderr)
+    _compare_images(cfg, folder, record)
+    names = damaged_files(folder, record)
+    if (folder / "checkpoints" / "last.pt").exists():
+        names += [name for name in record.files if file_state(folder, record, name) is FileState.ABSENT]
+    if record.metrics.get("test_accuracy") is None:
+        names.append("record.json (it has no test accuracy)")
+    if names:
+        line = f"{folder}: damaged or absent, to be written again from the checkpoint: {', '.join(names)}"
+        print(printable(line), file=sys.stderr)
         return None
     terminal = Terminal()
     line = (
@@ -164,6 +198,24 @@ def completed_record(cfg: DictConfig, folder: Path, job: Job, record: Record | N
     print_summary(terminal, record)
     _retell(cfg, record, folder, job)
     return record
+
+
+def _compare_images(cfg: DictConfig, folder: Path, record: Record) -> None:
+    """Compare the images of a completed run with those that are there now, if their name does not say which they are.
+
+    Raises:
+        UserError: they are others.
+    """
+    if record.data is None or identity.has_known_content(record.config):
+        return
+    root = OmegaConf.select(cfg, "data.root")
+    if isinstance(root, str) and not Path(root).expanduser().exists():
+        line = f"{folder}: data.root={root} is not there: that its images are those of the run was not checked"
+        print(printable(line), file=sys.stderr)
+        return
+    data: Dataset = make(cfg.data, "data")
+    classes = record.data.signature.classes if record.data.signature else ()
+    require_same_data(folder, record.data.digest, data.digest, classes, data.classes)
 
 
 def _retell(cfg: DictConfig, record: Record, folder: Path, job: Job) -> None:

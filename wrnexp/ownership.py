@@ -1,7 +1,7 @@
 """Whose run a folder holds: compared with the config before anything there is resumed, reused or overwritten."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,17 +97,33 @@ def require_own_checkpoint(path: Path, about: Mapping[str, Any], config: Mapping
         raise UserError(_refusal(f"{path} is of", about["run_id"], about["config"], identity.run_id(config), config))
 
 
-def require_same_data(folder: Path, then: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Compare the content digests of the data, by split, with those that the run in a folder began with.
+def require_same_data(
+    folder: Path,
+    then: Mapping[str, str],
+    now: Mapping[str, str],
+    classes_then: Sequence[str] = (),
+    classes_now: Sequence[str] = (),
+) -> None:
+    """Compare the data with those that the run in a folder began with.
+
+    Args:
+        folder: of the run.
+        then: content digest of each split that the run began with.
+        now: the same of the data as they are.
+        classes_then: names of the classes that the run began with; empty where they are not known.
+        classes_now: the same of the data as they are.
 
     Raises:
         UserError: they differ.
     """
-    if changed := [split for split in sorted({*then, *now}) if then.get(split) != now.get(split)]:
-        splits = ", ".join(f"{split} {_short(then.get(split))} then, {_short(now.get(split))} now" for split in changed)
+    splits = [split for split in sorted({*then, *now}) if then.get(split) != now.get(split)]
+    changes = [f"{split} {_short(then.get(split))} then, {_short(now.get(split))} now" for split in splits]
+    renamed = zip(classes_then, classes_now, strict=False) if not changes else ()
+    changes += [f"class {old!r} then, {new!r} now" for old, new in renamed if old != new][:SHOWN]
+    if changes:
         raise UserError(
-            f"the images are not those that the run in {folder} began with ({splits}): put the images back, or use "
-            "rerun=true to train with these in a new folder"
+            f"the images are not those that the run in {folder} began with ({'; '.join(changes)}): put the images "
+            "back, or use rerun=true to train with these in a new folder"
         )
 
 
@@ -146,7 +162,8 @@ def _has_trained(folder: Path, record: Record) -> bool:
     """True if there is something to lose: a folder of a run that failed before its first epoch may be used again."""
     checkpoints = folder / "checkpoints"
     saved = checkpoints.is_dir() and any(checkpoints.iterdir())
-    return saved or record.status == "completed" or record.cost.steps > 0 or (folder / "metrics.jsonl").exists()
+    trained = record.status == "completed" or record.cost.steps > 0 or record.divergence is not None
+    return saved or trained or (folder / "metrics.jsonl").exists()
 
 
 def _set_aside(path: Path, why: str) -> None:

@@ -22,11 +22,12 @@ class FileCheck:
     def __init__(self, path: Path, digest: str) -> None:
         self._path, self._digest, self._process = path, digest, os.getpid()
         self._problem: str | None = None
+        self._state = _state(path)
         self._thread = threading.Thread(target=self._compare, name=f"check {path.name}", daemon=True)
         self._thread.start()
 
     def wait(self) -> None:
-        """Wait until the file is hashed.
+        """Wait until the file is hashed; hash it again if it was written to since.
 
         A forked process, which has no such thread, does not wait: the process that trains has.
 
@@ -36,6 +37,10 @@ class FileCheck:
         if os.getpid() != self._process:
             return
         self._thread.join()
+        state = _state(self._path)  # of an absent file, from a cache that was emptied, the pages in memory are whole
+        if self._problem is None and state is not None and state != self._state:
+            self._state = state
+            self._compare()
         if self._problem is not None:
             raise UserError(self._problem)
 
@@ -49,15 +54,20 @@ class FileCheck:
 
 def start(path: Path, digest: str) -> FileCheck:
     """Return the check of a file as it is now: the one of before where path, size and time of change are the same."""
-    try:
-        state = path.stat()
-        key = (path, digest, state.st_ino, state.st_size, state.st_mtime_ns)
-    except OSError:  # the check finds out why
-        return FileCheck(path, digest)
+    key = (path, digest, _state(path))
     with _lock:
         if key not in _checks:
             _checks[key] = FileCheck(path, digest)
         return _checks[key]
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes when a file is written to; None for one that is not there, which its check says."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def damage(path: Path) -> str:

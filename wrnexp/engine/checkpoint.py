@@ -39,6 +39,7 @@ class Checkpoints:
         previous: file of the one before it.
         best: file of the state with the best validation accuracy.
         epochs: complete in the state that `open` has read.
+        begun: epochs that are complete in it or under way.
     """
 
     def __init__(self, folder: Path, seconds: float | None = None) -> None:
@@ -54,7 +55,8 @@ class Checkpoints:
         self._last_write: float | None = None
         self._opened = time.monotonic()
         self._loaded: dict[str, Any] | None = None
-        self._is_open, self.epochs = False, 0
+        self._is_open = False
+        self.epochs = self.begun = 0
 
     def update(self, state: State, *, best: bool = False) -> None:
         """Copy the state of training; start writing it where a write is due.
@@ -99,10 +101,13 @@ class Checkpoints:
                 self._thread.shutdown()
                 self._thread = None
 
-    def open(self) -> Mapping[str, Any] | None:
+    def open(self, *, required: bool = False) -> Mapping[str, Any] | None:
         """Read the last state; return what it says of its run, empty in those of earlier versions, None without one.
 
         A damaged file is renamed and the one before it is read instead, with a line on stderr.
+
+        Args:
+            required: training does not start again without a state.
 
         Raises:
             UserError: a file cannot be read.
@@ -126,10 +131,12 @@ class Checkpoints:
                 break
         if problems:
             source = "the start" if self._loaded is None else f"{path.name}, {_position(self._loaded)}"
-            print(printable(f"{'; '.join(problems)}: training resumes from {source}"), file=sys.stderr)
+            resumed = "" if required and self._loaded is None else f": training resumes from {source}"
+            print(printable("; ".join(problems) + resumed), file=sys.stderr)
         if self._loaded is None:
             return None
         self.epochs = len(self._loaded["rows"])
+        self.begun = self.epochs + ("progress" in self._loaded)
         about: Mapping[str, Any] = self._loaded.get("run", {})
         return about
 

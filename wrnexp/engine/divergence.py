@@ -1,7 +1,7 @@
 """What counts as divergence: losses and gradient norms of steps, weights, logits; `engine.guard` acts on it."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,23 +107,29 @@ class StepReader:
             yield StepFigures(step, loss, norm / self._ranks.count)  # all processes have the same gradients
 
 
-def broken_weights(state: Mapping[str, Any], ranks: Ranks) -> str:
+def broken_weights(state: Mapping[str, Any], ranks: Ranks, by_design: Collection[str] = ()) -> str:
     """Return which weights, buffers and averages are not finite, in words; empty where all are. Waits for the device.
 
     Args:
         state: of `TrainStep`.
         ranks: the processes that share the run; every one must call it, and all return the same.
+        by_design: names of tensors that are not finite before training, such as the mask of an attention.
     """
+    broken = [name for name in not_finite(state, ranks) if name not in by_design]
+    more = f" and {len(broken) - 1} more tensors" if len(broken) > 1 else ""
+    return f"the weights are not finite ({broken[0]}{more})" if broken else ""
+
+
+def not_finite(state: Mapping[str, Any], ranks: Ranks) -> list[str]:
+    """Return the names of weights, buffers and averages with a value that is not finite in any process."""
     averages = state["average"].get("model", {})
     tensors = {**state["model"], **{f"average of {name}": value for name, value in averages.items()}}
     tensors = {name: value for name, value in tensors.items() if value.is_floating_point() and value.numel()}
     if not tensors:
-        return ""
+        return []
     largest = torch._foreach_norm(list(tensors.values()), math.inf)
     finite = ranks.add_up(torch.stack([value.float() for value in largest])).isfinite().tolist()
-    broken = [name for name, sound in zip(tensors, finite, strict=True) if not sound]
-    more = f" and {len(broken) - 1} more tensors" if len(broken) > 1 else ""
-    return f"the weights are not finite ({broken[0]}{more})" if broken else ""
+    return [name for name, sound in zip(tensors, finite, strict=True) if not sound]
 
 
 def broken_logits(split: str, evaluation: Evaluation, *, final: bool) -> str:

@@ -6,7 +6,7 @@ from typing import Any, NoReturn, TypeVar
 from torch import Tensor
 
 from wrnexp.engine.checkpoint import snapshot
-from wrnexp.engine.divergence import StepFigures, StepReader, broken_logits, broken_weights
+from wrnexp.engine.divergence import StepFigures, StepReader, broken_logits, broken_weights, not_finite
 from wrnexp.engine.evaluate import Evaluation
 from wrnexp.engine.protocols import Batches, Watcher
 from wrnexp.engine.ranks import Ranks
@@ -49,6 +49,7 @@ class Guard:
         self._action, self._step, self._batches, self._ranks = action, step, batches, ranks
         self._watcher = watcher
         self._reader = StepReader(step.hardware.device, ranks)
+        self._by_design = not_finite(step.state_dict(), ranks)
         self._current = self._steps = 0  # number of the step under way; steps of an epoch
         self._latest = StepFigures(0)  # that was looked at
         self._diverged: StepFigures | None = None  # the first diverged step that was applied
@@ -154,7 +155,7 @@ class Guard:
         self._steps = len(self._batches.plan)
         evaluations = {"validation": val, "test": test}.items()
         reasons = [
-            broken_weights(self._step.state_dict(), self._ranks),
+            broken_weights(self._step.state_dict(), self._ranks, self._by_design),
             *(broken_logits(split, evaluation, final=final) for split, evaluation in evaluations if evaluation),
         ]
         if reason := next(filter(None, reasons), None):
@@ -163,7 +164,7 @@ class Guard:
     def sound(self) -> bool:
         """True if the state has not diverged and may be saved. Waits for the device; every process must call it."""
         self._look(self._reader.rest())
-        return self._diverged is None and not broken_weights(self._step.state_dict(), self._ranks)
+        return self._diverged is None and not broken_weights(self._step.state_dict(), self._ranks, self._by_design)
 
     def on_save(self, state: State) -> None:
         """Called with each state that is saved as a checkpoint, or loaded."""

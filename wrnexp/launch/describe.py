@@ -66,15 +66,23 @@ def data_may_change(job: Job) -> bool:
     return data.get("_target_") != OWN_DATA or data.get("name") not in identity.KNOWN_CONTENT
 
 
-def mistake(job: Job) -> str | None:
-    """Return one line on why a job cannot run, as far as its config and folder tell before it runs; None if it can."""
+def folder_problem(job: Job) -> str | None:
+    """Return one line on why a job cannot run in its folder; None if it can, or if the run itself must find out."""
+    rerun = job.values.get("rerun") is True
     try:
-        record = own_record(job.folder, job.run_id, job.values, busy=held(job.folder))
+        own_record(job.folder, job.run_id, job.values, rerun=rerun, busy=held(job.folder))
     except UserError as error:
         return one_line(error)
-    except RecordError:  # damaged: the run itself looks what can be resumed
-        record = None
-    done = record is not None and record.status == "completed"
+    except RecordError:  # damaged
+        return None
+    return None
+
+
+def mistake(job: Job) -> str | None:
+    """Return one line on why a job cannot run, as far as its config and folder tell before it runs; None if it can."""
+    if problem := folder_problem(job):
+        return problem
+    done = job_state(job)[0] == "completed"
     return None if done or not (wrong := problems(job.values)) else one_line(UserError(message(wrong)))
 
 

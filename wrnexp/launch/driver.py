@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 
 from wrnexp.errors import BusyError, UserError, is_diverged, is_out_of_time, one_line
 from wrnexp.estimates import Measured
-from wrnexp.launch.describe import absorb, changes, data_may_change, described, job_state, mistake
+from wrnexp.launch.describe import absorb, changes, data_may_change, described, folder_problem, job_state, mistake
 from wrnexp.launch.jobs import FrozenConfigs, Job
 from wrnexp.launch.limit import SweepLimit
 from wrnexp.launch.merging import short
@@ -74,7 +74,11 @@ class Driver:
     def describe(self, axes: Mapping[str, Sequence[str]], jobs: Sequence[Job]) -> None:
         """Say what the sweep consists of; more jobs may be added later."""
         self.sweep.axes = {key: list(values) for key, values in axes.items()}
-        self.jobs += [job for job in jobs if job.folder not in self._entries]
+        new = [job for job in jobs if job.folder not in self._entries]
+        for job in new:
+            if job.values.get("rerun") is True and (error := folder_problem(job)) is not None:
+                self._refused[job.folder], self.values[job.folder] = error, None
+        self.jobs += new
         self.sweep.config, entries = absorb(self.jobs, self.folder)
         for entry, job in zip(entries, self.jobs, strict=True):
             if known := self._entries.get(job.folder):  # what was noted of a job that has no record

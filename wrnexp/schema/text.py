@@ -10,6 +10,7 @@ TEXT_LIMIT = 200  # characters of a label or a name
 SHOWN_LIMIT = 160  # characters of a value that a message shows
 PRINTABLE = "printable characters, UTF-8"
 
+_FILLERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters and a symbol that look like a space
 _ZERO_WIDTH_JOINERS = "\u200c\u200d"  # Persian, Indic scripts and emoji are written with them
 
 
@@ -39,6 +40,14 @@ def _require_printable(text: str) -> str:
     return text
 
 
+def _require_visible(text: str) -> str:
+    if text and not any(
+        unicodedata.category(character)[0] in "LNPS" and character not in _FILLERS for character in text
+    ):
+        raise ValueError("nothing to see")
+    return text
+
+
 def _text(value: Any) -> Any:
     """Take a number for the text that was typed: `name=2024`."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
@@ -46,7 +55,7 @@ def _text(value: Any) -> Any:
 
 def _is_printable(character: str) -> bool:
     category = unicodedata.category(character)
-    return category not in ("Cc", "Cs", "Cf", "Zl", "Zp") or character in _ZERO_WIDTH_JOINERS
+    return category not in ("Cc", "Cs", "Cf", "Cn", "Co", "Zl", "Zp") or character in _ZERO_WIDTH_JOINERS
 
 
 def _escape(character: str) -> str:
@@ -55,14 +64,15 @@ def _escape(character: str) -> str:
 
 
 Printable = Annotated[str, AfterValidator(_require_printable)]
+Visible = Annotated[Printable, AfterValidator(_require_visible)]
 Word = Annotated[Printable, Field(min_length=1, max_length=64)]
 Label = Annotated[
-    Annotated[Printable, Field(max_length=TEXT_LIMIT)] | None,
+    Annotated[Visible, Field(max_length=TEXT_LIMIT)] | None,
     Field(description=f"text of up to {TEXT_LIMIT} {PRINTABLE}, or null"),
     BeforeValidator(_text),
 ]
 Name = Annotated[
-    Annotated[Printable, Field(max_length=TEXT_LIMIT, pattern=r"^[^/\\]+$")] | None,
+    Annotated[Visible, Field(max_length=TEXT_LIMIT, pattern=r"^[^/\\]+$")] | None,
     Field(description=f"text without slashes of up to {TEXT_LIMIT} {PRINTABLE}, or null"),
     BeforeValidator(_text),
 ]

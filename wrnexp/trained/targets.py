@@ -77,7 +77,7 @@ def _check_target(key: str, target: str, group: str, allowed: Collection[str]) -
     if target in allowed or (target == DATA if group == "data" else _is_part_of_a_model(target)):
         return
     problem = f"{key}={target[:200]} is not made from a record, which may come from anyone, but for {BUILT_IN[group]}"
-    if DOTTED.fullmatch(target):
+    if target.isascii() and DOTTED.fullmatch(target):  # letters that look alike are no path to trust
         problem += f"; if you trust this code, allow it with --allow-target {target}"
     raise UserError(f"{problem}; nothing was run")
 
