@@ -337,6 +337,13 @@ def test_weights_that_are_not_finite_are_named(trainer: Make) -> None:
     assert "(norm.running_var and 1 more tensors)" in divergence.broken_weights(ours.step.state_dict(), Ranks())
 
 
+@pytest.mark.parametrize("action", ["stop", "skip", "rollback"])
+def test_a_mask_that_is_not_finite_by_design_is_no_divergence(trainer: Make, action: str) -> None:
+    model = trainer().model
+    model.register_buffer("mask", torch.full((4, 4), -math.inf).triu(1))
+    assert len(trainer(model=model, on_divergence=action, ema=0.9).fit().rows) == 3
+
+
 @pytest.mark.parametrize(
     ("logit", "words"), [(7e4, "the test loss is [67]e"), (-7e4, "logits are not finite in float16")]
 )

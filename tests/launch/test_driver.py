@@ -89,6 +89,20 @@ def test_layouts_of_hydra_give_each_run_a_folder(command: Command, tmp_path: Pat
     assert command(*arguments) == (0, [])
 
 
+def test_a_rerun_does_not_take_a_completed_job_for_its_own(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("seed=0,1", NUMBERED) == (0, ["0", "1"])
+    before = contents(tmp_path / "multirun" / "lr" / "0")
+    for more in (["sweep.dry_run=true"], []):
+        capsys.readouterr()
+        assert command("seed=0,1", NUMBERED, "rerun=true", *more) == (2, [])
+        assert "rerun=true trains in a new folder" in capsys.readouterr().out
+    assert contents(tmp_path / "multirun" / "lr" / "0") == before
+    code, launched = command("seed=0,1", "rerun=true")
+    assert (code, len(launched)) == (0, 2)
+
+
 def test_a_folder_that_holds_another_run_is_an_error_of_the_job(
     command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -100,7 +100,16 @@ NOT_PRINTABLE = {
     "a\u2028b": r"a\u2028b",  # a line break
     "\ufeffa": r"\ufeffa",
     "a\x00": r"a\x00",
+    "a\ue000": r"a\ue000",  # private use
+    "a\u0378": r"a\u0378",  # not assigned
 }
+
+
+@pytest.mark.parametrize("text", [" ", "\u00a0", "\u3164", "\u0301", "\u2800\u2800"])
+@pytest.mark.parametrize("key", ["label", "name"])
+def test_a_name_has_something_to_see(key: str, text: str) -> None:
+    (line,) = problems(light(**{key: text}))
+    assert line.startswith(f"{key}=")
 
 
 @pytest.mark.parametrize("key", ["label", "name", "data__root", "tracking__wandb__entity", "tracking__wandb__project"])

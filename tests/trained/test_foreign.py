@@ -201,8 +201,9 @@ def test_the_parts_refuse_by_themselves(planted: Path) -> None:
     assert "planted" not in sys.modules
 
 
-def test_a_target_that_is_no_path_is_not_offered_to_be_allowed(planted: Path) -> None:
-    change(planted, lambda config: config["model"].update(_target_="x; rm -rf ~" + "x" * 10_000))
+@pytest.mark.parametrize("target", ["x; rm -rf ~" + "x" * 10_000, "t\u03bfrch.nn.Linear"])  # a Greek o
+def test_a_target_that_is_no_path_is_not_offered_to_be_allowed(planted: Path, target: str) -> None:
+    change(planted, lambda config: config["model"].update(_target_=target))
     with pytest.raises(UserError, match="nothing was run") as raised:
         open_run(planted)
     assert "--allow-target" not in str(raised.value)

@@ -15,7 +15,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from wrnexp import torchrun
 from wrnexp.errors import OutOfTimeError, Stopped, TrainingError, UserError, causes, one_line
-from wrnexp.launch import environment
 from wrnexp.launch.naming import Job, app_config
 from wrnexp.stopping import STOPPING
 
@@ -39,8 +38,11 @@ def start(main: Callable[[], object], root: Path, follow: Callable[[], object] |
     if os.environ.get("HYDRA_FULL_ERROR") == "1":  # the user asks for tracebacks
         os.environ[WANTS_TRACEBACK] = "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them its own way
-    if (problem := environment.encoding_problem(sys.argv[1:])) is not None:
-        sys.exit(_say(problem, 2))
+    if not all(map(str.isascii, sys.argv[1:])):
+        from wrnexp.launch.environment import encoding_problem  # only where it is needed: --cfg answers at once
+
+        if (problem := encoding_problem(sys.argv[1:])) is not None:
+            sys.exit(_say(problem, 2))
     try:
         main()
     except (KeyboardInterrupt, SystemExit) as stop:
@@ -81,7 +83,9 @@ def one_message(job: Job) -> Iterator[None]:
             raise
         if isinstance(error, UserError | TrainingError):
             sys.exit(_say(str(error), 2 if isinstance(error, UserError) else 1))
-        if (problem := environment.folder_problem(error)) is None:
+        from wrnexp.launch.environment import folder_problem
+
+        if (problem := folder_problem(error)) is None:
             raise
         sys.exit(_say(problem, 2))
 
@@ -105,7 +109,9 @@ def _report(error: Exception, root: Path) -> int:
             return _say(str(cause), 2)
         if isinstance(cause, TrainingError):
             return _say(str(cause), 1)
-    if (problem := environment.folder_problem(error)) is not None:
+    from wrnexp.launch.environment import folder_problem
+
+    if (problem := folder_problem(error)) is not None:
         return _say(problem, 2)
     if isinstance(error, HydraException):
         return _say(composition_message(error, sys.argv[1:], root), 2)
@@ -119,7 +125,9 @@ def _report(error: Exception, root: Path) -> int:
 
 def _raised_in_hydra(error: Exception) -> bool:
     """Say whether Hydra itself refused the command, flags that exclude each other for instance."""
-    return environment.modules(error)[-1].startswith("hydra.")
+    from wrnexp.launch.environment import modules
+
+    return modules(error)[-1].startswith("hydra.")
 
 
 def _say(text: str, code: int) -> int:
