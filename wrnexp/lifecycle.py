@@ -194,7 +194,7 @@ def completed_record(cfg: DictConfig, folder: Path, job: Job, record: Record | N
     line = (
         f"complete already, {len(read_metrics(folder))} epochs: {folder} (rerun=true trains it again in a new folder)"
     )
-    terminal.print(printable(line))
+    terminal.print(printable(line), soft_wrap=True)
     print_summary(terminal, record)
     _retell(cfg, record, folder, job)
     return record

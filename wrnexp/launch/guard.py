@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from wrnexp.errors import UserError
 from wrnexp.launch.naming import app_config
@@ -20,14 +20,18 @@ class FolderGuard(Callback):
         Raises:
             SystemExit: the config is wrong, or the folder is another run's. Hydra turns other errors into warnings.
         """
+        if "${wrnexp.folder:" in str(OmegaConf.to_container(config.hydra.run, resolve=False)):
+            return  # named by the run itself; the start of most runs takes no longer
+
         from wrnexp.ownership import require_own_folder  # pydantic comes with it
         from wrnexp.schema import check
         from wrnexp.terminal import printable
 
         try:
+            folder = Path(str(config.hydra.run.dir))
             app = app_config(config)
             check(app)
-            require_own_folder(Path(str(config.hydra.run.dir)), app)
+            require_own_folder(folder, app)
         except UserError as error:
             print(f"error: {printable(str(error), newlines=True)}", file=sys.stderr)
             sys.exit(2)
