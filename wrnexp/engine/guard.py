@@ -1,12 +1,12 @@
 """What becomes of a run that diverges (`trainer.on_divergence`): it stops, skips steps, or goes back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NoReturn, TypeVar
 
 from torch import Tensor
 
 from wrnexp.engine.checkpoint import snapshot
-from wrnexp.engine.divergence import StepFigures, StepReader, broken_logits, broken_weights, not_finite
+from wrnexp.engine.divergence import StepFigures, StepReader, broken_logits, broken_weights
 from wrnexp.engine.evaluate import Evaluation
 from wrnexp.engine.protocols import Batches, Watcher
 from wrnexp.engine.ranks import Ranks
@@ -43,13 +43,22 @@ class Guard:
         batches: the loader.
         ranks: the processes that share the run.
         watcher: its `on_recoveries` is called.
+        by_design: names of tensors that are not finite before training.
     """
 
-    def __init__(self, action: str, step: TrainStep, batches: Batches, ranks: Ranks, watcher: Watcher) -> None:
+    def __init__(
+        self,
+        action: str,
+        step: TrainStep,
+        batches: Batches,
+        ranks: Ranks,
+        watcher: Watcher,
+        by_design: Collection[str] = (),
+    ) -> None:
         self._action, self._step, self._batches, self._ranks = action, step, batches, ranks
         self._watcher = watcher
         self._reader = StepReader(step.hardware.device, ranks)
-        self._by_design = not_finite(step.state_dict(), ranks)
+        self._by_design = by_design
         self._current = self._steps = 0  # number of the step under way; steps of an epoch
         self._latest = StepFigures(0)  # that was looked at
         self._diverged: StepFigures | None = None  # the first diverged step that was applied

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from wrnexp.engine.checkpoint import Checkpoints
+from wrnexp.engine.divergence import not_finite
 from wrnexp.engine.evaluate import Evaluation, Evaluator
 from wrnexp.engine.evaluate import Splits as Splits  # one of the trainer's arguments
 from wrnexp.engine.guard import Guard
@@ -107,7 +108,8 @@ class Trainer:
             self.sync_batchnorm,
         )
         self.evaluator = Evaluator(self.step.average.model, self.splits, self.hardware, self.ranks)
-        self.guard = Guard(self.on_divergence, self.step, self.batches, self.ranks, self.watcher)
+        by_design = not_finite(self.step.state_dict(), self.ranks)
+        self.guard = Guard(self.on_divergence, self.step, self.batches, self.ranks, self.watcher, by_design)
 
     def fit(self) -> Outcome:
         """Train from the last checkpoint, or from the start, to the last epoch.
