@@ -79,12 +79,12 @@ def no_place_for_curves(patch: pytest.MonkeyPatch, folder: Path) -> None:
     ("breaks", "lost"),
     [
         (no_import, OF_MATPLOTLIB),
-        (no_figure, OF_MATPLOTLIB),
-        (no_axes, OF_MATPLOTLIB),
-        (no_canvas, OF_MATPLOTLIB),
-        (no_font, OF_MATPLOTLIB),
+        pytest.param(no_figure, OF_MATPLOTLIB, marks=pytest.mark.slow),
+        pytest.param(no_axes, OF_MATPLOTLIB, marks=pytest.mark.slow),
+        pytest.param(no_canvas, OF_MATPLOTLIB, marks=pytest.mark.slow),
+        pytest.param(no_font, OF_MATPLOTLIB, marks=pytest.mark.slow),
         (no_pillow, DRAWN),  # matplotlib writes its PNGs by Pillow
-        (no_png, DRAWN),
+        pytest.param(no_png, DRAWN, marks=pytest.mark.slow),
         (no_media_folder, DRAWN[1:]),
         (no_place_for_curves, DRAWN[:1]),
     ],

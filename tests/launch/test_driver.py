@@ -254,6 +254,7 @@ def test_diverged_jobs_are_trained_again_only_where_that_is_asked_for(
     assert command(*arguments) == (0, [])
 
 
+@pytest.mark.slow
 def test_other_failures_are_tried_again_as_before(command: Command) -> None:
     assert command("seed=0", NUMBERED, perform=failing(RuntimeError("x"))) == (1, ["0"])
     assert command("seed=0", NUMBERED, "sweep.retry_failed=false") == (1, [])
@@ -286,6 +287,7 @@ def test_a_search_whose_trials_would_share_a_folder_is_refused(command: Command,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_runs_of_a_search_are_numbered_by_trial_and_seed(
     command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
