@@ -61,9 +61,10 @@ def test_diverged_runs_are_in_report_json_with_the_step(report: Path) -> None:
 
 
 def test_diverged_runs_have_a_section_of_their_own(report: Path) -> None:
+    summary = (report / "report.md").read_text().partition("\n## ")[0]
+    assert "4 runs diverged: 3 of hot and 1 of light." in summary
+    assert "All runs of hot diverged: no figures." in summary
     section = _section(report, "Diverged runs")
-    assert "4 runs diverged: 3 of hot and 1 of light." in section
-    assert "All runs of hot diverged: no figures." in section
     assert "| hot | 1 | 7 | 10000 | not finite | 1.9e+32 | the gradient norm is not finite at step 7 |" in section
     assert "| light | 3 | - | - | - | - | the loss is not finite in epoch 1 |" in section
     others = _section(report, "Left out")
@@ -76,7 +77,7 @@ def test_diverged_runs_have_a_section_of_the_page(report: Path) -> None:
     pytest.importorskip("vl_convert")
     page = (report / "index.html").read_text()
     section = page.split('id="diverged"')[1].split("</section>")[0]
-    assert "All runs of hot diverged: no figures." in section
+    assert "All runs of hot diverged: no figures." in page.split('id="summary"')[1].split("</section>")[0]
     assert section.count("the gradient norm is not finite at step 7") == 3
     assert "run-hot" not in page.split('id="left-out"')[1].split("</section>")[0]
 

@@ -67,7 +67,7 @@ def sections(
         crossed_picture: the same of two settings crossed.
     """
     found = [
-        ("Report", _paragraphs(sentences(report))),
+        ("Report", _paragraphs([*sentences(report), *diverged.sentences(report.excluded, report.arms)])),
         *(
             (_title(report, study), _ablation(study, (plots_of_changes or {}).get(study.sweep, ())))
             for study in report.ablations
@@ -164,9 +164,8 @@ def _configs(rows: Sequence[ConfigRow]) -> str:
 
 
 def _diverged(report: Report) -> str:
-    rows = table(diverged.COLUMNS, map(diverged.cells, diverged.diverged(report.excluded)))
-    texts = _paragraphs(diverged.sentences(report.excluded, report.arms))
-    return f"{texts}\n\n{rows}" if texts else ""
+    runs = diverged.diverged(report.excluded)
+    return table(diverged.COLUMNS, map(diverged.cells, runs)) if runs else ""
 
 
 def _excluded(report: Report) -> str:

@@ -23,7 +23,8 @@ MOST_CONFIG_ROWS = 400
 def summary(report: Report) -> list[str]:
     """Return the report in three sentences: what was run, what the comparison shows, and the claims or the test set."""
     compared = results(report.pairs, in_full=1) or ["There is one arm, and nothing to compare it with."]
-    return [overview(report), *compared, *(claims_sentence(report.claims) or [_discipline(report)])]
+    lost = diverged.sentences(report.excluded, report.arms)
+    return [overview(report), *lost, *compared, *(claims_sentence(report.claims) or [_discipline(report)])]
 
 
 def sections(report: Report, marks: Sequence[ArmMark]) -> list[Section]:
@@ -142,7 +143,7 @@ def _origins(report: Report) -> list[Part]:
 def _diverged(report: Report) -> list[Part]:
     runs = diverged.diverged(report.excluded)
     rows = table("Runs that are in no figure because they diverged", diverged.COLUMNS, map(diverged.cells, runs))
-    return [*diverged.sentences(report.excluded, report.arms), rows] if runs else []
+    return [rows] if runs else []
 
 
 def _excluded(report: Report) -> list[Part]:
