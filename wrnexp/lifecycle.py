@@ -1,6 +1,5 @@
 """The life of a run's folder: whose it is, what is resumed there, and what is complete already."""
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from wrnexp.objects import external_code, make
 from wrnexp.ownership import RESTORE, require_no_results, require_own_checkpoint, require_same_data
 from wrnexp.provenance import PROGRAM, Programs
 from wrnexp.records import SCHEMA_VERSION, Record, read_metrics, write_record
-from wrnexp.terminal import Terminal, printable
+from wrnexp.terminal import Terminal, printable, warn
 from wrnexp.tracking import retell
 from wrnexp.tracking.console import print_summary
 
@@ -64,7 +63,7 @@ def claim_folder(
             raise UserError(f"there is no checkpoint in {folder} to write its damaged files from: {RESTORE}")
         if earlier is not None and earlier.cost.steps:
             line = f"{folder} has no checkpoint any more: training starts again, {earlier.cost.steps} steps are lost"
-            print(printable(line), file=sys.stderr)
+            warn(line)
         return None
     require_own_checkpoint(checkpoints.last, about, config)
     if about or earlier is None:
@@ -153,7 +152,7 @@ def training_programs(record: Record, saved: Saved, *, say: bool) -> Programs:
             f"the epochs so far were trained by another program or machine ({'; '.join(texts)}): results may differ "
             "from those of an uninterrupted run; record.json has both under provenance.programs"
         )
-        print(printable(line), file=sys.stderr)
+        warn(line)
     return programs
 
 
@@ -188,7 +187,7 @@ def completed_record(cfg: DictConfig, folder: Path, job: Job, record: Record | N
         names.append("record.json (it has no test accuracy)")
     if names:
         line = f"{folder}: damaged or absent, to be written again from the checkpoint: {', '.join(names)}"
-        print(printable(line), file=sys.stderr)
+        warn(line)
         return None
     terminal = Terminal()
     line = (
@@ -211,7 +210,7 @@ def _compare_images(cfg: DictConfig, folder: Path, record: Record) -> None:
     root = OmegaConf.select(cfg, "data.root")
     if isinstance(root, str) and not Path(root).expanduser().exists():
         line = f"{folder}: data.root={root} is not there: that its images are those of the run was not checked"
-        print(printable(line), file=sys.stderr)
+        warn(line)
         return
     data: Dataset = make(cfg.data, "data")
     classes = record.data.signature.classes if record.data.signature else ()

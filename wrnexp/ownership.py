@@ -1,6 +1,5 @@
 """Whose run a folder holds: compared with the config before anything there is resumed, reused or overwritten."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from wrnexp import identity
 from wrnexp.changes import differences, shown
 from wrnexp.errors import UserError, one_line
 from wrnexp.records import SCHEMA_VERSION, NewerRecordError, Record, RecordError, read_record
-from wrnexp.terminal import printable
+from wrnexp.terminal import warn
 
 RESULTS = ("metrics.jsonl", "predictions.npz", "model.safetensors")  # a run's own files beside record and checkpoints
 SHOWN = 6  # differing keys in a message
@@ -172,7 +171,7 @@ def _set_aside(path: Path, why: str) -> None:
         path.replace(aside)
     except OSError as error:
         raise UserError(f"{path} is damaged ({why}) and cannot be renamed ({one_line(error)})") from error
-    print(printable(f"{path} is damaged ({why}): renamed to {aside.name}"), file=sys.stderr)
+    warn(f"{path} is damaged ({why}): renamed to {aside.name}")
 
 
 def _short(digest: str | None) -> str:

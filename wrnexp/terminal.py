@@ -96,7 +96,7 @@ def harmless(failure: str, consequence: str) -> Iterator[None]:
         warn(f"{failure} ({one_line(error)}); {consequence}")
 
 
-def warn(line: str) -> None:
-    """Print a line to stderr, or nothing where that is closed."""
+def warn(text: str, *, newlines: bool = False) -> None:
+    """Print text to stderr as `printable` gives it, or nothing where stderr is closed."""
     with suppress(OSError, ValueError):
-        print(printable(line), file=sys.stderr)
+        print(printable(text, newlines=newlines), file=sys.stderr)

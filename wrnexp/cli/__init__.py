@@ -19,7 +19,7 @@ from wrnexp.cli.publish import add_parser as add_publish
 from wrnexp.cli.report import add_parser as add_report
 from wrnexp.cli.sweeps import add_parser as add_sweeps
 from wrnexp.errors import UserError
-from wrnexp.terminal import printable
+from wrnexp.terminal import printable, warn
 
 
 class _Parser(argparse.ArgumentParser):
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(args.run(args))
     except UserError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        warn(f"error: {error}")
         return 2
     except BrokenPipeError:  # the reader, `head` for instance, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,12 +1,11 @@
 """`wrnexp export RUN --format F`: a completed run's network as a file for other programs, checked."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from wrnexp.cli.runs import add_run, find_run
 from wrnexp.errors import UserError
-from wrnexp.terminal import printable
+from wrnexp.terminal import printable, warn
 
 FORMATS = ("safetensors", "onnx", "pt2")
 
@@ -40,7 +39,7 @@ def export(args: argparse.Namespace) -> int:
     try:
         found = export_run(run, args.format, file, args.batch)
     except ExportError as error:
-        print(printable(f"error: {error}; no file was written to {file}"), file=sys.stderr)
+        warn(f"error: {error}; no file was written to {file}")
         return 1
     except OSError as error:
         raise UserError(f"{file} cannot be written ({error})") from error

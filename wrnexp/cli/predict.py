@@ -2,14 +2,13 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from wrnexp.cli.runs import add_run, find_run
 from wrnexp.errors import UserError
-from wrnexp.terminal import printable
+from wrnexp.terminal import printable, warn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +61,7 @@ def predict(args: argparse.Namespace) -> int:
     else:
         _show(pictures, found)
     for mistake in mistakes:
-        print(f"error: {printable(str(mistake))}", file=sys.stderr)
+        warn(f"error: {mistake}")
     return 2 if mistakes else 0
 
 

@@ -1,14 +1,13 @@
 """`wrnexp publish DIR...`: runs into W&B after they were trained, and dashboards over them."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wrnexp.errors import UserError
 from wrnexp.packages import require
-from wrnexp.terminal import Terminal, printable
+from wrnexp.terminal import Terminal, printable, warn
 
 if TYPE_CHECKING:
     from wrnexp.publishing.local import LeftOut, LocalRun
@@ -55,7 +54,7 @@ def publish(args: argparse.Namespace) -> int:
         if whole and not args.dry_run:
             _dashboards(runs, server, args, console)
     except ServerError as error:
-        print(printable(f"error: {error}; the same command goes on where it stopped"), file=sys.stderr)
+        warn(f"error: {error}; the same command goes on where it stopped")
         close()  # else the SDK's process waits on for the server, and with it whoever reads this one's output
         return 1
     return 0 if whole else 1
@@ -82,7 +81,7 @@ def _runs(runs: Sequence["LocalRun"], server: "Server", args: argparse.Namespace
         console.print(printable(f"{head(run, number)}: {said}"))
     if failed:
         told_of = f"{failed} of {len(runs)} runs are not whole in W&B"
-        print(f"error: {told_of}; the same command tries again", file=sys.stderr)
+        warn(f"error: {told_of}; the same command tries again")
     return not failed
 
 

@@ -1,13 +1,12 @@
 """`wrnexp sweeps`: what sweeps there are, how far each is, and the jobs of one."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wrnexp.errors import UserError
-from wrnexp.terminal import Terminal, printable
+from wrnexp.terminal import Terminal, printable, warn
 
 if TYPE_CHECKING:
     from wrnexp.estimates import Measured
@@ -54,7 +53,7 @@ def sweeps(args: argparse.Namespace) -> int:
             errors.append(f"error: {error}")
     console.print(sweeps_table([(folder, one, _left(one.jobs, one, folder, measured)) for folder, one in read]))
     for line in errors:
-        print(line, file=sys.stderr)
+        warn(line)
     return 2 if errors else 0
 
 

@@ -14,7 +14,6 @@ import io
 import json
 import secrets
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -38,6 +37,7 @@ from wrnexp.digests import file_digest
 from wrnexp.errors import UserError
 from wrnexp.records import write_json
 from wrnexp.strict_json import loads
+from wrnexp.terminal import warn
 
 ARRAYS = tuple(f"{split}{kind}.npy" for split in SPLITS for kind in ("", "_labels"))
 FORMAT = 1  # raise it where stored folders of before cannot be used
@@ -221,7 +221,7 @@ def _with_digests(stored: Stored | None) -> Stored | None:
     """
     if stored is None or stored.sha256:
         return stored
-    print(f"{stored.folder} was stored by an earlier version: all images are checked once", file=sys.stderr)
+    warn(f"{stored.folder} was stored by an earlier version: all images are checked once")
     checked = replace(stored, sha256={name: file_digest(stored.folder / name) for name in ARRAYS})
     checked.verify()
     images = checked.images("train")
@@ -249,7 +249,7 @@ def _publish(folder: Path, content: Content, digest: Digest) -> None:
     try:
         _write(beside, content, digest)
         if folder.exists():
-            print(f"{folder} is damaged: it is made again", file=sys.stderr)
+            warn(f"{folder} is damaged: it is made again")
             shutil.rmtree(folder, ignore_errors=True)
         beside.rename(folder)
     finally:

@@ -5,7 +5,6 @@ digest of itself; the checkpoint before the last one stays, for the case that th
 """
 
 import copy
-import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from wrnexp.engine.sealed import DamagedError, load_sealed, save_sealed
 from wrnexp.errors import TrainingError, UserError, one_line
-from wrnexp.terminal import printable
+from wrnexp.terminal import warn
 
 State = Mapping[str, Any]
 
@@ -132,7 +131,7 @@ class Checkpoints:
         if problems:
             source = "the start" if self._loaded is None else f"{path.name}, {_position(self._loaded)}"
             resumed = "" if required and self._loaded is None else f": training resumes from {source}"
-            print(printable("; ".join(problems) + resumed), file=sys.stderr)
+            warn("; ".join(problems) + resumed)
         if self._loaded is None:
             return None
         self.epochs = len(self._loaded["rows"])

@@ -25,7 +25,7 @@ class FolderGuard(Callback):
 
         from wrnexp.ownership import require_own_folder  # pydantic comes with it
         from wrnexp.schema import check
-        from wrnexp.terminal import printable
+        from wrnexp.terminal import warn  # rich comes with it
 
         try:
             folder = Path(str(config.hydra.run.dir))
@@ -33,7 +33,7 @@ class FolderGuard(Callback):
             check(app)
             require_own_folder(folder, app)
         except UserError as error:
-            print(f"error: {printable(str(error), newlines=True)}", file=sys.stderr)
+            warn(f"error: {error}", newlines=True)
             sys.exit(2)
         except Exception:  # of composition: Hydra itself raises it next, with what it says of the place
             return

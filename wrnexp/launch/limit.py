@@ -16,6 +16,7 @@ from wrnexp.launch.jobs import Job
 from wrnexp.schema import problems
 from wrnexp.stopping import TimeLimit
 from wrnexp.sweeps import duration
+from wrnexp.terminal import warn
 
 OVERTIME = 30.0  # seconds that jobs have after the limit to end by themselves: a step, an evaluation, a checkpoint
 OPEN = "the same command runs what is not completed"
@@ -111,7 +112,7 @@ class SweepLimit:
             SystemExit: the code is 124 where only time was short, 2 where all errors are users' mistakes, else 1.
         """
         line = DIVERGED if errors and all(map(is_diverged, errors)) else OPEN
-        print(self._closing(late) if late or not errors else line, file=sys.stderr)
+        warn(self._closing(late) if late or not errors else line)
         if not errors:
             sys.exit(TIME_LIMIT)
         sys.exit(2 if all(error.startswith("UserError") for error in errors) else 1)

@@ -49,9 +49,9 @@ def start(main: Callable[[], object], root: Path, follow: Callable[[], object] |
         code = 130 if isinstance(stop, KeyboardInterrupt) else stop.code
         if (code in SIGNALS or isinstance(stop, Stopped)) and main is not follow:
             why = f": {stop}" if isinstance(stop, Stopped) else ""
-            from wrnexp.terminal import printable  # rich comes with it
+            from wrnexp.terminal import warn  # rich comes with it
 
-            print(printable(f"interrupted{why}; the same command resumes from the last checkpoint"), file=sys.stderr)
+            warn(f"interrupted{why}; the same command resumes from the last checkpoint")
         sys.exit(code)
     except Exception as error:
         if os.environ.get(WANTS_TRACEBACK):
@@ -74,9 +74,9 @@ def one_message(job: Job) -> Iterator[None]:
         raise OutOfTimeError(one_line(stopped)) from None
     except Exception as error:
         if job.sweep is not None:
-            from wrnexp.terminal import printable  # rich comes with it
+            from wrnexp.terminal import warn  # rich comes with it
 
-            print(printable(f"failed: {' '.join(job.overrides)}: {error}", newlines=True), file=sys.stderr)
+            warn(f"failed: {' '.join(job.overrides)}: {error}", newlines=True)
             # Hydra keeps the error until the sweep's end, and with it all that its frames hold: model, loader, memory.
             traceback.clear_frames(error.__traceback__)
         if job.sweep is not None or os.environ.get(WANTS_TRACEBACK):
@@ -131,9 +131,9 @@ def _raised_in_hydra(error: Exception) -> bool:
 
 
 def _say(text: str, code: int) -> int:
-    from wrnexp.terminal import printable  # rich comes with it
+    from wrnexp.terminal import warn  # rich comes with it
 
-    print(f"error: {printable(text, newlines=True)}", file=sys.stderr)
+    warn(f"error: {text}", newlines=True)
     return code
 
 

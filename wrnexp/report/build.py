@@ -1,6 +1,5 @@
 """From folders of runs to a report on disk."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from wrnexp.report.images import calibrated, image_pairs
 from wrnexp.report.literature import beside
 from wrnexp.report.markdown import page
 from wrnexp.report.tables import Report, arm_rows, as_json, config_rows, origins, pair_rows
-from wrnexp.terminal import printable, warn
+from wrnexp.terminal import warn
 
 BASELINES = ("base", "demo_base")
 
@@ -173,6 +172,6 @@ def _write_page(path: Path, report: Report) -> None:
         text = html(report)
     except MissingPackageError as error:
         path.unlink(missing_ok=True)
-        print(printable(f"left out: {error}"), file=sys.stderr)
+        warn(f"left out: {error}")
     else:
         write_atomic(path, text.encode())

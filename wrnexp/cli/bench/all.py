@@ -4,7 +4,6 @@ With `--quick` they are sized for a minute on a GPU, compilation apart. A benchm
 """
 
 import argparse
-import sys
 from collections.abc import Iterator
 
 from wrnexp.cli.bench import Figure, positive
@@ -12,6 +11,7 @@ from wrnexp.cli.bench import add_parser as add_bench
 from wrnexp.cli.bench.pace import add_quick
 from wrnexp.cli.bench.training import NETS
 from wrnexp.errors import UserError
+from wrnexp.terminal import warn
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -40,7 +40,7 @@ def measure(args: argparse.Namespace) -> Iterator[Figure]:
         except UserError:  # a device that is not there, for instance, is there for no other one either
             raise
         except Exception as error:
-            print(f"bench {' '.join(command)} failed: {error}", file=sys.stderr)
+            warn(f"bench {' '.join(command)} failed: {error}")
             errors.append(error)
     if errors:
         raise ExceptionGroup("benchmarks failed", errors)

@@ -2,7 +2,6 @@
 
 import netrc
 import os
-import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from wrnexp.packages import is_installed, missing_message
+from wrnexp.terminal import warn
 
 MODES = ("online", "offline", "disabled")
 _OURS: set[str] = set()  # the variables that are set here, not by the user
@@ -24,16 +24,16 @@ def settle_mode(mode: str) -> Any:
         mode = os.environ.get("WANDB_MODE") or "auto"
     if mode != "disabled" and not is_installed("wandb"):
         missing = missing_message("showing the run there", "wandb")
-        print(f"W&B: {missing}; the record is whole, `wrnexp publish` shows it later", file=sys.stderr)
+        warn(f"W&B: {missing}; the record is whole, `wrnexp publish` shows it later")
         return "disabled"
     if mode == "auto":
         mode = "online" if has_key() else "offline"
     mode = {"dryrun": "offline", "run": "online"}.get(mode, mode)
     if mode not in MODES:
-        print(f"W&B: WANDB_MODE={mode} is none of {', '.join(MODES)}; this run is kept offline", file=sys.stderr)
+        warn(f"W&B: WANDB_MODE={mode} is none of {', '.join(MODES)}; this run is kept offline")
         return "offline"
     if mode == "online" and not has_key():  # the SDK would ask for one
-        print("W&B: online needs an API key (WANDB_API_KEY, or wandb login); this run is kept offline", file=sys.stderr)
+        warn("W&B: online needs an API key (WANDB_API_KEY, or wandb login); this run is kept offline")
         return "offline"
     return mode
 

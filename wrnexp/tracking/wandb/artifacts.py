@@ -2,7 +2,6 @@
 
 import io
 import json
-import sys
 import zipfile
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import wandb
 from wrnexp.digests import FileState, file_state
 from wrnexp.provenance import code_digest
 from wrnexp.records import Record, write_atomic
+from wrnexp.terminal import warn
 
 SAVED = {".py", ".yaml", ".j2", ".css", ".js"}
 RESULTS = (("model", "model.safetensors"), ("predictions", "predictions.npz"))
@@ -44,7 +44,7 @@ def log_results(run: wandb.Run, record: Record, folder: Path) -> None:
     for kind, name in RESULTS:
         state = file_state(folder, record, name)
         if state is FileState.DAMAGED:
-            print(f"W&B: {folder / name} is damaged: its content is not what the run wrote; left out", file=sys.stderr)
+            warn(f"W&B: {folder / name} is damaged: its content is not what the run wrote; left out")
         elif (folder / name).is_file():
             artifact = wandb.Artifact(f"{kind}-{run.id}", kind, metadata=facts | {"metrics": record.metrics})
             artifact.add_file(str(folder / name), name, policy="immutable", skip_cache=True)

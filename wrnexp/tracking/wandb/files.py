@@ -10,7 +10,7 @@ from typing import Any
 
 from wrnexp.errors import one_line
 from wrnexp.pictures import AUGMENTED, FOLDER
-from wrnexp.terminal import printable
+from wrnexp.terminal import warn
 
 NAME = "wandb"  # of W&B's folder, beside the runs' folders
 
@@ -85,7 +85,7 @@ def _read(folder: Path) -> Fragment | None:
             command, cwd=folder.parents[1], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
         )
     except (OSError, subprocess.SubprocessError) as error:
-        print(printable(f"W&B: {folder} cannot be read ({one_line(error)})"), file=sys.stderr)
+        warn(f"W&B: {folder} cannot be read ({one_line(error)})")
         return None
     entries = list(_entries(done.stdout))
     if not entries:

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from wrnexp.errors import one_line
 from wrnexp.records import Record
-from wrnexp.terminal import printable
+from wrnexp.terminal import warn
 from wrnexp.tracking.journal import Plan, Row, Sink
 from wrnexp.tracking.wandb import content
 from wrnexp.tracking.wandb.account import quiet, server, settle_mode
@@ -136,7 +135,7 @@ class Wandb(Sink):
             _forget()  # the SDK stays online in this process otherwise
             return None
         Wandb._asked_in_vain = None
-        print(printable(f"W&B: {mirror.url}"), file=sys.stderr)
+        warn(f"W&B: {mirror.url}")
         return mirror
 
     def _told(self, event: "Callable[[Mirror], None]") -> None:
@@ -156,10 +155,7 @@ class Wandb(Sink):
         """Print the one line that a run has on its W&B run's trouble."""
         if not self._said:
             self._said = True
-            print(
-                printable(f"W&B: {what}; the run and its record are whole, `wrnexp publish {self._folder}` {later}"),
-                file=sys.stderr,
-            )
+            warn(f"W&B: {what}; the run and its record are whole, `wrnexp publish {self._folder}` {later}")
 
 
 def _forget() -> None:
