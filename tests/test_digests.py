@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.damage import broken, flipped
-from wrnexp.digests import FileState, damaged_files, digest, file_digest, file_state
+from wrnexp.digests import FileState, bytes_digest, damaged_files, file_digest, file_state
 from wrnexp.records import Record
 
 DATA = bytes(range(256)) * 64
@@ -25,11 +25,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_digests_are_sha256(folder: Path) -> None:
-    assert digest(DATA) == file_digest(folder / FILE) == hashlib.sha256(DATA).hexdigest()
+    assert bytes_digest(DATA) == file_digest(folder / FILE) == hashlib.sha256(DATA).hexdigest()
 
 
 def test_states(folder: Path) -> None:
-    whole = record(weights=digest(DATA))
+    whole = record(weights=bytes_digest(DATA))
     assert file_state(folder, whole, FILE) is FileState.WHOLE
     assert file_state(folder, record(), FILE) is FileState.UNRECORDED
     assert file_state(folder, whole, "other") is FileState.ABSENT
@@ -39,7 +39,7 @@ def test_states(folder: Path) -> None:
 
 
 def test_damage_of_every_kind_is_noticed(folder: Path) -> None:
-    whole = record(weights=digest(DATA))
+    whole = record(weights=bytes_digest(DATA))
     damage = [*flipped(DATA, 25, seed=0, header=16), *(data for _, data in broken(DATA, seed=1))]
     for data in damage:
         (folder / FILE).write_bytes(data)
@@ -52,11 +52,11 @@ def test_damage_of_every_kind_is_noticed(folder: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_a_named_pipe_is_damage_and_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / FILE)
-    assert file_state(tmp_path, record(weights=digest(DATA)), FILE) is FileState.DAMAGED
+    assert file_state(tmp_path, record(weights=bytes_digest(DATA)), FILE) is FileState.DAMAGED
 
 
 def test_the_files_that_are_damaged(folder: Path) -> None:
     (folder / "whole").write_bytes(b"1")
-    described = record(weights=digest(b"other"), whole=digest(b"1"), absent=digest(b""))
+    described = record(weights=bytes_digest(b"other"), whole=bytes_digest(b"1"), absent=bytes_digest(b""))
     assert damaged_files(folder, described) == [FILE]
     assert damaged_files(folder, record()) == []

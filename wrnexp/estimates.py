@@ -13,7 +13,7 @@ from statistics import median, median_low
 from typing import Any
 
 from wrnexp import identity
-from wrnexp.records import Record, RecordError, read_metrics, read_record, record_folders
+from wrnexp.records import Record, RecordError, find_record, read_metrics, read_record, record_folders
 
 # Keys of the groups below that do not bear on the time an epoch takes.
 WITHOUT_COST = (
@@ -127,11 +127,11 @@ class Measured:
             folder: the run's; it need not exist. A complete run has 0 seconds left; another run's record counts for
                 nothing.
         """
-        record, estimate = _record(folder), self.run_seconds(config)
+        record, estimate = find_record(folder), self.run_seconds(config)
         own = record is None or record.run_id == identity.run_id(config)
         if own and record is not None and record.status == "completed":
             return 0.0
-        return None if estimate is None else estimate.after(_epochs(folder) if own else 0)
+        return None if estimate is None else estimate.after(len(read_metrics(folder)) if own else 0)
 
 
 def cost_settings(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,21 +234,6 @@ def _beside(record: Record, trained: float) -> float | None:
         return max(0.0, (finished - started).total_seconds() - trained)
     except (ValueError, TypeError):
         return None
-
-
-def _record(folder: Path) -> Record | None:
-    try:
-        return read_record(folder)
-    except (RecordError, OSError):
-        return None
-
-
-def _epochs(folder: Path) -> int:
-    """Return how many epochs a run has logged; 0 where its metrics.jsonl is damaged."""
-    try:
-        return len(read_metrics(folder))
-    except (ValueError, OSError):
-        return 0
 
 
 def _value(config: Mapping[str, Any], group: str, key: str) -> Any:

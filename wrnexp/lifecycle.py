@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from wrnexp import identity, provenance
 from wrnexp.data import Dataset
-from wrnexp.digests import FileState, damaged_files, file_state
+from wrnexp.digests import FileState, file_state
 from wrnexp.engine import Checkpoints
 from wrnexp.errors import UserError
 from wrnexp.launch.naming import Job
@@ -180,9 +180,10 @@ def completed_record(cfg: DictConfig, folder: Path, job: Job, record: Record | N
     if record is None or record.status != "completed":
         return None
     _compare_images(cfg, folder, record)
-    names = damaged_files(folder, record)
+    repaired = {FileState.DAMAGED}
     if (folder / "checkpoints" / "last.pt").exists():
-        names += [name for name in record.files if file_state(folder, record, name) is FileState.ABSENT]
+        repaired.add(FileState.ABSENT)  # without a checkpoint it was deleted to save room
+    names = [name for name in record.files if file_state(folder, record, name) in repaired]
     if record.metrics.get("test_accuracy") is None:
         names.append("record.json (it has no test accuracy)")
     if names:

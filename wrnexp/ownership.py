@@ -32,9 +32,24 @@ def require_own_folder(folder: Path, config: Mapping[str, Any]) -> Record | None
     try:
         record = own_record(folder, identity.run_id(config), config, rerun=config.get("rerun") is True)
     except RecordError as error:
-        _set_aside(folder / "record.json", str(error))
+        path = folder / "record.json"
+        warn(f"{path} is damaged ({error}) and was renamed to {set_aside(path).name}")
         return None
     return record
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file, or folder in its place, so that another can be written; return its new path.
+
+    Raises:
+        UserError: it cannot be renamed.
+    """
+    aside = path.with_name(f"{path.name}.damaged")
+    try:
+        path.replace(aside)
+    except OSError as error:
+        raise UserError(f"{path} is damaged and cannot be renamed ({one_line(error)}): move it away") from error
+    return aside
 
 
 def own_record(
@@ -163,15 +178,6 @@ def _has_trained(folder: Path, record: Record) -> bool:
     saved = checkpoints.is_dir() and any(checkpoints.iterdir())
     trained = record.status == "completed" or record.cost.steps > 0 or record.divergence is not None
     return saved or trained or (folder / "metrics.jsonl").exists()
-
-
-def _set_aside(path: Path, why: str) -> None:
-    aside = path.with_name(f"{path.name}.damaged")
-    try:
-        path.replace(aside)
-    except OSError as error:
-        raise UserError(f"{path} is damaged ({why}) and cannot be renamed ({one_line(error)})") from error
-    warn(f"{path} is damaged ({why}): renamed to {aside.name}")
 
 
 def _short(digest: str | None) -> str:

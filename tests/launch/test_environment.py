@@ -60,13 +60,13 @@ def test_other_errors_are_not_taken_for_that(error: Exception) -> None:
 def test_an_error_within_a_handler_is_not_taken_for_what_was_handled() -> None:
     error = RuntimeError("a bug")
     error.__context__ = READ_ONLY
-    assert environment.folder_problem(error) is None
+    assert environment.unwritable_folder(error) is None
 
 
 def test_a_file_name_that_the_locale_cannot_write_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "ENCODING", "ascii")
     error = raised(UnicodeEncodeError("ascii", "outputs/日本", 8, 10, "ordinal not in range(128)"))
-    problem = environment.folder_problem(error)
+    problem = environment.unwritable_folder(error)
     assert problem is not None
     assert problem.startswith(r"'outputs/\u65e5\u672c' cannot be written: the encoding of this locale is ascii")
 

@@ -6,7 +6,7 @@ from statistics import stdev
 import pytest
 
 from tests.damage import broken, flipped
-from wrnexp.digests import digest
+from wrnexp.digests import bytes_digest
 from wrnexp.records import LaterEvaluation, add_evaluation, read_record
 from wrnexp.report.build import gathered
 from wrnexp.report.measures import Run, epoch_seconds, late_oscillation, series, step_images
@@ -66,7 +66,7 @@ def test_a_damaged_curve_is_not_used(write_run: WriteRun, outputs: Path, tmp_pat
     write_run("base", 1, 0.6, curve=[0.1, 0.2])
     data = (folder / "metrics.jsonl").read_bytes()
     raw = json.loads((folder / "record.json").read_text())
-    (folder / "record.json").write_text(json.dumps(raw | {"files": {"metrics.jsonl": digest(data)}}))
+    (folder / "record.json").write_text(json.dumps(raw | {"files": {"metrics.jsonl": bytes_digest(data)}}))
     assert series(_run(folder), "test_accuracy") == {1: 0.1, 2: 0.2}
     damage = [*flipped(data, 25, seed=0), *(damage for _, damage in broken(data, seed=1))]
     for changed in damage:

@@ -32,8 +32,7 @@ from wrnexp.data.images import ImageSet
 from wrnexp.data.sources import Source
 from wrnexp.data.statistics import Triple, channel_statistics
 from wrnexp.data.wording import reason
-from wrnexp.digests import digest as sha256
-from wrnexp.digests import file_digest
+from wrnexp.digests import bytes_digest, file_digest
 from wrnexp.errors import UserError
 from wrnexp.records import write_json
 from wrnexp.strict_json import loads
@@ -83,7 +82,7 @@ class Stored:
             data = path.read_bytes()
         except OSError as error:
             raise UserError(f"{path} cannot be read ({error.strerror}); {checks.repair(self.folder)}") from error
-        if sha256(data) != self.sha256[path.name]:
+        if bytes_digest(data) != self.sha256[path.name]:
             raise UserError(checks.damage(path))
         labels: NDArray[np.int64] = np.load(io.BytesIO(data))
         return labels
@@ -280,7 +279,7 @@ def _write_meta(stored: Stored) -> None:
 
 def _seal(meta: Mapping[str, Any]) -> str:
     """Return the SHA-256 of all of meta.json but the seal itself."""
-    return sha256(json.dumps({key: meta[key] for key in meta if key != "seal"}, sort_keys=True).encode())
+    return bytes_digest(json.dumps({key: meta[key] for key in meta if key != "seal"}, sort_keys=True).encode())
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from wrnexp.engine.sealed import DamagedError, load_sealed, save_sealed
 from wrnexp.errors import TrainingError, UserError, one_line
+from wrnexp.ownership import set_aside
 from wrnexp.terminal import warn
 
 State = Mapping[str, Any]
@@ -119,9 +120,7 @@ class Checkpoints:
             except FileNotFoundError:
                 problems += [f"{path} is not there"] if path == self.last and self.previous.exists() else []
             except DamagedError as error:
-                aside = path.with_name(f"{path.name}.damaged")
-                _set_aside(path, aside)
-                problems.append(f"{path} is damaged ({error}) and was renamed to {aside.name}")
+                problems.append(f"{path} is damaged ({error}) and was renamed to {set_aside(path).name}")
             except OSError as error:
                 raise UserError(
                     f"{path} cannot be read ({one_line(error)}): make it readable, or use rerun=true"
@@ -246,13 +245,6 @@ def _position(state: Mapping[str, Any]) -> str:
     progress = state.get("progress")
     within = f", step {progress['steps']} of the next" if progress else ""
     return f"epoch {len(state['rows'])}{within}"
-
-
-def _set_aside(path: Path, aside: Path) -> None:
-    try:
-        path.replace(aside)
-    except OSError as error:
-        raise UserError(f"{path} is damaged and cannot be renamed ({one_line(error)}): move it away") from error
 
 
 def _written(state: State, target: Path) -> Path:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 
 from wrnexp import metrics
-from wrnexp.digests import digest
+from wrnexp.digests import bytes_digest
 from wrnexp.engine.evaluate import Evaluation
 from wrnexp.engine.trainer import Outcome
 from wrnexp.records import write_atomic
@@ -39,7 +39,7 @@ def save_results(outcome: Outcome, folder: Path) -> dict[str, str]:
     files = {"predictions.npz": packed.getvalue(), "model.safetensors": save(weights)}
     for name, data in files.items():
         write_atomic(folder / name, data)
-    return {name: digest(data) for name, data in files.items()}
+    return {name: bytes_digest(data) for name, data in files.items()}
 
 
 def _arrays(found: Evaluation, prefix: str = "") -> dict[str, NDArray[Any]]:

@@ -20,7 +20,6 @@ from wrnexp.sweeps import Code, JobEntry, State, Sweep, completed_record, questi
 
 SOURCE = Path(__file__).parents[1]
 SHOWN = 5  # changed keys in one note
-OWN_DATA = "wrnexp.data.load"
 
 
 def described(config: DictConfig, folder: Path) -> Sweep:
@@ -62,8 +61,7 @@ def job_state(job: Job) -> tuple[State, str | None]:
 
 def data_may_change(job: Job) -> bool:
     """Say whether a job's images may be others than when it was trained: their name does not say which they are."""
-    data = job.values["data"]
-    return data.get("_target_") != OWN_DATA or data.get("name") not in identity.KNOWN_CONTENT
+    return not identity.has_known_content(job.values)
 
 
 def folder_problem(job: Job) -> str | None:

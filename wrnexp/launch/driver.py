@@ -22,10 +22,10 @@ from omegaconf import DictConfig
 from wrnexp.errors import BusyError, UserError, is_diverged, is_out_of_time, one_line
 from wrnexp.estimates import Measured
 from wrnexp.launch.describe import absorb, changes, data_may_change, described, folder_problem, job_state, mistake
+from wrnexp.launch.job_watch import JobWatch, mark_failed
 from wrnexp.launch.jobs import FrozenConfigs, Job
 from wrnexp.launch.limit import SweepLimit
 from wrnexp.launch.merging import short
-from wrnexp.launch.watch import JobWatch, mark_failed
 from wrnexp.launch.watching import WatchedLauncher
 from wrnexp.launch.worker import KilledError
 from wrnexp.locks import held

@@ -31,7 +31,7 @@ def encoding_problem(arguments: Iterable[str]) -> str | None:
     return f"config: {shown} cannot be read: the encoding of this locale is {ENCODING}; {LOCALE}"
 
 
-def folder_problem(error: BaseException) -> str | None:
+def unwritable_folder(error: BaseException) -> str | None:
     """Return why the folder of a run or a sweep cannot be written, in one line; None for an error of another kind."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError | UnicodeEncodeError):

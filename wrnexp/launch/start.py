@@ -83,9 +83,9 @@ def one_message(job: Job) -> Iterator[None]:
             raise
         if isinstance(error, UserError | TrainingError):
             sys.exit(_say(str(error), 2 if isinstance(error, UserError) else 1))
-        from wrnexp.launch.environment import folder_problem
+        from wrnexp.launch.environment import unwritable_folder
 
-        if (problem := folder_problem(error)) is None:
+        if (problem := unwritable_folder(error)) is None:
             raise
         sys.exit(_say(problem, 2))
 
@@ -109,9 +109,9 @@ def _report(error: Exception, root: Path) -> int:
             return _say(str(cause), 2)
         if isinstance(cause, TrainingError):
             return _say(str(cause), 1)
-    from wrnexp.launch.environment import folder_problem
+    from wrnexp.launch.environment import unwritable_folder
 
-    if (problem := folder_problem(error)) is not None:
+    if (problem := unwritable_folder(error)) is not None:
         return _say(problem, 2)
     if isinstance(error, HydraException):
         return _say(composition_message(error, sys.argv[1:], root), 2)

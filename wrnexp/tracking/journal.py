@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from wrnexp import provenance
-from wrnexp.digests import digest
+from wrnexp.digests import bytes_digest
 from wrnexp.errors import DivergedError, Pruned, Stopped, UserError, one_line
 from wrnexp.records import TIME_TO, Divergence, Record, find_record, read_metrics, write_metrics, write_record
 from wrnexp.strict_json import finite
@@ -166,7 +166,7 @@ class Journal:
         self.record.metrics |= {name: finite(value) for name, value in metrics.items()}
         self.record.cost.peak_memory_bytes = peak_memory
         self.record.test_looks = test_looks
-        self.record.files = {**(files or {}), "metrics.jsonl": digest(self._metrics)}
+        self.record.files = {**(files or {}), "metrics.jsonl": bytes_digest(self._metrics)}
         self._complete = True
         _end(self.record, None, complete=True)
         self._write()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.damage import broken, flipped
-from wrnexp.digests import digest
+from wrnexp.digests import bytes_digest
 from wrnexp.records import Record
 from wrnexp.tracking.wandb.artifacts import log_results
 
@@ -26,7 +26,7 @@ class Logged:
 
 
 def test_a_damaged_file_is_not_uploaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    files = {"model.safetensors": digest(DATA), "predictions.npz": digest(DATA)}
+    files = {"model.safetensors": bytes_digest(DATA), "predictions.npz": bytes_digest(DATA)}
     record = Record(run_id="r", arm_id="a", label="base", seed=0, files=files)
     (tmp_path / "predictions.npz").write_bytes(DATA)
     damage = [*flipped(DATA, 3, seed=0), *(data for _, data in broken(DATA, seed=1))]

@@ -10,10 +10,10 @@ from wrnexp.errors import BusyError, is_out_of_time, is_pruned
 from wrnexp.launch.jobs import Job
 from wrnexp.locks import held
 from wrnexp.records import find_record, write_record
+from wrnexp.terminal import printable
 
 if TYPE_CHECKING:
     from wrnexp.launch.driver import Driver
-from wrnexp.terminal import printable
 
 
 class JobWatch:
