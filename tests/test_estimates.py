@@ -255,9 +255,9 @@ def test_start_and_compilation_that_were_measured_count_once_per_run(
     tmp_path: Path, write: Callable[..., Path]
 ) -> None:
     write(config(), [10.0] * 4, beside=18.0, cost={"start_seconds": 4.0, "compile_seconds": 6.0})
-    found = estimate(tmp_path, config(epochs=8, seed=2))
-    assert found is not None
-    assert (found.start_seconds, found.seconds) == (10.0, 10 + 8 * (10 + 2))
+    estimated = estimate(tmp_path, config(epochs=8, seed=2))
+    assert estimated is not None
+    assert (estimated.start_seconds, estimated.seconds) == (10.0, 10 + 8 * (10 + 2))
 
 
 def test_the_runs_of_this_machine_alone(tmp_path: Path, write: Callable[..., Path]) -> None:

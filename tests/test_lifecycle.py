@@ -237,8 +237,8 @@ def test_the_optimizer_steps_with_the_settings_of_the_config(tiny: Tiny, tmp_pat
 
 def damaged(path: Path) -> None:
     whole = path.read_bytes()
-    place = random.Random(0).randrange(len(whole))
-    path.write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
+    position = random.Random(0).randrange(len(whole))
+    path.write_bytes(whole[:position] + bytes([whole[position] ^ 16]) + whole[position + 1 :])
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_previous_one_is_used(
@@ -481,23 +481,16 @@ pair = {
 training = settings(
     deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    suppress_health_check=[HealthCheck.too_slow],
 )
 
 
-@settings(training, max_examples=3)
-@given(**pair)
-def test_two_configs_in_one_folder(
-    tiny: Tiny, tmp_path: Path, first: dict[str, str], changed: dict[str, str], epoch: int
-) -> None:
-    check_two_configs_in_one_folder(tiny, tmp_path / "run", first, changed, epoch)
-
-
-@pytest.mark.slow
 @pytest.mark.timeout(1800)
-@settings(training, max_examples=300)
-@given(**pair)
-def test_many_pairs_of_configs_in_one_folder(
-    tiny: Tiny, tmp_path: Path, first: dict[str, str], changed: dict[str, str], epoch: int
-) -> None:
-    check_two_configs_in_one_folder(tiny, tmp_path / "run", first, changed, epoch)
+@pytest.mark.parametrize("examples", [3, pytest.param(300, marks=pytest.mark.slow)])
+def test_two_configs_in_one_folder(tiny: Tiny, tmp_path: Path, examples: int) -> None:
+    @settings(training, max_examples=examples)
+    @given(**pair)
+    def check(first: dict[str, str], changed: dict[str, str], epoch: int) -> None:
+        check_two_configs_in_one_folder(tiny, tmp_path / "run", first, changed, epoch)
+
+    check()

@@ -33,8 +33,8 @@ HARMLESS = [
 
 def controls(text: str) -> set[str]:
     """Return what controls a terminal, by Unicode's own categories: controls but tab and newline, bidi, separators."""
-    return {one for one in text if (unicodedata.category(one) in ("Cc", "Zl", "Zp", "Cs") and one not in "\t\n")
-            or one in BIDI}  # fmt: skip
+    by_category = {c for c in text if unicodedata.category(c) in ("Cc", "Zl", "Zp", "Cs")}
+    return by_category - {"\t", "\n"} | set(text) & set(BIDI)
 
 
 def shown(thing: Any, **options: Any) -> str:
@@ -45,9 +45,9 @@ def shown(thing: Any, **options: Any) -> str:
 
 def test_every_control_is_shown_as_python_writes_it() -> None:
     for code in range(0x110000):
-        one = chr(code)
-        if controls(one):
-            assert printable(one) == one.encode("unicode_escape").decode()
+        character = chr(code)
+        if controls(character):
+            assert printable(character) == character.encode("unicode_escape").decode()
     assert printable("a\nb") == r"a\nb"
     assert printable("a\nb\r", newlines=True) == "a\nb\\r"
 

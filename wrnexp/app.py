@@ -35,10 +35,7 @@ from wrnexp.locks import alone, writing
 from wrnexp.models import multiply_adds
 from wrnexp.objects import make as _make
 from wrnexp.optim import averaged
-from wrnexp.ownership import (
-    require_own_folder,
-    require_same_data,
-)
+from wrnexp.ownership import require_own_folder, require_same_data
 from wrnexp.packages import require
 from wrnexp.records import DataInfo, Record, read_record
 from wrnexp.report.curves import plot_run
@@ -196,8 +193,7 @@ def _train(
     # Before any data is read.
     for sink in SINK_PACKAGES.keys() & cfg.tracking.keys():
         require(f"tracking={sink}", SINK_PACKAGES[sink], extra=sink)
-    resumed = settled_before(cfg.trainer, Hardware.settle(where).device.type, saved.program)
-    settings = {"cuda_graphs": cfg.trainer.cuda_graphs} | resumed | ({} if ranks.count == 1 else {"cuda_graphs": False})
+    settings = _hardware_settings(cfg.trainer, where, ranks, saved)
     hardware = Hardware.settle(where, **{"compile": cfg.trainer.compile} | settings)
     data: Dataset = _make(cfg.data, "data")
     if saved.data:
@@ -234,8 +230,7 @@ def _train(
     sinks = [(node, f"tracking.{name}") for name, node in cfg.tracking.items() if name != "media"]
     journal.attach(partial(_open, *sink, **given) for sink in sinks)
     try:
-        if isinstance(data, Dataset):  # others have no store whose files could be damaged
-            data.verify()
+        _verify(data)
         if ranks.first:
             media.before(journal.folder, record, loader)
             journal.on_pictures()
@@ -243,11 +238,27 @@ def _train(
     finally:
         loader.close()
     if ranks.first:
-        if isinstance(data, Dataset):  # a file of the store that was written to meanwhile is hashed again
-            data.verify()
+        _verify(data)  # a file that was written to meanwhile is hashed again
         _finish(journal, outcome, trainer)
         media.after(journal.folder, record, outcome.test.logits.numpy(), outcome.test.labels.numpy(), data.test.gather)
         journal.on_pictures()
+
+
+def _hardware_settings(trainer: DictConfig, device: str, ranks: Ranks, saved: Saved) -> dict[str, Any]:
+    """Return the trainer's keys that differ from the config: kept from an earlier process, or off for several."""
+    settings: dict[str, Any] = {"cuda_graphs": trainer.cuda_graphs}
+    settings |= settled_before(trainer, Hardware.settle(device).device.type, saved.program)
+    return settings if ranks.count == 1 else settings | {"cuda_graphs": False}
+
+
+def _verify(data: Dataset) -> None:
+    """Compare the stored images with their digests; a data set from outside has no store.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    if isinstance(data, Dataset):
+        data.verify()
 
 
 def _loader(cfg: DictConfig, data: Dataset, augment: Any, hardware: Hardware, accumulate: int, ranks: Ranks) -> Any:

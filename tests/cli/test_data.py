@@ -97,9 +97,9 @@ def test_a_damaged_copy_is_not_described(
     capsys.readouterr()
     (pixels,) = cache.glob("store/*/train.npy")
     pixels.write_bytes(pixels.read_bytes()[:-1] + b"\0")
-    place = [as_cifar10] if command == "import" else []
+    path = [as_cifar10] if command == "import" else []
     with pytest.raises(UserError, match=r"train\.npy is damaged: .*; remove"):
-        run(command, *place, "--name", "cifar10")
+        run(command, *path, "--name", "cifar10")
     assert capsys.readouterr().out == ""
 
 

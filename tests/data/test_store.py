@@ -259,11 +259,11 @@ def test_a_damaged_store_is_noticed(source: Counted) -> None:
     folder = store.obtain("own", source, accept).folder
     count, problems = noticed(source, flips(folder, 25, seed=0))
     assert count == 25
-    others = [(path, data) for path in sorted(folder.iterdir()) for _, data in broken(path.read_bytes(), seed=1)]
+    damages = [(path, data) for path in sorted(folder.iterdir()) for _, data in broken(path.read_bytes(), seed=1)]
     meta = folder / "meta.json"
-    others.remove((meta, meta.read_bytes()[:-1]))  # all but the end of the last line
-    count, more = noticed(source, others)
-    assert count == len(others)
+    damages.remove((meta, meta.read_bytes()[:-1]))  # all but the end of the last line
+    count, more = noticed(source, damages)
+    assert count == len(damages)
     for problem in {*problems, *more}:
         assert "\n" not in problem
         assert problem.endswith(

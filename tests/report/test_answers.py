@@ -148,8 +148,8 @@ def test_damaged_predictions_are_noticed(recorded: Run) -> None:
     data = (recorded.folder / "predictions.npz").read_bytes()
     assert _noticed(recorded, [data]) == 0
     assert _noticed(recorded, flipped(data, 25, seed=0, header=64)) == 25
-    others = [damage for _, damage in broken(data, seed=1)]
-    assert _noticed(recorded, others) == len(others)
+    damages = [damage for _, damage in broken(data, seed=1)]
+    assert _noticed(recorded, damages) == len(damages)
 
 
 @pytest.mark.slow

@@ -44,9 +44,9 @@ def _section(report: Path, title: str) -> str:
 
 
 def test_diverged_runs_are_in_report_json_with_the_step(report: Path) -> None:
-    found = json.loads((report / "report.json").read_text())
+    written = json.loads((report / "report.json").read_text())
     hot = {"label": "hot", "step": 7, "lr": 1e4, "grad_norm": None, "loss": 1.9e32}
-    assert found["diverged"] == [
+    assert written["diverged"] == [
         *(
             {"run_id": f"run-hot-{seed}", "seed": seed, "reason": "the gradient norm is not finite at step 7"} | hot
             for seed in range(3)
@@ -54,10 +54,10 @@ def test_diverged_runs_are_in_report_json_with_the_step(report: Path) -> None:
         {"run_id": "run-light-3", "label": "light", "seed": 3, "reason": "the loss is not finite in epoch 1"}
         | dict.fromkeys(("step", "lr", "grad_norm", "loss")),
     ]
-    excluded = {entry["run_id"]: entry["reason"] for entry in found["excluded"]}
+    excluded = {entry["run_id"]: entry["reason"] for entry in written["excluded"]}
     assert excluded.keys() == {"run-hot-0", "run-hot-1", "run-hot-2", "run-light-3", "run-base-3"}
     assert "DivergedError" in excluded["run-hot-0"]
-    assert [(arm["label"], arm["n"]) for arm in found["arms"]] == [("base", 3), ("light", 3)]
+    assert [(arm["label"], arm["n"]) for arm in written["arms"]] == [("base", 3), ("light", 3)]
 
 
 def test_diverged_runs_have_a_section_of_their_own(report: Path) -> None:
@@ -67,10 +67,10 @@ def test_diverged_runs_have_a_section_of_their_own(report: Path) -> None:
     section = _section(report, "Diverged runs")
     assert "| hot | 1 | 7 | 10000 | not finite | 1.9e+32 | the gradient norm is not finite at step 7 |" in section
     assert "| light | 3 | - | - | - | - | the loss is not finite in epoch 1 |" in section
-    others = _section(report, "Left out")
-    assert "run-base-3" in others
-    assert "run-hot" not in others
-    assert "run-light" not in others
+    left_out = _section(report, "Left out")
+    assert "run-base-3" in left_out
+    assert "run-hot" not in left_out
+    assert "run-light" not in left_out
 
 
 def test_diverged_runs_have_a_section_of_the_page(report: Path) -> None:
@@ -108,11 +108,11 @@ def test_a_completed_run_of_an_earlier_version_that_answers_nan_is_in_no_arm(
     write_run("base", 2, None, metrics={"test_accuracy": 0.0625, "test_nll": 2.0, "train_loss": 2.0} | metrics)
     write_run("old", 0, None, metrics={"test_accuracy": 0.5})  # has neither figure
     build([outputs], tmp_path / "report")
-    found = json.loads((tmp_path / "report" / "report.json").read_text())
-    assert {arm["label"]: arm["seeds"] for arm in found["arms"]} == {"base": [0, 1], "old": [0]}
-    (run,) = found["diverged"]
+    written = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert {arm["label"]: arm["seeds"] for arm in written["arms"]} == {"base": [0, 1], "old": [0]}
+    (run,) = written["diverged"]
     assert (run["run_id"], run["step"], run["reason"]) == ("run-base-2", None, reason)
-    (entry,) = found["excluded"]
+    (entry,) = written["excluded"]
     assert entry["reason"].endswith(f"it diverged: {reason}")
 
 

@@ -40,12 +40,12 @@ def write(folder: Path) -> None:
     for number, (label, roles) in enumerate(ROLES.items()):
         for seed in range(2):
             config = {"model": {"name": label, "depth": 10 + number // 2}, "optim": {"lr": number % 2}}
-            place = write_run(folder / f"{number}-{seed}", config, seed, skill=1.0 + number / 4, label=label, **size)
-            record = read_record(place)
+            run = write_run(folder / f"{number}-{seed}", config, seed, skill=1.0 + number / 4, label=label, **size)
+            record = read_record(run)
             assert record.data is not None
             record.data.name, record.data.signature = "folder", signature
-            write_record(place, record)
-            job = JobEntry(run_id=record.run_id, arm_id=record.arm_id, label=label, seed=seed, folder=place.name,
+            write_record(run, record)
+            job = JobEntry(run_id=record.run_id, arm_id=record.arm_id, label=label, seed=seed, folder=run.name,
                            roles=[{"study": "s", **role} for role in roles])  # fmt: skip
             jobs.append(job)
     failed = read_record(write_run(folder / "failed", {}, 0, skill=1.0, label="failed", **size))

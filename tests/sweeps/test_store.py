@@ -73,11 +73,11 @@ def test_jobs_of_earlier_commands_stay_and_the_same_overrides_take_their_place(t
     second = Sweep(name="s", axes={"seed": ["1", "2"]}, config={"lr": 2, "depth": 10}, jobs=[changed, job(2)])
     with update_sweep(tmp_path, second) as stored:
         stored.take(second)
-    found = read_sweep(tmp_path)
-    assert [one.folder for one in found.jobs] == ["run0", "other", "run2"]
-    assert found.config == {"depth": 10}
-    assert [found.settings_of(one)["lr"] for one in found.jobs] == [1, 2, 2]
-    assert found.axes == {"seed": ["0", "1", "2"]}
+    sweep = read_sweep(tmp_path)
+    assert [one.folder for one in sweep.jobs] == ["run0", "other", "run2"]
+    assert sweep.config == {"depth": 10}
+    assert [sweep.settings_of(one)["lr"] for one in sweep.jobs] == [1, 2, 2]
+    assert sweep.axes == {"seed": ["0", "1", "2"]}
 
 
 def test_a_sweep_is_read_with_the_states_of_its_records(tmp_path: Path) -> None:

@@ -52,9 +52,14 @@ def test_the_record_says_running_from_its_first_byte(tmp_path: Path) -> None:
     with Journal(record(), tmp_path) as journal:
         assert read_record(tmp_path).status == "running"
         journal.on_epoch([row(1, 0.4)])
-        kept = read_record(tmp_path)
-        assert (kept.status, kept.cost.steps, kept.cost.images, kept.cost.train_seconds) == ("running", 5, 1000, 10.0)
-        assert kept.metrics["test_accuracy"] == 0.4
+        written = read_record(tmp_path)
+        assert (written.status, written.cost.steps, written.cost.images, written.cost.train_seconds) == (
+            "running",
+            5,
+            1000,
+            10.0,
+        )
+        assert written.metrics["test_accuracy"] == 0.4
         assert read_metrics(tmp_path) == [row(1, 0.4)]
         journal.complete({"test_accuracy": 0.4}, 123, 1)
         assert read_record(tmp_path).status == "completed"
@@ -78,8 +83,8 @@ def test_an_error_is_in_the_record(tmp_path: Path, error: BaseException, status:
     journal.attach([lambda: listener])
     with pytest.raises(type(error)), journal:
         raise error
-    kept = read_record(tmp_path)
-    assert (kept.status, kept.error) == (status, line)
+    written = read_record(tmp_path)
+    assert (written.status, written.error) == (status, line)
     assert listener.heard == [status]
 
 
@@ -155,8 +160,8 @@ def test_what_ends_the_process_after_the_results_leaves_the_run_complete(tmp_pat
     journal.complete({"test_accuracy": 0.4}, None, 1)
     with pytest.raises(type(error)), journal:
         raise error
-    kept = read_record(tmp_path)
-    assert (kept.status, kept.error, kept.metrics["test_accuracy"]) == ("completed", None, 0.4)
+    written = read_record(tmp_path)
+    assert (written.status, written.error, written.metrics["test_accuracy"]) == ("completed", None, 0.4)
     assert listener.heard == ["completed"]
 
 
@@ -222,12 +227,12 @@ def test_recoveries_and_divergence_are_in_the_record(tmp_path: Path) -> None:
     with pytest.raises(DivergedError), journal:  # noqa: PT012  # all that the journal is called with
         journal.on_recoveries([step, step | {"step": 9}])
         end()
-    kept = read_record(tmp_path)
+    written = read_record(tmp_path)
     assert listener.heard == [9, "failed"]
-    assert (kept.status, kept.error) == ("failed", "DivergedError: the training loss is nan")
-    assert kept.divergence == Divergence(step=11, lr=0.1, grad_norm=None, loss=2.5, action="stop")
+    assert (written.status, written.error) == ("failed", "DivergedError: the training loss is nan")
+    assert written.divergence == Divergence(step=11, lr=0.1, grad_norm=None, loss=2.5, action="stop")
     close_after(DivergedError("of a process that does not know the step"), tmp_path, record())
-    assert read_record(tmp_path).divergence == kept.divergence
+    assert read_record(tmp_path).divergence == written.divergence
 
 
 def test_a_record_is_closed_for_a_process_that_could_not(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A run folder from someone else runs no code, through the commands that open one; a class of one's own is allowed."""
+"""A run folder from someone else runs no code, whichever command opens it; own classes are allowed by name."""
 
 import copy
 import json

@@ -118,8 +118,8 @@ def noticed(folder: Path, damage: Iterable[bytes]) -> int:
 def test_damaged_weights_are_noticed(copied_run: Path) -> None:
     data = (copied_run / "model.safetensors").read_bytes()
     assert noticed(copied_run, flipped(data, 25, seed=0, header=HEADER)) == 25
-    others = [damage for _, damage in broken(data, seed=1)]
-    assert noticed(copied_run, others) == len(others)
+    damages = [damage for _, damage in broken(data, seed=1)]
+    assert noticed(copied_run, damages) == len(damages)
 
 
 @pytest.mark.slow
