@@ -238,6 +238,19 @@ def test_publishing_without_a_key_says_what_to_do(
     assert "set WANDB_API_KEY, or use `wandb login`" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["wandb", ".wandb"])
+@pytest.mark.parametrize("below", [".", "run"])
+def test_settings_that_came_with_the_runs_choose_no_server(
+    offline: Path, name: str, below: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = offline / below / name / "settings"
+    settings.parent.mkdir(exist_ok=True)
+    settings.write_text("[default]\nbase_url = http://evil.example\n")
+    monkeypatch.chdir(offline / below)
+    assert published(offline) == 2
+    assert f"error: {settings} came with the runs" in capsys.readouterr().err
+
+
 def test_a_key_that_is_not_taken_is_said(
     offline: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,11 +40,12 @@ def publish(args: argparse.Namespace) -> int:
     """Publish, and say of each run what was done."""
     require("wrnexp publish", "wandb")
     from wrnexp.publishing.local import find_runs, one_each
-    from wrnexp.publishing.server import Server, ServerError, close
+    from wrnexp.publishing.server import Server, ServerError, close, refuse_settings
     from wrnexp.tracking.wandb.account import quiet
 
     console = Terminal(soft_wrap=True)
     runs, left = find_runs(args.folders, args.project, args.entity)
+    refuse_settings(args.folders)
     quiet(args.folders[0] / "wandb")
     try:
         server = Server()

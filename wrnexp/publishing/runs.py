@@ -7,7 +7,6 @@ record, by epochs that the server does not have.
 
 import math
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +21,7 @@ from wrnexp.publishing.server import RemoteRun, Server, ServerError
 from wrnexp.strict_json import finite
 from wrnexp.tracking.wandb import content
 from wrnexp.tracking.wandb.account import quiet
-from wrnexp.tracking.wandb.files import epochs_of
+from wrnexp.tracking.wandb.files import epochs_of, wandb_command
 from wrnexp.tracking.wandb.mirror import Mirror
 
 What = Literal["there", "busy", "send", "complete"]
@@ -145,19 +144,14 @@ def _send(runs: Sequence[LocalRun], server: Server) -> str | None:
         chosen = [run for run in runs if (server.entity(run.entity), run.project) == (entity, project)]
         paths = [str(fragment.folder) for run in chosen for fragment in run.fragments]
         options = ["--include-online", "--include-synced", "--entity", entity, "--project", project]
-        above = chosen[0].fragments[0].folder.parents[1]
-        failure = _sync([*options, "-n", str(TOGETHER), *paths], above, PATIENCE + SENDING * len(chosen)) or failure
+        failure = _sync([*options, "-n", str(TOGETHER), *paths], PATIENCE + SENDING * len(chosen)) or failure
     return failure
 
 
-def _sync(arguments: Sequence[str], folder: Path, seconds: float) -> str | None:
-    """Run W&B's own sync; return what went wrong, in words. It keeps a log in `wandb/` of the folder it runs in."""
-    # -P: the folder may be someone else's, and a module in it would be found before W&B's own.
-    command = [sys.executable, "-P", "-m", "wandb", "sync", *arguments]
+def _sync(arguments: Sequence[str], seconds: float) -> str | None:
+    """Run W&B's own sync; return what went wrong, in words."""
     try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL
-        )
+        done = wandb_command(["sync", *arguments], seconds)
     except subprocess.TimeoutExpired:
         return f"W&B's own sync was not done after {seconds:.0f} s"
     if not done.returncode:

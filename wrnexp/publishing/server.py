@@ -4,9 +4,10 @@ import http.client
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import wandb
@@ -81,6 +82,23 @@ class Server:
             # Of a run in several pieces the summary knows the last one's pictures alone.
             shown = frozenset(key for row in rows for key in row if key.startswith(f"{FOLDER}/"))
             return RemoteRun(epochs, shown, dict(run.summary), str(run.state))
+
+
+def refuse_settings(folders: Iterable[Path]) -> None:
+    """Refuse to work with W&B's settings of the working directory where that is a folder of runs.
+
+    The SDK reads them, and they may send the API key to any server: whoever made the runs may have put them there.
+
+    Args:
+        folders: the runs' folders, or folders above them.
+
+    Raises:
+        UserError: there are such settings in the working directory, which is one of the folders or below one.
+    """
+    settings = Path(wandb.Settings().settings_workspace)
+    inside = any(Path.cwd().is_relative_to(folder.resolve()) for folder in folders)
+    if inside and settings.exists():
+        raise UserError(f"{settings} came with the runs and may name any server: publish from a folder outside of them")
 
 
 def close() -> None:

@@ -1,26 +1,32 @@
 """What W&B keeps of a run on this machine, in a folder that someone else may have made."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from wrnexp.publishing.runs import _sync
-from wrnexp.tracking.wandb.files import _folders, fragments
+from wrnexp.tracking.wandb.files import _folders, fragments, wandb_command
 
 CODE = "from pathlib import Path\n\nPath({canary!r}).touch()\n"
+ADDRESS = "http://evil.example"
 
 
 @pytest.mark.parametrize(
-    "reader", [lambda wandb: fragments(wandb, "abc"), lambda wandb: _sync(["--help"], wandb.parent, 60)]
+    "command", [lambda wandb: fragments(wandb, "abc"), lambda wandb: wandb_command(["status"], 60).stdout]
 )
-def test_a_module_in_the_folder_is_not_imported(tmp_path: Path, reader: object) -> None:
+def test_a_command_of_wandb_takes_nothing_from_the_folder_and_writes_nothing_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[[Path], object]
+) -> None:
     wandb, canary = tmp_path / "outputs" / "wandb", tmp_path / "canary"
     (wandb / "offline-run-20260101_000000-abc").mkdir(parents=True)
+    (wandb / "settings").write_text(f"[default]\nbase_url = {ADDRESS}\n")
     for place in (wandb / "__init__.py", wandb / "__main__.py", wandb.parent / "click.py"):
         place.write_text(CODE.format(canary=str(canary)))
-    assert callable(reader)
-    reader(wandb)
-    assert not canary.exists()
+    monkeypatch.chdir(wandb.parent)
+    before = sorted(tmp_path.rglob("*"))
+    shown = command(wandb)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert shown == [] or ("base_url" in str(shown) and ADDRESS not in str(shown))
 
 
 def test_an_id_is_no_pattern(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,26 @@ def _folders(folder: Path, identity: str) -> list[Path]:
     return [path for path in found if path.name.endswith(f"-{identity}") and path.is_dir()]
 
 
+def wandb_command(arguments: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    """Run a command of W&B in an empty folder.
+
+    Where it runs, it imports modules, takes `wandb/settings`, which may send the API key to any server, and follows
+    links when it writes its log to `wandb/`: none of that may be a folder of runs, which may be someone else's.
+
+    Args:
+        arguments: of `wandb`; paths are absolute.
+        seconds: that it may take.
+
+    Raises:
+        OSError, subprocess.SubprocessError: it cannot be started, or takes longer.
+    """
+    command = [sys.executable, "-m", "wandb", *arguments]
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as empty:
+        return subprocess.run(
+            command, cwd=empty, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL
+        )
+
+
 def epochs_of(found: Iterable[Fragment]) -> list[int]:
     """Return the epochs of fragments, in the order in which W&B would get them."""
     return [epoch for fragment in found for epoch in fragment.epochs]
@@ -77,13 +98,8 @@ def epochs_of(found: Iterable[Fragment]) -> list[int]:
 
 def _read(folder: Path) -> Fragment | None:
     """Read a fragment through W&B's own reader; a file that a kill has cut short ends where it was cut."""
-    # -P: the folder is someone else's, and a module in it would be found before W&B's own.
-    command = [sys.executable, "-P", "-m", "wandb", "leet", "inspect", "--json", str(folder)]
     try:
-        # In the folder above, for it keeps a log in `wandb/` of where it runs.
-        done = subprocess.run(
-            command, cwd=folder.parents[1], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
-        )
+        done = wandb_command(["leet", "inspect", "--json", str(folder)], 60)
     except (OSError, subprocess.SubprocessError) as error:
         warn(f"W&B: {folder} cannot be read ({one_line(error)})")
         return None
