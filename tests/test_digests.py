@@ -53,6 +53,7 @@ def test_damage_of_every_kind_is_noticed(folder: Path) -> None:
 def test_a_named_pipe_is_damage_and_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / FILE)
     assert file_state(tmp_path, record(weights=bytes_digest(DATA)), FILE) is FileState.DAMAGED
+    assert file_state(tmp_path, record(), FILE) is FileState.DAMAGED
 
 
 def test_the_files_that_are_damaged(folder: Path) -> None:

@@ -32,6 +32,7 @@ from wrnexp.records import (
     write_metrics,
     write_record,
 )
+from wrnexp.strict_json import regular_bytes
 
 same_folder = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -139,6 +140,18 @@ def test_a_folder_in_the_place_of_a_file(tmp_path: Path) -> None:
     assert read_metrics(tmp_path) == []
     with pytest.raises(RecordError, match="it cannot be read"):
         read_evaluations(tmp_path)
+
+
+def test_a_device_or_a_pipe_in_the_place_of_a_file_is_not_read(tmp_path: Path) -> None:
+    """An empty device: to read another one, or a pipe, would never end."""
+    for name in ("record.json", "metrics.jsonl", "evaluations.json"):
+        (tmp_path / name).symlink_to("/dev/null")
+    for read in (read_record, read_evaluations):
+        with pytest.raises(RecordError, match="it is not a regular file"):
+            read(tmp_path)
+    with pytest.raises(OSError, match="it is not a regular file"):
+        regular_bytes(tmp_path / "metrics.jsonl")
+    assert read_metrics(tmp_path) == []
 
 
 def test_no_record(tmp_path: Path) -> None:

@@ -48,11 +48,12 @@ def file_state(folder: Path, record: HasFiles, name: str) -> FileState:
     path, recorded = folder / name, record.files.get(name)
     if not path.exists():
         return FileState.ABSENT
+    if not path.is_file():  # opening a named pipe would wait for a writer
+        return FileState.DAMAGED
     if recorded is None:
         return FileState.UNRECORDED
     try:
-        # Opening a named pipe would wait for a writer.
-        whole = path.is_file() and file_digest(path) == recorded
+        whole = file_digest(path) == recorded
     except OSError:
         whole = False
     return FileState.WHOLE if whole else FileState.DAMAGED

@@ -99,7 +99,8 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
         *parents, last = key.split(".")
         node = config
         for parent in parents:
-            node = node.setdefault(parent, {})
+            below = node[parent] = _group(node, parent)  # a file made by hand may have a value there
+            node = below
         node[last] = value
     return config
 

@@ -58,12 +58,12 @@ def _taken(folder: Path, name: str) -> Iterator[None]:
 
 
 def _is_held(path: Path) -> bool:
-    if not path.exists():
-        return False
     try:
+        if not path.exists():
+            return False
         with FileLock(path, timeout=0):
             return False
     except Timeout:
         return True
-    except OSError:  # a folder of another user, or on a disk that is read only: nobody here can be at work in it
+    except OSError:  # another user's, on a read-only disk, or no possible name: nobody here can be at work there
         return False

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
-from wrnexp.strict_json import finite, loads
+from wrnexp.strict_json import finite, loads, regular_bytes
 
 SCHEMA_VERSION = 1
 TIME_TO = ("0.50", "0.60", "0.70", "0.75", "0.80")
@@ -239,7 +239,7 @@ def add_evaluation(folder: Path, run_id: str, one: LaterEvaluation) -> None:
 
 def _read(path: Path, kind: type[P]) -> P:
     try:
-        raw = loads(path.read_bytes())
+        raw = loads(regular_bytes(path))
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -286,7 +286,7 @@ def write_metrics(folder: Path, rows: Iterable[Mapping[str, Any]]) -> bytes:
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Read `folder/metrics.jsonl` up to the first line that is not whole or has no `epoch`; no file is no lines."""
     try:
-        lines = (folder / "metrics.jsonl").read_bytes().splitlines()
+        lines = regular_bytes(folder / "metrics.jsonl").splitlines()
     except OSError:
         return []
     rows: list[dict[str, Any]] = []

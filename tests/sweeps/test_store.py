@@ -91,12 +91,28 @@ def test_a_sweep_is_read_with_the_states_of_its_records(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("{", "cannot be read"), ('{"schema_version": 99}', "newer"), ("[]", "cannot")]
-)
+    ("text", "words"),
+    [
+        ("{", "cannot be read"), ('{"schema_version": 99}', "newer"), ("[]", "cannot"),
+        (f'{{"name": "x", "more": {"9" * 5000}}}', "cannot be read"), (r'{"name": "\ud800"}', "surrogates"),
+        (f'{{"name": "x", "more": {"[" * 200 + "]" * 200}}}', "nested"),
+    ],
+)  # fmt: skip
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "sweep.json").write_text(text)
     with pytest.raises(UserError, match=words):
         read_sweep(tmp_path)
+
+
+def test_jobs_with_impossible_folders_and_settings_have_a_state(tmp_path: Path) -> None:
+    folders = ["a\0b", "x" * 3000, "a/" * 3000, "/dev/null", ""]
+    jobs = [
+        JobEntry(run_id="r", arm_id="a", label="x", seed=0, folder=folder, settings={"a": 1, "a.b": 2, "": 3, "..": 4})
+        for folder in folders
+    ]
+    (tmp_path / "sweep.json").write_text(Sweep(name="x", jobs=jobs).model_dump_json())
+    states = [job.state for job in read_sweep(tmp_path).jobs]
+    assert states == ["failed", "pending", "pending", "pending", "pending"]
 
 
 _KEYS = st.text("abc_", min_size=1, max_size=3)

@@ -11,7 +11,7 @@ from wrnexp.records import DataInfo, Record, RecordError, read_record, record_fo
 from wrnexp.report import diverged
 from wrnexp.report.arms import Arm, group
 from wrnexp.report.measures import Run
-from wrnexp.strict_json import loads
+from wrnexp.strict_json import loads, regular_bytes
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _find(folders: Sequence[Path]) -> Iterator[tuple[Path, str]]:
 def _stored_id(folder: Path) -> str:
     """Return the `run_id` of a record that is not valid as a whole, else the folder's name."""
     try:
-        stored = loads((folder / "record.json").read_bytes())["run_id"]
+        stored = loads(regular_bytes(folder / "record.json"))["run_id"]
     except (OSError, ValueError, KeyError, TypeError):
         return folder.resolve().name
     return stored if isinstance(stored, str) else folder.resolve().name
