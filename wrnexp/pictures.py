@@ -4,13 +4,14 @@
 has none; `mistakes.json` is {`tile`: pixels a side, `columns`: 8, `mistakes`: [the fields of a `Mistake`, ...]}.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from wrnexp.strict_json import loads, regular_bytes
 
 FOLDER = "media"
 AUGMENTED, MISTAKES, CONFUSION, RELIABILITY = "augmented", "mistakes", "confusion", "reliability"
@@ -50,7 +51,7 @@ def _readable(picture: Picture, folder: Path) -> bool:
 
         if picture.path.stem == MISTAKES:
             read_mistakes(folder)
-        with Image.open(picture.path) as image:
+        with Image.open(picture.path, formats=["PNG"]) as image:
             image.verify()
     except Exception:  # Pillow raises many kinds for a damaged PNG, or cannot be imported: no sink shall fail for that
         return False
@@ -91,9 +92,9 @@ def read_mistakes(folder: Path) -> list[dict[str, Any]]:
     from PIL import Image, UnidentifiedImageError
 
     words = place(folder, MISTAKES).with_suffix(".json")
-    told = json.loads(words.read_text())
+    told = loads(regular_bytes(words))
     try:
-        with Image.open(place(folder, MISTAKES)) as sprite:
+        with Image.open(place(folder, MISTAKES), formats=["PNG"]) as sprite:
             sheet = np.asarray(sprite.convert("RGB"))
     except UnidentifiedImageError as error:
         raise ValueError(f"{place(folder, MISTAKES)} is not a picture") from error

@@ -1,12 +1,13 @@
 """`wrnexp predict`, against Pillow, numpy and the weights."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 from safetensors.torch import load_file
 from scipy.special import softmax
 
@@ -14,6 +15,7 @@ from wrnexp import cli
 from wrnexp.data import load
 from wrnexp.data.shapes import draw
 from wrnexp.models import WideResNet
+from wrnexp.pictures import read_mistakes
 
 DATA = load("shapes", None, 0, None, None, False)
 
@@ -91,6 +93,28 @@ def test_files_that_are_no_images_do_not_stop_the_others(
     assert nowhere.startswith(f"error: {tmp_path}/nowhere.png cannot be read as an image (")
     assert call(trained_run, tmp_path / "text.png") == 2
     assert capsys.readouterr().out == ""
+
+
+def test_no_program_is_run_for_an_image(
+    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """PostScript is a program, whatever the file is called; Pillow hands it to Ghostscript."""
+    ghostscript = tmp_path / "gs"
+    ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path}/canary\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    Image.new("RGB", (32, 32)).save(tmp_path / "x.png", "EPS")
+    assert call(trained_run, tmp_path / "x.png") == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"error: {tmp_path}/x.png cannot be read as an image (it is PostScript")
+    assert shown.count("\n") == 1
+    (tmp_path / "media").mkdir()
+    (tmp_path / "media" / "mistakes.json").write_text('{"tile": 4, "columns": 8, "mistakes": [{}]}')
+    Image.new("RGB", (32, 4)).save(tmp_path / "media" / "mistakes.png", "EPS")
+    with pytest.raises(ValueError, match="is not a picture"):
+        read_mistakes(tmp_path)
+    assert not (tmp_path / "canary").exists()
 
 
 def test_neither_data_set_nor_cache_is_needed(

@@ -47,6 +47,8 @@ def decode_sized(
 
 
 def _rgb(image: "Image", where: str) -> "Image":
+    if image.format == "EPS":  # whatever its name: Pillow would let Ghostscript run it
+        raise UserError(f"{where} cannot be read as an image (it is PostScript, a program); save it as PNG")
     if image.mode.startswith(("I", "F")):  # Pillow would clip the values to 255, not scale them
         raise UserError(f"{where} has more than 8 bits a channel; save it with 8")
     if image.mode == "P" and "transparency" in image.info:  # Pillow warns of the direct way
