@@ -1,12 +1,13 @@
 """`wrnexp`: exit codes, help, what is imported; doctor and bench."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from wrnexp import cli
+from wrnexp import __version__, cli
 from wrnexp.cli.bench import alternate
 
 COMMANDS = ["report", "compare", "ablate", "evaluate", "predict", "export", "data", "bench", "doctor"]
@@ -35,6 +36,16 @@ def test_an_unknown_command_is_exit_code_2() -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main(["reprot"])
     assert stop.value.code == 2
+
+
+def test_modules_in_the_working_directory_are_not_imported(tmp_path: Path) -> None:
+    for name in ("argparse", "json", "numpy", "rich"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'canary')!r}, 'w')")
+    command = [sys.executable, "-m", "wrnexp", "--version"]
+    path = {"PYTHONPATH": str(Path(cli.__file__).parents[2])}
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == __version__
+    assert not (tmp_path / "canary").exists()
 
 
 def test_help_imports_neither_torch_nor_wandb() -> None:
