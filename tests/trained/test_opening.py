@@ -97,6 +97,17 @@ def test_weights_that_do_not_fit(copied_run: Path) -> None:
     refused(copied_run, r"size mismatch for classifier\.bias")
 
 
+def test_a_network_much_larger_than_its_weights_takes_no_memory(copied_run: Path) -> None:
+    change(copied_run, lambda raw: raw["config"]["model"].update(width=10_000))  # 10 TB
+    refused(copied_run, r"model\.safetensors does not fit the network that the record describes: that has \d")
+
+
+@pytest.mark.parametrize("side", [-1, 0, 4097, 10**30])
+def test_impossible_images_are_refused(copied_run: Path, side: int) -> None:
+    change(copied_run, lambda raw: raw["data"]["signature"].update(image_size=side))
+    refused(copied_run, f"images of {side} pixels a side, not of 1 to 4096")
+
+
 def problem(folder: Path) -> str:
     """Return why a run cannot be opened; empty where it can."""
     try:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from wrnexp.data import Dataset
 from wrnexp.data import signature as signature_of
@@ -22,6 +24,8 @@ from wrnexp.trained.targets import check_targets
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = "model.safetensors"
+LARGEST = 4096  # pixels a side of images
+SPARE = 1 << 30  # bytes
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ def open_run(folder: Path, root: str | None = None, allow: Collection[str] = ())
     _check_weights(folder, record)
     _see_what_run_py_sees()
     signature = (record.data and record.data.signature) or signature_of(dataset(record, root, allow))
+    _check_memory(folder, record, signature)
     model = load_weights(network(record, signature, allow), folder / WEIGHTS)
     return Trained(folder, record, model.eval(), signature, allow)
 
@@ -185,6 +190,28 @@ def _check_weights(folder: Path, record: Record) -> None:
         raise UserError(
             f"{folder / WEIGHTS} is damaged: its content is not what the run wrote; give the run's command again: it "
             "writes the file from the checkpoint; or restore it from a copy"
+        )
+
+
+def _check_memory(folder: Path, record: Record, signature: Signature) -> None:
+    """Refuse images and a network that would take all memory; a network of the user's own is not looked at.
+
+    Raises:
+        UserError: images are larger than `LARGEST`, or the network is larger than its weights by more than `SPARE`.
+    """
+    if not 1 <= signature.image_size <= LARGEST:
+        raise UserError(f"the run's record names images of {signature.image_size} pixels a side, not of 1 to {LARGEST}")
+    try:
+        with torch.device("meta"):  # shapes alone
+            tensors = network(record, signature).state_dict().values()
+        stored = (folder / WEIGHTS).stat().st_size
+    except (UserError, OSError):  # what is wrong is said where the network is made, and the weights are read
+        return
+    size = sum(tensor.nbytes for tensor in tensors if isinstance(tensor, torch.Tensor) and not is_lazy(tensor))
+    if size > stored + SPARE:
+        raise UserError(
+            f"{folder / WEIGHTS} does not fit the network that the record describes: that has {size:,} bytes of "
+            f"weights, the file {stored:,}"
         )
 
 
