@@ -125,6 +125,15 @@ def test_a_damaged_file_is_left_out(write_run: WriteRun, outputs: Path, tmp_path
     assert report.answers.scope == ["Not used: 1 run, predictions.npz cannot be read."]
 
 
+def test_a_file_made_to_fill_the_memory_is_not_opened(write_run: WriteRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = _write(write_run, "base", 0, more=np.zeros(1_000_000, np.uint8))
+    run = Run(folder, "base", read_record(folder))
+    assert "more" in reading._stored(run)
+    monkeypatch.setattr(reading, "LARGE", 100_000)
+    with pytest.raises(reading._UnusableError, match=r"would open to 1,0\d\d,\d{3} bytes"):
+        reading._stored(run)
+
+
 def _noticed(run: Run, damage: Iterable[bytes]) -> int:
     """Count the copies of the predictions that are not used because they are damaged."""
     count = 0

@@ -21,6 +21,8 @@ FILE = "predictions.npz"
 MOST_READ = 30
 # float16 logits can make equals of two classes, which turns few answers.
 TOLERANCE = 0.005
+LARGE = 100_000_000  # bytes, from which a file is suspected to be made to fill the memory
+RATIO = 20  # of its bytes to those in the file; logits of a trained network hardly get smaller
 
 NO_VALIDATION = "predictions.npz holds no validation logits, and a temperature is never fitted on the test set"
 
@@ -148,7 +150,13 @@ def _stored(run: Run) -> Mapping[str, NDArray[Any]]:
         raise _UnusableError(f"{FILE} is damaged: its content is not what the run wrote")
     try:
         with (run.folder / FILE).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            members = file.zip.infolist()
+            opened = sum(member.file_size for member in members)
+            if opened > LARGE and opened > RATIO * sum(member.compress_size for member in members):
+                raise _UnusableError(f"{FILE} would open to {opened:,} bytes, more than {RATIO} times its size")
             return {name: file[name] for name in file.files}
+    except _UnusableError:
+        raise
     except FileNotFoundError as error:
         raise _UnusableError(f"there is no {FILE}") from error
     except Exception as error:  # numpy and zipfile raise many kinds for files that are not archives of arrays
