@@ -51,6 +51,15 @@ def test_an_id_of_another_version_is_refused_too(tmp_path: Path) -> None:
         require_own_folder(tmp_path, CONFIG)
 
 
+def test_a_refusal_is_one_line_whatever_the_record_holds(tmp_path: Path) -> None:
+    evil = "x\nerror: forged\x1b[2J"
+    write(tmp_path, CONFIG | {"model": {evil: evil}}, run_id=evil)
+    for config in (CONFIG, CONFIG | {"rerun": True}):
+        with pytest.raises(UserError, match=r"holds run x\\nerror: forged\\x1b\[2J") as error:
+            require_own_folder(tmp_path, config)
+        assert str(error.value).isprintable()
+
+
 @pytest.mark.parametrize("trace", ["record", "metrics", "checkpoint", "divergence", "busy"])
 def test_a_folder_of_another_run_may_be_used_if_nothing_was_trained(tmp_path: Path, trace: str) -> None:
     record = write(tmp_path, status="failed")

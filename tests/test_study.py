@@ -177,6 +177,14 @@ def test_a_study_of_something_else_is_refused_with_what_differs(tmp_path: Path) 
         assert len(fill(one, 2)) == 2
 
 
+def test_a_refusal_is_one_line_whatever_the_study_holds(tmp_path: Path) -> None:
+    with Study(tmp_path, SPACE, {"x\nerror: forged\x1b[2J": "\r"}, startup_trials=3, seed=0) as one:
+        fill(one, 1)
+    with pytest.raises(UserError, match=r"x\\nerror: forged\\x1b\[2J: \\r then, absent now") as error:
+        Study(tmp_path, SPACE, {}, startup_trials=3, seed=0)
+    assert str(error.value).isprintable()
+
+
 def test_importances_name_the_key_that_matters_once_there_are_enough_trials(tmp_path: Path) -> None:
     space = {"lr": SPACE["lr"], "idle": FloatDistribution(0, 1)}
     with Study(tmp_path, space, {}, startup_trials=40, seed=0) as one:

@@ -8,7 +8,7 @@ from wrnexp import identity
 from wrnexp.changes import differences, shown
 from wrnexp.errors import UserError, one_line
 from wrnexp.records import SCHEMA_VERSION, NewerRecordError, Record, RecordError, read_record
-from wrnexp.terminal import warn
+from wrnexp.terminal import printable, warn
 
 RESULTS = ("metrics.jsonl", "predictions.npz", "model.safetensors")  # a run's own files beside record and checkpoints
 SHOWN = 6  # differing keys in a message
@@ -81,7 +81,7 @@ def own_record(
         raise
     if rerun and not _resumes_rerun(record):
         raise UserError(
-            f"rerun=true trains in a new folder, and {folder} holds run {record.run_id} ({record.status}): "
+            f"rerun=true trains in a new folder, and {folder} holds run {printable(record.run_id)} ({record.status}): "
             f"{OTHER_FOLDER}"
         )
     if record.run_id == run_id:
@@ -164,7 +164,7 @@ def _refusal(holder: str, their_id: str, theirs: Mapping[str, Any], run_id: str,
     texts = [f"{one.key} ({shown(one.a, 'absent')} there, {shown(one.b, 'absent')} here)" for one in keys[:SHOWN]]
     texts += [f"{len(keys) - SHOWN} more"] if len(keys) > SHOWN else []
     why = f"they differ in {', '.join(texts)}" if texts else "another version of wrnexp named it"
-    return f"{holder} run {their_id}, this is run {run_id}: {why}; {OTHER_FOLDER}"
+    return printable(f"{holder} run {their_id}, this is run {run_id}: {why}; {OTHER_FOLDER}")  # one line
 
 
 def _resumes_rerun(record: Record) -> bool:

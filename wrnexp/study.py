@@ -28,6 +28,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from wrnexp.errors import UserError, one_line
 from wrnexp.seeding import derive
+from wrnexp.terminal import printable
 
 FILE = "study.journal"
 NAME = "search"  # of the one study in the file
@@ -260,8 +261,8 @@ def _settle(study: optuna.Study, space: dict[str, BaseDistribution], fixed: dict
     ]
     if wrong:
         raise UserError(
-            f"{folder} holds a search of something else ({'; '.join(wrong)}), and its values do not compare with new "
-            "ones: give this search a name of its own (name=...), or move the folder away"
+            f"{folder} holds a search of something else ({printable('; '.join(wrong))}), and its values do not compare "
+            "with new ones: give this search a name of its own (name=...), or move the folder away"
         )
 
 
