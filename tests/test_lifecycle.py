@@ -273,11 +273,25 @@ def test_training_starts_again_where_every_checkpoint_is_damaged(
     assert weights(tmp_path) == weights(trained_run)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "predictions.npz", "metrics.jsonl"])
+def made_a_folder(path: Path) -> None:
+    path.unlink()
+    (path / "below").mkdir(parents=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [(name, damaged) for name in ("model.safetensors", "predictions.npz", "metrics.jsonl")]
+    + [("model.safetensors", made_a_folder)],
+)
 def test_damaged_results_are_written_again_from_the_checkpoint(
-    tiny: Tiny, copied_run: Path, trained_run: Path, capsys: pytest.CaptureFixture[str], name: str
+    tiny: Tiny,
+    copied_run: Path,
+    trained_run: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    damage: Callable[[Path], None],
 ) -> None:
-    damaged(copied_run / name)
+    damage(copied_run / name)
     record = app.run(tiny(), copied_run)
     assert f"to be written again from the checkpoint: {name}" in capsys.readouterr().err
     assert record.status == "completed"
