@@ -262,6 +262,14 @@ def interruption(*arguments: object) -> None:
     raise KeyboardInterrupt
 
 
+def test_the_previous_checkpoint_is_compared_with_the_config_too(tiny: Tiny, copied_run: Path) -> None:
+    checkpoints = copied_run / "checkpoints"
+    (checkpoints / "last.pt").rename(checkpoints / "previous.pt")
+    (copied_run / "record.json").unlink()
+    with pytest.raises(UserError, match=r"previous\.pt is of run .* they differ in seed \(0 there, 3 here\)"):
+        app.run(tiny("seed=3"), copied_run)
+
+
 def test_training_starts_again_where_every_checkpoint_is_damaged(
     tiny: Tiny, tmp_path: Path, trained_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

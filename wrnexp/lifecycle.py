@@ -76,7 +76,7 @@ def _read_checkpoint(
     completed = earlier is not None and earlier.status == "completed"
     about = checkpoints.open(required=completed)
     if not about and earlier is None:
-        require_no_results(folder, checkpoints.last)
+        require_no_results(folder, checkpoints.opened)
     if about is None:
         if completed:
             raise UserError(f"there is no checkpoint in {folder} to write its damaged files from: {RESTORE}")
@@ -84,7 +84,7 @@ def _read_checkpoint(
             line = f"{folder} has no checkpoint any more: training starts again, {earlier.cost.steps} steps are lost"
             warn(line)
         return None
-    require_own_checkpoint(checkpoints.last, about, config)
+    require_own_checkpoint(checkpoints.opened, about, config)
     if about or earlier is None:
         return Saved(checkpoints.epochs, about["data"], about["classes"], about["programs"])
     return _saved_by_earlier_version(checkpoints, earlier)
