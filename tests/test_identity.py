@@ -61,6 +61,15 @@ def test_the_place_of_images_counts_where_it_says_which_they_are(name: str, same
     assert (run_id(here) == run_id(there)) is same
 
 
+def test_the_place_counts_for_a_function_from_outside_whatever_its_images_are_called() -> None:
+    foreign = put(put(CONFIG, "data._target_", "mine.load"), "data.root", None)
+    here, there = (put(foreign, "data.root", root) for root in ("/here", "/there"))
+    assert len({run_id(here), run_id(there), run_id(foreign)}) == 3
+    without = copy.deepcopy(foreign)
+    del without["data"]["root"]
+    assert run_id(foreign) == run_id(without)  # as in earlier versions
+
+
 @pytest.mark.parametrize("group", ["loader", "trainer", "data", "tracking"])
 @pytest.mark.parametrize("value", [None, 5, "x"])
 def test_a_wrong_config_has_an_id_too(group: str, value: Any) -> None:

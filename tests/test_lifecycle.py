@@ -262,6 +262,14 @@ def interruption(*arguments: object) -> None:
     raise KeyboardInterrupt
 
 
+def test_the_previous_checkpoint_is_compared_with_the_config_too(tiny: Tiny, copied_run: Path) -> None:
+    checkpoints = copied_run / "checkpoints"
+    (checkpoints / "last.pt").rename(checkpoints / "previous.pt")
+    (copied_run / "record.json").unlink()
+    with pytest.raises(UserError, match=r"previous\.pt is of run .* they differ in seed \(0 there, 3 here\)"):
+        app.run(tiny("seed=3"), copied_run)
+
+
 def test_training_starts_again_where_every_checkpoint_is_damaged(
     tiny: Tiny, tmp_path: Path, trained_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -273,11 +281,25 @@ def test_training_starts_again_where_every_checkpoint_is_damaged(
     assert weights(tmp_path) == weights(trained_run)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "predictions.npz", "metrics.jsonl"])
+def made_a_folder(path: Path) -> None:
+    path.unlink()
+    (path / "below").mkdir(parents=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [(name, damaged) for name in ("model.safetensors", "predictions.npz", "metrics.jsonl")]
+    + [("model.safetensors", made_a_folder)],
+)
 def test_damaged_results_are_written_again_from_the_checkpoint(
-    tiny: Tiny, copied_run: Path, trained_run: Path, capsys: pytest.CaptureFixture[str], name: str
+    tiny: Tiny,
+    copied_run: Path,
+    trained_run: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    damage: Callable[[Path], None],
 ) -> None:
-    damaged(copied_run / name)
+    damage(copied_run / name)
     record = app.run(tiny(), copied_run)
     assert f"to be written again from the checkpoint: {name}" in capsys.readouterr().err
     assert record.status == "completed"

@@ -60,8 +60,8 @@ def effective(config: Mapping[str, Any]) -> dict[str, Any]:
         if key not in DEFAULTS or node.get(last) == DEFAULTS[key]:
             node.pop(last, None)
     data = _group(kept, "data")
-    if data.get("name") in KNOWN_CONTENT:
-        data.pop("root", None)
+    if data.get("name") in KNOWN_CONTENT and (data.get("root") is None or has_known_content(kept)):
+        data.pop("root", None)  # but not of a function from outside, which may read other images there
     trainer = _group(kept, "trainer")
     # Devices share an effective batch: their number changes rounding and which masks dropout draws, and a run may go on
     # with another one. Not so where each has batch statistics of its own. Configs of before these keys have neither.

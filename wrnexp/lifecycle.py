@@ -16,7 +16,14 @@ from wrnexp.engine import Checkpoints
 from wrnexp.errors import UserError
 from wrnexp.launch.naming import Job
 from wrnexp.objects import external_code, make
-from wrnexp.ownership import RESTORE, require_no_results, require_own_checkpoint, require_same_data
+from wrnexp.ownership import (
+    RESTORE,
+    RESULTS,
+    require_no_results,
+    require_own_checkpoint,
+    require_same_data,
+    set_aside,
+)
 from wrnexp.provenance import PROGRAM, Programs
 from wrnexp.records import SCHEMA_VERSION, Record, read_metrics, write_record
 from wrnexp.terminal import Terminal, printable, warn
@@ -51,13 +58,25 @@ def claim_folder(
 ) -> Saved | None:
     """Read the checkpoint, before anything is written; None if there is none.
 
+    Folders in the place of results are renamed, with a line on stderr: training would end at them.
+
     Raises:
         UserError: the folder holds another run, or results that would be lost.
     """
+    saved = _read_checkpoint(checkpoints, folder, config, earlier)
+    for path in (folder / name for name in RESULTS):
+        if path.is_dir():
+            warn(f"{path} is a folder and was renamed to {set_aside(path).name}")
+    return saved
+
+
+def _read_checkpoint(
+    checkpoints: Checkpoints, folder: Path, config: dict[str, Any], earlier: Record | None
+) -> Saved | None:
     completed = earlier is not None and earlier.status == "completed"
     about = checkpoints.open(required=completed)
     if not about and earlier is None:
-        require_no_results(folder, checkpoints.last)
+        require_no_results(folder, checkpoints.opened)
     if about is None:
         if completed:
             raise UserError(f"there is no checkpoint in {folder} to write its damaged files from: {RESTORE}")
@@ -65,7 +84,7 @@ def claim_folder(
             line = f"{folder} has no checkpoint any more: training starts again, {earlier.cost.steps} steps are lost"
             warn(line)
         return None
-    require_own_checkpoint(checkpoints.last, about, config)
+    require_own_checkpoint(checkpoints.opened, about, config)
     if about or earlier is None:
         return Saved(checkpoints.epochs, about["data"], about["classes"], about["programs"])
     return _saved_by_earlier_version(checkpoints, earlier)

@@ -16,7 +16,7 @@ RESTORE = "restore them from a copy, or use rerun=true to train the run again in
 OTHER_FOLDER = "leave hydra.run.dir and hydra.sweep.subdir out, or name another folder"
 
 
-def require_own_folder(folder: Path, config: Mapping[str, Any]) -> Record | None:
+def require_own_folder(folder: Path, config: Mapping[str, Any], *, busy: bool = False) -> Record | None:
     """Return the record in a run's folder; None if there is none, or one of a run that trained nothing.
 
     A damaged record is renamed, with a line on stderr: checkpoints say whose they are, too.
@@ -24,13 +24,14 @@ def require_own_folder(folder: Path, config: Mapping[str, Any]) -> Record | None
     Args:
         folder: of the run; need not exist.
         config: the resolved config that is to be run there.
+        busy: another process is at work in the folder.
 
     Raises:
         UserError: the record is of another run, of a newer schema, or cannot be read, or `rerun=true` is set and the
             folder holds a run already.
     """
     try:
-        record = own_record(folder, identity.run_id(config), config, rerun=config.get("rerun") is True)
+        record = own_record(folder, identity.run_id(config), config, rerun=config.get("rerun") is True, busy=busy)
     except RecordError as error:
         path = folder / "record.json"
         warn(f"{path} is damaged ({error}) and was renamed to {set_aside(path).name}")

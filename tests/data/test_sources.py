@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from wrnexp.augment.batched import normalise
 from wrnexp.data import load
 from wrnexp.data.content import Content
 from wrnexp.data.datasets import find_source, obtain
@@ -280,6 +282,49 @@ def test_an_image_may_have_any_name(own: Path) -> None:
     paint(own / "train" / "nut" / os.fsdecode(b"caf\xe9.png"))
     data = load("folder", str(own), 0, None, None, False)
     assert len(data.train.labels) == images + 1
+
+
+def bitmap(file: Path, level: int) -> None:
+    """Write an image of one colour; all such files have one size and one time of writing, as those of an archive."""
+    Image.new("RGB", (32, 32), (level, 0, 9)).save(file)
+    os.utime(file, ns=(10**18, 10**18))
+
+
+@pytest.mark.parametrize("change", ["replaced", "linked elsewhere", "classes swapped"])
+def test_other_images_of_the_same_size_and_time_are_noticed(own: Path, change: str) -> None:
+    nut, bolt = own / "train" / "nut", own / "train" / "bolt"
+    for folder, level in ((nut, 1), (bolt, 2), (own, 3), (own, 4)):
+        (folder / "a.png").unlink(missing_ok=True)
+        bitmap(folder / ("a.bmp" if level < 4 else "b.bmp"), level)
+    (nut / "b.bmp").symlink_to(own / "a.bmp")
+    before = load("folder", str(own), 0, None, None, False).digest
+    if change == "replaced":
+        bitmap(nut / "a.bmp", 5)
+    elif change == "linked elsewhere":
+        (nut / "b.bmp").unlink()
+        (nut / "b.bmp").symlink_to(own / "b.bmp")
+    else:
+        (nut / "b.bmp").unlink()
+        (bolt / "b.png").unlink()
+        before = load("folder", str(own), 0, None, None, False).digest
+        nut.rename(own / "aside")
+        bolt.rename(nut)
+        (own / "aside").rename(bolt)
+    after = load("folder", str(own), 0, None, None, False).digest
+    assert (after["train"] != before["train"], after["test"] == before["test"]) == (True, True)
+
+
+def test_a_constant_channel_is_zero_and_not_divided_by_zero(own: Path) -> None:
+    for name, level in (("nut", 1), ("bolt", 2)):
+        bitmap(own / "train" / name / "a.png", level)
+    (own / "train" / "bolt" / "b.png").unlink()
+    data = load("folder", str(own), 0, None, None, False)
+    assert data.std[1:] == (1.0, 1.0)
+    finished = normalise(
+        torch.from_numpy(data.train.gather(data.train.indices)).permute(0, 3, 1, 2), data.mean, data.std
+    )
+    assert finished[:, 0].std() > 0
+    assert not finished[:, 1:].any()
 
 
 def test_hidden_files_are_passed_over(own: Path) -> None:

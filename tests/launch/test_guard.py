@@ -1,5 +1,6 @@
 """Hydra writes nothing into a folder that belongs to another run."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from wrnexp.launch.guard import FolderGuard
+from wrnexp.locks import alone
+from wrnexp.records import Record, read_record, write_record
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +33,20 @@ def test_another_runs_folder_ends_the_command_in_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {copied_run} holds run ")
     assert "optim.lr (0.1 there, 0.7 here)" in line
+
+
+def test_a_run_that_has_trained_no_epoch_yet_keeps_its_folder(
+    copied_run: Path, tiny_overrides: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = read_record(copied_run)
+    for path in copied_run.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    write_record(copied_run, Record.model_validate(record.model_dump() | {"status": "running", "cost": {}}))
+    other = composed(*tiny_overrides, f"hydra.run.dir={copied_run}", "optim.lr=0.7")
+    FolderGuard().on_run_start(other)
+    with alone(copied_run), pytest.raises(SystemExit):
+        FolderGuard().on_run_start(other)
+    assert "optim.lr (0.1 there, 0.7 here)" in capsys.readouterr().err
 
 
 def test_a_wrong_config_is_said_before_whose_the_folder_is(

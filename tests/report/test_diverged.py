@@ -93,6 +93,24 @@ def test_the_console_names_the_arms(write_run: WriteRun, outputs: Path, tmp_path
     assert _section(tmp_path / "report", "Left out").strip() == "No other run was left out."
 
 
+def test_a_diverged_arm_is_told_apart_from_one_of_the_same_label(
+    write_run: WriteRun, outputs: Path, tmp_path: Path
+) -> None:
+    """`run.py` names its runs by their recipe, whatever the rate."""
+    configs = [{"optim": {"lr": rate}} for rate in (0.1, 1e4)]
+    for seed in range(2):
+        write_run("base", seed, 0.7, config=configs[0], arm_id="first")
+    write_run("another", 2, None, config=configs[0], arm_id="first", **FAILED)
+    write_run("base", 0, None, config=configs[1], arm_id="second", run_id="hot", folder="hot", **FAILED)
+    build([outputs], tmp_path / "report")
+    summary = (tmp_path / "report" / "report.md").read_text().partition("\n## ")[0]
+    assert "2 runs diverged: 1 of base and 1 of base (optim.lr=10000.0)." in summary
+    assert "All runs of base (optim.lr=10000.0) diverged: no figures." in summary
+    written = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert [run["label"] for run in written["diverged"]] == ["base", "base (optim.lr=10000.0)"]
+    assert [arm["label"] for arm in written["arms"]] == ["base"]
+
+
 @pytest.mark.parametrize(
     ("metrics", "reason"),
     [

@@ -38,6 +38,7 @@ def load(
     """
     stored = obtain(name, root, resize=resize)
     val, train = _hold_out(stored.images("train"), val_size)
+    red, green, blue = (deviation or 1.0 for deviation in stored.std)  # a constant channel normalises to 0
     return Dataset(
         name=name,
         classes=stored.classes,
@@ -47,7 +48,7 @@ def load(
         test=_limit(stored.images("test"), test_limit, "data.test_limit"),
         digest={str(split): digest for split, digest in stored.digest.items()},
         mean=stored.mean,
-        std=stored.std,
+        std=(red, green, blue),
         image_size=SIDE,
     )
 

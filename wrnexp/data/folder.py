@@ -29,7 +29,7 @@ class ImageFolder:
     resize: bool = False
 
     def state(self) -> Iterator[str]:
-        """Yield what changes when an image does: every file's name, size and time (0.2 s for 60,000 files)."""
+        """Yield what changes when an image does, of every file (0.2 s for 60,000 files)."""
         yield f"resize={self.resize}"
         for split in SPLITS:
             for folder in _entries(self.path / split):
@@ -70,7 +70,9 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 def _entry_state(entry: os.DirEntry[str]) -> str:
     stat = entry.stat()
-    return f"{entry.name} {stat.st_size} {stat.st_mtime_ns}"
+    # Copies and archives set the time of writing, but neither that of the last change nor the inode. Two class folders
+    # that swap their names differ in the inodes alone.
+    return f"{entry.name} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:

@@ -38,7 +38,8 @@ class Checkpoints:
         last: file of the newest state.
         previous: file of the one before it.
         best: file of the state with the best validation accuracy.
-        epochs: complete in the state that `open` has read.
+        opened: file that `open` has read.
+        epochs: complete in the state in it.
         begun: epochs that are complete in it or under way.
     """
 
@@ -56,6 +57,7 @@ class Checkpoints:
         self._opened = time.monotonic()
         self._loaded: dict[str, Any] | None = None
         self._is_open = False
+        self.opened = self.last
         self.epochs = self.begun = 0
 
     def update(self, state: State, *, best: bool = False) -> None:
@@ -126,6 +128,7 @@ class Checkpoints:
                     f"{path} cannot be read ({one_line(error)}): make it readable, or use rerun=true"
                 ) from error
             else:
+                self.opened = path
                 break
         if problems:
             source = "the start" if self._loaded is None else f"{path.name}, {_position(self._loaded)}"

@@ -333,6 +333,6 @@ class Trainer:
                 self.watcher.on_resume(self.rows)
         except (LookupError, AttributeError, TypeError, RuntimeError, ValueError) as error:
             raise UserError(
-                f"{self.checkpoints.last} does not fit this model ({one_line(error)}): another version of the program "
-                f"wrote it; move {self.checkpoints.last.parent} away to train from the start, or use rerun=true"
+                f"{self.checkpoints.opened} does not fit this model ({one_line(error)}): another version of the "
+                f"program wrote it; move {self.checkpoints.last.parent} away to train from the start, or use rerun=true"
             ) from error

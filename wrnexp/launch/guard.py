@@ -23,6 +23,7 @@ class FolderGuard(Callback):
         if "${wrnexp.folder:" in str(OmegaConf.to_container(config.hydra.run, resolve=False)):
             return  # named by the run itself; the start of most runs takes no longer
 
+        from wrnexp.locks import held
         from wrnexp.ownership import require_own_folder  # pydantic comes with it
         from wrnexp.schema import check
         from wrnexp.terminal import warn  # rich comes with it
@@ -31,7 +32,8 @@ class FolderGuard(Callback):
             folder = Path(str(config.hydra.run.dir))
             app = app_config(config)
             check(app)
-            require_own_folder(folder, app)
+            # A run that is under way may have trained no epoch yet: it would get this command's `.hydra/`.
+            require_own_folder(folder, app, busy=held(folder))
         except UserError as error:
             warn(f"error: {error}", newlines=True)
             sys.exit(2)

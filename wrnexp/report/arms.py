@@ -12,6 +12,7 @@ from typing import Any
 
 from wrnexp import identity
 from wrnexp.errors import UserError
+from wrnexp.records import Record
 from wrnexp.report.measures import Run
 
 ABSENT = "absent"
@@ -58,7 +59,7 @@ def group(runs: Iterable[Run]) -> list[Arm]:
     members: dict[str, list[Run]] = {}
     for run in runs:
         members.setdefault(run.record.arm_id, []).append(run)
-    labels = _distinct(members)
+    labels = distinct_labels({arm_id: [run.record for run in runs] for arm_id, runs in members.items()})
     arms = [_arm(labels[arm_id], arm_id, found) for arm_id, found in members.items()]
     return sorted(arms, key=lambda arm: natural(arm.label))
 
@@ -104,14 +105,9 @@ def natural(text: str) -> list[tuple[float, str]]:
     return [(float(part), "") if index % 2 else (math.inf, part) for index, part in enumerate(parts)]
 
 
-def _arm(label: str, arm_id: str, runs: list[Run]) -> Arm:
-    names = tuple(sorted({run.record.label for run in runs}))
-    return Arm(label, arm_id, names, tuple(sorted(runs, key=lambda run: run.record.seed)))
-
-
-def _distinct(members: Mapping[str, list[Run]]) -> dict[str, str]:
+def distinct_labels(members: Mapping[str, Sequence[Record]]) -> dict[str, str]:
     """Label each `arm_id`; arms that would share a label get the config values that tell them apart added to it."""
-    own = {arm_id: _usual_label(runs) for arm_id, runs in members.items()}
+    own = {arm_id: _usual_label(records) for arm_id, records in members.items()}
     times = Counter(own.values())
     labels = {}
     for arm_id, label in own.items():
@@ -121,13 +117,18 @@ def _distinct(members: Mapping[str, list[Run]]) -> dict[str, str]:
     return {arm_id: label if times[label] == 1 else f"{label} ({arm_id})" for arm_id, label in labels.items()}
 
 
-def _usual_label(runs: list[Run]) -> str:
-    times = Counter(run.record.label for run in runs)
+def _arm(label: str, arm_id: str, runs: list[Run]) -> Arm:
+    names = tuple(sorted({run.record.label for run in runs}))
+    return Arm(label, arm_id, names, tuple(sorted(runs, key=lambda run: run.record.seed)))
+
+
+def _usual_label(records: Sequence[Record]) -> str:
+    times = Counter(record.label for record in records)
     return min(times, key=lambda label: (-times[label], label))
 
 
-def _mark(arm_id: str, rivals: list[str], members: Mapping[str, list[Run]]) -> str:
-    configs = {rival: flat(members[rival][0].record.config) for rival in rivals}
+def _mark(arm_id: str, rivals: list[str], members: Mapping[str, Sequence[Record]]) -> str:
+    configs = {rival: flat(members[rival][0].config) for rival in rivals}
     keys = differing(list(configs.values()))
     if not 0 < len(keys) <= SHOWN_DIFFERENCES:
         return arm_id

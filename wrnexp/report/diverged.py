@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from wrnexp.errors import diverged_briefly, is_diverged
 from wrnexp.records import Record
+from wrnexp.report.arms import distinct_labels
 from wrnexp.report.wording import NONE, listed, several
 
 if TYPE_CHECKING:
@@ -46,9 +47,11 @@ def reason(record: Record) -> str | None:
     return next(absent, None)
 
 
-def diverged(excluded: Sequence["Excluded"]) -> list[Diverged]:
-    """Return those of the excluded runs that diverged, by label and seed."""
-    runs = [_diverged(entry.record, why) for entry in excluded if entry.record and (why := reason(entry.record))]
+def diverged(excluded: Sequence["Excluded"], arms: Sequence["Arm"]) -> list[Diverged]:
+    """Return those of the excluded runs that diverged, by label and seed, under the labels of their arms."""
+    labels = _labels(excluded, arms)
+    records = [entry.record for entry in excluded if entry.record]
+    runs = [_diverged(record, labels[record.arm_id], why) for record in records if (why := reason(record))]
     return sorted(runs, key=lambda run: (run.label, run.seed))
 
 
@@ -72,10 +75,10 @@ def cells(run: Diverged) -> list[str]:
 
 def sentences(excluded: Sequence["Excluded"], arms: Sequence["Arm"]) -> list[str]:
     """Say how many runs diverged, and which arms have no figures because all of their runs did; nothing for none."""
-    runs = diverged(excluded)
+    runs = diverged(excluded, arms)
     if not runs:
         return []
-    lost = _lost(excluded, {arm.arm_id for arm in arms})
+    lost = _lost(excluded, arms)
     times = Counter(run.label for run in runs)
     return [
         f"{several(len(runs), 'run')} diverged: {listed([f'{count} of {label}' for label, count in times.items()])}.",
@@ -83,15 +86,25 @@ def sentences(excluded: Sequence["Excluded"], arms: Sequence["Arm"]) -> list[str
     ]
 
 
-def _lost(excluded: Sequence["Excluded"], reported: set[str]) -> list[str]:
+def _lost(excluded: Sequence["Excluded"], arms: Sequence["Arm"]) -> list[str]:
     """Return the labels of arms that are not in the report and of which every run on record diverged."""
+    labels = _labels(excluded, arms)
     records = [entry.record for entry in excluded if entry.record is not None]
-    finite = {record.arm_id for record in records if reason(record) is None}
-    return sorted({record.label for record in records if record.arm_id not in finite | reported})
+    not_lost = {record.arm_id for record in records if reason(record) is None} | {arm.arm_id for arm in arms}
+    return sorted({labels[record.arm_id] for record in records if record.arm_id not in not_lost})
 
 
-def _diverged(record: Record, why: str) -> Diverged:
+def _labels(excluded: Sequence["Excluded"], arms: Sequence["Arm"]) -> dict[str, str]:
+    """Return a label by `arm_id`: of arms in the report theirs, of others one that no arm of the report has."""
+    members = {arm.arm_id: [run.record for run in arm.runs] for arm in arms}
+    for entry in excluded:
+        if entry.record is not None:
+            members.setdefault(entry.record.arm_id, []).append(entry.record)
+    return distinct_labels(members) | {arm.arm_id: arm.label for arm in arms}
+
+
+def _diverged(record: Record, label: str, why: str) -> Diverged:
     at = record.divergence
     if at is None:
-        return Diverged(record.run_id, record.label, record.seed, None, None, None, None, why)
-    return Diverged(record.run_id, record.label, record.seed, at.step, at.lr, at.grad_norm, at.loss, why)
+        return Diverged(record.run_id, label, record.seed, None, None, None, None, why)
+    return Diverged(record.run_id, label, record.seed, at.step, at.lr, at.grad_norm, at.loss, why)

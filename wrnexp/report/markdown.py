@@ -164,7 +164,7 @@ def _configs(rows: Sequence[ConfigRow]) -> str:
 
 
 def _diverged(report: Report) -> str:
-    runs = diverged.diverged(report.excluded)
+    runs = diverged.diverged(report.excluded, report.arms)
     return table(diverged.COLUMNS, map(diverged.cells, runs)) if runs else ""
 
 

@@ -155,7 +155,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "pairs": [_pair_json(row) for row in report.pairs],
         "claims": [vars(claim) for claim in report.claims],
         "excluded": [{"run_id": entry.run_id, "reason": entry.reason} for entry in report.excluded],
-        "diverged": [vars(run) for run in diverged(report.excluded)],
+        "diverged": [vars(run) for run in diverged(report.excluded, report.arms)],
         "ablation": [ablation_json(study) for study in report.ablations],
         "literature": literature_json(report.literature),
         "factorial": None if report.crossed is None else crossed_json(report.crossed),

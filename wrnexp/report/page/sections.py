@@ -141,7 +141,7 @@ def _origins(report: Report) -> list[Part]:
 
 
 def _diverged(report: Report) -> list[Part]:
-    runs = diverged.diverged(report.excluded)
+    runs = diverged.diverged(report.excluded, report.arms)
     rows = table("Runs that are in no figure because they diverged", diverged.COLUMNS, map(diverged.cells, runs))
     return [rows] if runs else []
 
