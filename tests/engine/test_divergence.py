@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from wrnexp.engine import Hardware, Trainer, divergence, guard
 from wrnexp.engine.divergence import PERIOD, StepFigures, StepReader
-from wrnexp.engine.evaluate import Splits
+from wrnexp.engine.evaluate import Evaluation, Splits
 from wrnexp.engine.guard import Guard
 from wrnexp.engine.meters import Meters
 from wrnexp.engine.ranks import Ranks
@@ -420,6 +420,16 @@ def test_what_a_checkpoint_of_a_diverged_state_comes_to(trainer: Make, tmp_path:
 )
 def test_what_counts_as_diverged(loss: float, norm: float, diverged: bool) -> None:
     assert StepFigures(1, loss, norm).diverged is diverged
+
+
+@pytest.mark.parametrize(("margin", "final", "words"), [
+    (9e3, True, ""), (2e4, True, "the test loss is 2e+04"), (2e4, False, ""), (1e11, False, ""),
+    (2e12, False, "the test loss is 2e+12"),
+    (math.nan, False, "the test loss is nan"),
+])  # fmt: skip
+def test_losses_of_evaluations_have_a_limit(margin: float, final: bool, words: str) -> None:
+    evaluation = Evaluation(torch.tensor([[0.0, margin]]), torch.tensor([0]))  # a cross-entropy of `margin`
+    assert divergence.broken_logits("test", evaluation, final=final) == words
 
 
 def test_several_processes_add_their_losses_and_look_once_a_period(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Files that carry their digest: what is written is read, and any damage is noticed."""
 
 import io
+import os
 import random
 import zipfile
 from collections.abc import Callable
@@ -76,9 +77,10 @@ def test_damage_is_noticed(sealed: Path, damage: Callable[[bytes], bytes]) -> No
         load_sealed(sealed)
 
 
-def test_a_folder_is_damage_and_an_absent_file_is_not(tmp_path: Path) -> None:
-    (tmp_path / "last.pt").mkdir()
-    with pytest.raises(DamagedError, match="folder"):
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_a_folder_or_a_pipe_is_damage_and_an_absent_file_is_not(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "last.pt")
+    with pytest.raises(DamagedError, match="not a regular file"):
         load_sealed(tmp_path / "last.pt")
     with pytest.raises(FileNotFoundError):
         load_sealed(tmp_path / "previous.pt")

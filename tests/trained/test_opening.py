@@ -108,6 +108,11 @@ def test_impossible_images_are_refused(copied_run: Path, side: int) -> None:
     refused(copied_run, f"images of {side} pixels a side, not of 1 to 4096")
 
 
+def test_images_are_not_divided_by_zero(copied_run: Path) -> None:
+    change(copied_run, lambda raw: raw["data"]["signature"].update(std=[0.2, 0, 0.2]))
+    refused(copied_run, r"normalises images by \(0\.2, 0(\.0)?, 0\.2\)")
+
+
 def problem(folder: Path) -> str:
     """Return why a run cannot be opened; empty where it can."""
     try:

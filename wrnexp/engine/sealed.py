@@ -64,6 +64,8 @@ def load_sealed(path: Path) -> Any:
         DamagedError: the content is not what was written, or the file is none of `torch.save`.
         OSError: the file cannot be read.
     """
+    if path.exists() and not path.is_file():  # opening a named pipe would wait for a writer
+        raise DamagedError("it is not a regular file")
     try:
         if not _is_sealed(path):
             with zipfile.ZipFile(path) as archive:
@@ -72,8 +74,6 @@ def load_sealed(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (DamagedError, MemoryError, PermissionError):
         raise
-    except IsADirectoryError as error:
-        raise DamagedError("it is a folder") from error
     except Exception as error:  # the readers of a damaged file raise errors of any kind
         if isinstance(error, OSError) and error.errno is not None:
             raise

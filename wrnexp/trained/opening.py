@@ -74,7 +74,7 @@ def open_run(folder: Path, root: str | None = None, allow: Collection[str] = ())
     _check_weights(folder, record)
     _see_what_run_py_sees()
     signature = (record.data and record.data.signature) or signature_of(dataset(record, root, allow))
-    _check_memory(folder, record, signature)
+    _check_sizes(folder, record, signature)
     model = load_weights(network(record, signature, allow), folder / WEIGHTS)
     return Trained(folder, record, model.eval(), signature, allow)
 
@@ -193,12 +193,15 @@ def _check_weights(folder: Path, record: Record) -> None:
         )
 
 
-def _check_memory(folder: Path, record: Record, signature: Signature) -> None:
-    """Refuse images and a network that would take all memory; a network of the user's own is not looked at.
+def _check_sizes(folder: Path, record: Record, signature: Signature) -> None:
+    """Refuse images that cannot be, and a network that would take all memory, unless it is the user's own.
 
     Raises:
-        UserError: images are larger than `LARGEST`, or the network is larger than its weights by more than `SPARE`.
+        UserError: a standard deviation is not above 0, images are larger than `LARGEST`, or the network is larger than
+            its weights by more than `SPARE`.
     """
+    if min(signature.std) <= 0:
+        raise UserError(f"the run's record normalises images by {signature.std}, and none of these may be 0 or less")
     if not 1 <= signature.image_size <= LARGEST:
         raise UserError(f"the run's record names images of {signature.image_size} pixels a side, not of 1 to {LARGEST}")
     try:
