@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from wrnexp.records import (
     read_evaluations,
     read_metrics,
     read_record,
+    record_folders,
     write_atomic,
     write_json,
     write_metrics,
@@ -130,15 +132,22 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
         read_record(tmp_path)
 
 
-def test_a_folder_in_the_place_of_a_file(tmp_path: Path) -> None:
+def link_to_endless_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes and devices here")
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, link_to_endless_device])
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, make: Callable[[Path], None]) -> None:
     for name in ("record.json", "metrics.jsonl", "evaluations.json"):
-        (tmp_path / name).mkdir()
+        make(tmp_path / name)
     with pytest.raises(RecordError, match="it cannot be read"):
         read_record(tmp_path)
     assert find_record(tmp_path) is None
     assert read_metrics(tmp_path) == []
     with pytest.raises(RecordError, match="it cannot be read"):
         read_evaluations(tmp_path)
+    assert list(record_folders(tmp_path)) == [tmp_path]
 
 
 def test_no_record(tmp_path: Path) -> None:

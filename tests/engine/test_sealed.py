@@ -1,6 +1,7 @@
 """Files that carry their digest: what is written is read, and any damage is noticed."""
 
 import io
+import os
 import random
 import zipfile
 from collections.abc import Callable
@@ -76,12 +77,16 @@ def test_damage_is_noticed(sealed: Path, damage: Callable[[bytes], bytes]) -> No
         load_sealed(sealed)
 
 
-def test_a_folder_is_damage_and_an_absent_file_is_not(tmp_path: Path) -> None:
+def test_a_folder_and_a_named_pipe_are_damage_and_an_absent_file_is_not(tmp_path: Path) -> None:
     (tmp_path / "last.pt").mkdir()
     with pytest.raises(DamagedError, match="folder"):
         load_sealed(tmp_path / "last.pt")
     with pytest.raises(FileNotFoundError):
         load_sealed(tmp_path / "previous.pt")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "previous.pt")  # opening it would wait for a writer
+        with pytest.raises(DamagedError, match="named pipe"):
+            load_sealed(tmp_path / "previous.pt")
 
 
 def test_a_file_of_earlier_versions_is_read_and_its_checksums_are_compared(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from typing import IO, Any, cast
 
 import torch
 
+from wrnexp.files import NoFileError, open_regular
+
 PREFIX = b"wrnexp sha256 "
 COMMENT = len(PREFIX) + 2 * hashlib.sha256().digest_size  # bytes
 LENGTH = COMMENT.to_bytes(2, "little")  # of the comment, as the last field of an archive's end record has it
@@ -72,8 +74,8 @@ def load_sealed(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (DamagedError, MemoryError, PermissionError):
         raise
-    except IsADirectoryError as error:
-        raise DamagedError("it is a folder") from error
+    except NoFileError as error:
+        raise DamagedError(error.strerror) from error
     except Exception as error:  # the readers of a damaged file raise errors of any kind
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -87,7 +89,7 @@ def _is_sealed(path: Path) -> bool:
         DamagedError: they do not match.
     """
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(max(0, size - END_SIZE))
         if (end := file.read()).startswith(END_RECORD) and end.endswith(UNSEALED):
             return False
