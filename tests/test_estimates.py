@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wrnexp import identity
+from wrnexp.digests import bytes_digest
 from wrnexp.estimates import Estimate, Measured, cost_settings
 from wrnexp.records import Cost, Record, read_metrics, read_record, write_metrics, write_record
 
@@ -85,6 +86,16 @@ def test_a_run_of_the_same_arm_takes_as_long(tmp_path: Path, write: Callable[...
         basis="median of 3 runs of the same arm on AMD EPYC, 2 threads",
     )
     assert found.gpu_seconds is None
+
+
+def test_damaged_epochs_give_no_time(tmp_path: Path, write: Callable[..., Path]) -> None:
+    folder = write(config(), [10.0] * 4)
+    record, path = read_record(folder), folder / "metrics.jsonl"
+    record.files = {path.name: bytes_digest(path.read_bytes())}
+    write_record(folder, record)
+    assert estimate(tmp_path, config()) is not None
+    path.write_bytes(path.read_bytes().replace(b"10.0", b"18.0"))
+    assert estimate(tmp_path, config()) is None
 
 
 def test_an_arm_of_another_rate_is_timed_by_epochs(tmp_path: Path, write: Callable[..., Path]) -> None:

@@ -18,6 +18,7 @@ from tests.stopping_halfway import interrupting
 from wrnexp import app, identity, provenance
 from wrnexp.caches import cache_folder
 from wrnexp.data import datasets
+from wrnexp.digests import damaged_files
 from wrnexp.engine.sealed import load_sealed, save_sealed
 from wrnexp.errors import UserError
 from wrnexp.launch.naming import app_config
@@ -281,30 +282,29 @@ def test_training_starts_again_where_every_checkpoint_is_damaged(
     assert weights(tmp_path) == weights(trained_run)
 
 
-def made_a_folder(path: Path) -> None:
-    path.unlink()
-    (path / "below").mkdir(parents=True)
-
-
-@pytest.mark.parametrize(
-    ("name", "damage"),
-    [(name, damaged) for name in ("model.safetensors", "predictions.npz", "metrics.jsonl")]
-    + [("model.safetensors", made_a_folder)],
-)
+@pytest.mark.parametrize("name", ["model.safetensors", "predictions.npz", "metrics.jsonl"])
 def test_damaged_results_are_written_again_from_the_checkpoint(
-    tiny: Tiny,
-    copied_run: Path,
-    trained_run: Path,
-    capsys: pytest.CaptureFixture[str],
-    name: str,
-    damage: Callable[[Path], None],
+    tiny: Tiny, copied_run: Path, trained_run: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    damage(copied_run / name)
+    damaged(copied_run / name)
     record = app.run(tiny(), copied_run)
     assert f"to be written again from the checkpoint: {name}" in capsys.readouterr().err
     assert record.status == "completed"
     assert (record.metrics, record.files) == (read_record(trained_run).metrics, read_record(trained_run).files)
     assert (copied_run / name).read_bytes() == (trained_run / name).read_bytes()
+
+
+def test_folders_in_the_place_of_results_are_set_aside(
+    tiny: Tiny, copied_run: Path, trained_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["metrics.jsonl", "model.safetensors", "predictions.npz"]
+    for name in names:
+        (copied_run / name).unlink()
+        (copied_run / name / "below").mkdir(parents=True)
+    assert app.run(tiny(), copied_run).files == read_record(trained_run).files
+    assert damaged_files(copied_run, read_record(copied_run)) == []
+    lines = [line for line in capsys.readouterr().err.splitlines() if "is a folder in the place of a file" in line]
+    assert sorted(line.split()[-1] for line in lines) == [f"{name}.damaged" for name in names]
 
 
 def test_without_a_checkpoint_damaged_results_are_not_trained_again(tiny: Tiny, copied_run: Path) -> None:

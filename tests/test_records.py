@@ -6,6 +6,8 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +29,12 @@ from wrnexp.records import (
     read_evaluations,
     read_metrics,
     read_record,
+    record_folders,
     write_atomic,
     write_json,
     write_metrics,
     write_record,
 )
-from wrnexp.strict_json import regular_bytes
 
 same_folder = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -131,27 +133,24 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
         read_record(tmp_path)
 
 
-def test_a_folder_in_the_place_of_a_file(tmp_path: Path) -> None:
+def link_to_device(path: Path, device: str) -> None:
+    path.symlink_to(device)
+
+
+DEVICES = [partial(link_to_device, device=device) for device in ("/dev/zero", "/dev/null")]  # endless, empty
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, *DEVICES])
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, make: Callable[[Path], None]) -> None:
     for name in ("record.json", "metrics.jsonl", "evaluations.json"):
-        (tmp_path / name).mkdir()
+        make(tmp_path / name)
     with pytest.raises(RecordError, match="it cannot be read"):
         read_record(tmp_path)
     assert find_record(tmp_path) is None
     assert read_metrics(tmp_path) == []
     with pytest.raises(RecordError, match="it cannot be read"):
         read_evaluations(tmp_path)
-
-
-def test_a_device_or_a_pipe_in_the_place_of_a_file_is_not_read(tmp_path: Path) -> None:
-    """An empty device: to read another one, or a pipe, would never end."""
-    for name in ("record.json", "metrics.jsonl", "evaluations.json"):
-        (tmp_path / name).symlink_to("/dev/null")
-    for read in (read_record, read_evaluations):
-        with pytest.raises(RecordError, match="it is not a regular file"):
-            read(tmp_path)
-    with pytest.raises(OSError, match="it is not a regular file"):
-        regular_bytes(tmp_path / "metrics.jsonl")
-    assert read_metrics(tmp_path) == []
+    assert list(record_folders(tmp_path)) == [tmp_path]
 
 
 def test_no_record(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
+from wrnexp.files import open_regular
+
 
 class FileState(Enum):
     """How a file of a run's folder compares with the digest in the run's record.
@@ -32,9 +34,9 @@ def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: the file cannot be read, as `open_regular` says.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -51,8 +53,7 @@ def file_state(folder: Path, record: HasFiles, name: str) -> FileState:
     if recorded is None and (path.is_file() or path.is_dir()):
         return FileState.UNRECORDED
     try:
-        # Opening a named pipe would wait for a writer, and a device may never end.
-        whole = path.is_file() and file_digest(path) == recorded
+        whole = file_digest(path) == recorded
     except OSError:
         whole = False
     return FileState.WHOLE if whole else FileState.DAMAGED

@@ -13,6 +13,7 @@ from statistics import median, median_low
 from typing import Any
 
 from wrnexp import identity
+from wrnexp.digests import FileState, file_state
 from wrnexp.records import Record, RecordError, find_record, read_metrics, read_record, record_folders
 
 # Keys of the groups below that do not bear on the time an epoch takes.
@@ -192,6 +193,8 @@ def _gpus(config: Mapping[str, Any]) -> int:
 def _timed(folder: Path) -> Timed | None:
     try:
         record = read_record(folder)
+        if file_state(folder, record, "metrics.jsonl") is FileState.DAMAGED:
+            return None
         seconds = tuple(float(row["seconds"]) for row in read_metrics(folder))
     except (RecordError, OSError, ValueError, KeyError, TypeError):
         return None

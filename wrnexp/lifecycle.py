@@ -11,7 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from wrnexp import identity, provenance
 from wrnexp.data import Dataset
-from wrnexp.digests import FileState, file_state
 from wrnexp.engine import Checkpoints
 from wrnexp.errors import UserError
 from wrnexp.launch.naming import Job
@@ -22,6 +21,7 @@ from wrnexp.ownership import (
     require_no_results,
     require_own_checkpoint,
     require_same_data,
+    results_to_repair,
     set_aside,
 )
 from wrnexp.provenance import PROGRAM, Programs
@@ -58,7 +58,7 @@ def claim_folder(
 ) -> Saved | None:
     """Read the checkpoint, before anything is written; None if there is none.
 
-    Folders in the place of results are renamed, with a line on stderr: training would end at them.
+    Folders in the place of results are renamed, with a line on stderr: training would end at the first one.
 
     Raises:
         UserError: the folder holds another run, or results that would be lost.
@@ -66,7 +66,7 @@ def claim_folder(
     saved = _read_checkpoint(checkpoints, folder, config, earlier)
     for path in (folder / name for name in RESULTS):
         if path.is_dir():
-            warn(f"{path} is a folder and was renamed to {set_aside(path).name}")
+            warn(f"{path} is a folder in the place of a file and was renamed to {set_aside(path).name}")
     return saved
 
 
@@ -199,13 +199,7 @@ def completed_record(cfg: DictConfig, folder: Path, job: Job, record: Record | N
     if record is None or record.status != "completed":
         return None
     _compare_images(cfg, folder, record)
-    repaired = {FileState.DAMAGED}
-    if (folder / "checkpoints" / "last.pt").exists():
-        repaired.add(FileState.ABSENT)  # without a checkpoint it was deleted to save room
-    names = [name for name in record.files if file_state(folder, record, name) in repaired]
-    if record.metrics.get("test_accuracy") is None:
-        names.append("record.json (it has no test accuracy)")
-    if names:
+    if names := results_to_repair(folder, record):
         line = f"{folder}: damaged or absent, to be written again from the checkpoint: {', '.join(names)}"
         warn(line)
         return None

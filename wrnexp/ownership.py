@@ -6,6 +6,7 @@ from typing import Any
 
 from wrnexp import identity
 from wrnexp.changes import differences, shown
+from wrnexp.digests import FileState, file_state
 from wrnexp.errors import UserError, one_line
 from wrnexp.records import SCHEMA_VERSION, NewerRecordError, Record, RecordError, read_record
 from wrnexp.terminal import printable, warn
@@ -158,6 +159,24 @@ def require_no_results(folder: Path, checkpoint: Path) -> None:
             f"{folder} holds {', '.join(leftovers)}, and no record or checkpoint says which run they are of: move the "
             "folder away, or use rerun=true to train in a new one"
         )
+
+
+def results_to_repair(folder: Path, record: Record) -> list[str]:
+    """Return the names of a completed run's results that its command writes again from the checkpoint.
+
+    They are damaged, or absent beside a checkpoint: without one they were deleted to save room. Reads all of them.
+
+    Args:
+        folder: of the run.
+        record: of the run.
+    """
+    repaired = {FileState.DAMAGED}
+    if (folder / "checkpoints" / "last.pt").exists():
+        repaired.add(FileState.ABSENT)
+    names = [name for name in record.files if file_state(folder, record, name) in repaired]
+    if record.metrics.get("test_accuracy") is None:
+        names.append("record.json (it has no test accuracy)")
+    return names
 
 
 def _refusal(holder: str, their_id: str, theirs: Mapping[str, Any], run_id: str, config: Mapping[str, Any]) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wrnexp.strict_json import loads, regular_bytes
+from wrnexp.files import read_regular
+from wrnexp.strict_json import loads
 
 FOLDER = "media"
 AUGMENTED, MISTAKES, CONFUSION, RELIABILITY = "augmented", "mistakes", "confusion", "reliability"
@@ -92,7 +93,7 @@ def read_mistakes(folder: Path) -> list[dict[str, Any]]:
     from PIL import Image, UnidentifiedImageError
 
     words = place(folder, MISTAKES).with_suffix(".json")
-    told = loads(regular_bytes(words))
+    told = loads(read_regular(words))
     try:
         with Image.open(place(folder, MISTAKES), formats=["PNG"]) as sprite:
             sheet = np.asarray(sprite.convert("RGB"))

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
-from wrnexp.strict_json import finite, loads, regular_bytes
+from wrnexp.files import read_regular
+from wrnexp.strict_json import finite, loads
 
 SCHEMA_VERSION = 1
 TIME_TO = ("0.50", "0.60", "0.70", "0.75", "0.80")
@@ -239,7 +240,7 @@ def add_evaluation(folder: Path, run_id: str, one: LaterEvaluation) -> None:
 
 def _read(path: Path, kind: type[P]) -> P:
     try:
-        raw = loads(regular_bytes(path))
+        raw = loads(read_regular(path))
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -272,7 +273,7 @@ def record_folders(top: Path) -> Iterator[Path]:
     """Yield `top` and each folder below it that has a record, hidden ones and `wandb` below it passed over."""
     for folder, below, files in os.walk(top):
         below[:] = sorted(name for name in below if not name.startswith(".") and name != "wandb")
-        if "record.json" in files:
+        if "record.json" in files or "record.json" in below:  # a folder of that name is a damaged record
             yield Path(folder)
 
 
@@ -286,7 +287,7 @@ def write_metrics(folder: Path, rows: Iterable[Mapping[str, Any]]) -> bytes:
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Read `folder/metrics.jsonl` up to the first line that is not whole or has no `epoch`; no file is no lines."""
     try:
-        lines = regular_bytes(folder / "metrics.jsonl").splitlines()
+        lines = read_regular(folder / "metrics.jsonl").splitlines()
     except OSError:
         return []
     rows: list[dict[str, Any]] = []

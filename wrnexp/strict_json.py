@@ -1,11 +1,9 @@
 """JSON from files that may be damaged or made by hand, which raise `ValueError` and nothing else."""
 
-import errno
 import json
 import math
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 DEPTH = 100  # Python code that walks through values stops at 1,000
@@ -32,17 +30,6 @@ def loads(data: bytes) -> Any:
     if SURROGATE.search(data):
         json.dumps(value, ensure_ascii=False).encode()  # a UnicodeEncodeError is a ValueError
     return value
-
-
-def regular_bytes(path: Path) -> bytes:
-    """Read a file whole; a named pipe, which waits for a writer, and a device, which may never end, are refused.
-
-    Raises:
-        OSError: there is no file, it cannot be read, or it is not a regular one.
-    """
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-    return path.read_bytes()
 
 
 def finite(value: Any) -> Any:

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from tests.launch.in_process import Launcher, Perform, complete, failing, record_of, sweep
 from tests.launch.sweeping import ROOT, errors, run, states
+from wrnexp.digests import bytes_digest
 from wrnexp.errors import DivergedError, UserError
 from wrnexp.launch.describe import data_may_change
 from wrnexp.launch.jobs import Job
@@ -208,6 +209,36 @@ def test_completed_jobs_are_launched_once_where_their_images_may_have_changed(
     assert [state for _, state in states(tmp_path / "multirun" / "lr")] == ["failed", "completed"]
     assert contents(tmp_path / "multirun" / "lr" / folders[0]) == before
     assert command(*arguments, "sweep.on_error=stop", perform=compare) == (2, folders[:1])
+
+
+def test_completed_jobs_with_damaged_results_are_launched_again(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write_weights(folder: Path, config: dict[str, Any]) -> float | None:
+        accuracy = complete(folder, config)
+        (folder / "model.safetensors").write_bytes(b"weights")
+        record = read_record(folder)
+        record.files = {"model.safetensors": bytes_digest(b"weights")}
+        write_record(folder, record)
+        return accuracy
+
+    code, folders = command("seed=0,1", perform=write_weights)
+    assert (code, command("seed=0,1")) == (0, (0, []))
+    weights = tmp_path / "multirun" / "lr" / folders[1] / "model.safetensors"
+    weights.write_bytes(b"weightz")
+    assert command("seed=0,1", perform=write_weights) == (0, folders[1:])
+    assert (weights.read_bytes(), command("seed=0,1")) == (b"weights", (0, []))
+    weights.unlink()  # without a checkpoint it was deleted to save room
+    assert command("seed=0,1") == (0, [])
+    weights.write_bytes(b"")
+    capsys.readouterr()
+
+    def refuse(folder: Path, config: dict[str, Any]) -> None:
+        raise UserError(f"there is no checkpoint in {folder} to write its damaged files from")
+
+    assert command("seed=0,1", perform=refuse) == (2, folders[1:])
+    assert "1 of 2 jobs completed, 1 failed" in capsys.readouterr().out
+    assert read_record(weights.parent).status == "completed"
 
 
 @pytest.mark.parametrize(

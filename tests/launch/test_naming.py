@@ -1,6 +1,7 @@
 """Names: what a run's folder, its arm and its sweep are called."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from wrnexp.launch import naming
 from wrnexp.launch.jobs import arm_label, escaped
 from wrnexp.launch.naming import recipe_name, swept_keys
 from wrnexp.launch.sweeper import together
+from wrnexp.records import record_folders
 from wrnexp.schema.text import TEXT_LIMIT
 
 
@@ -83,6 +85,15 @@ def test_names_in_other_scripts_are_sweeps_of_their_own(tiny: Callable[..., Dict
     folders = [naming._sweep(_root_=tiny(f"name='{name}'")) for name in ("дропаут", "сглаживание", "😀", "😁")]
     assert folders[:2] == ["дропаут", "сглаживание"]
     assert len(set(folders)) == 4
+
+
+@pytest.mark.parametrize("text", ["wandb", ".wandb"])
+def test_no_run_lies_in_the_folder_of_wandbs_files(tiny: Callable[..., DictConfig], tmp_path: Path, text: str) -> None:
+    folder = tmp_path / naming._sweep(_root_=tiny(f"name={text}"))
+    assert folder.name == naming._label(_root_=tiny(f"label={text}"))
+    folder.mkdir()
+    (folder / "record.json").touch()
+    assert list(record_folders(tmp_path)) == [folder]
 
 
 @given(st.lists(st.text(), max_size=30))

@@ -17,8 +17,10 @@ from wrnexp.report import answers as reading
 from wrnexp.report.arms import find, group
 from wrnexp.report.build import build
 from wrnexp.report.collect import comparable, find_runs
+from wrnexp.report.console import print_report
 from wrnexp.report.measures import Run
 from wrnexp.report.tables import Report
+from wrnexp.terminal import Terminal
 
 WriteRun = Callable[..., Path]
 LABELS = np.arange(300) % 6
@@ -151,6 +153,24 @@ def recorded(write_run: WriteRun) -> Run:
     record = read_record(folder)
     record.files = {"predictions.npz": file_digest(folder / "predictions.npz")}
     return Run(folder, "base", record)
+
+
+def test_a_report_names_the_runs_with_damaged_predictions(
+    write_run: WriteRun, outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in (0, 1):
+        _write(write_run, "base", seed)
+    damaged = _write(write_run, "base", 2)
+    (damaged / "predictions.npz").write_bytes(b"")
+    (_write(write_run, "base", 3) / "predictions.npz").unlink()  # deleted to save room
+    report, _ = _report(outputs, tmp_path)
+    print_report(report, Terminal(soft_wrap=True))
+    sentence = f"{damaged.relative_to(tmp_path)}: predictions.npz cannot be read. Comparisons by image and calibration"
+    for text in (capsys.readouterr().out, (tmp_path / "report" / "report.md").read_text().replace("\\", "")):
+        assert text.count(sentence) == 1
+        assert text.count("writes the file from the checkpoint") == 1
+    assert report.answers is not None
+    assert [answers.seed for answers in report.answers.arms["base"]] == [0, 1]
 
 
 def test_damaged_predictions_are_noticed(recorded: Run) -> None:

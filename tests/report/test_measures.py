@@ -111,7 +111,7 @@ def test_several_devices_are_another_device_than_one(write_run: WriteRun) -> Non
     assert (one.device, four.device) == ("NVIDIA H200", "4 x NVIDIA H200")
 
 
-def test_later_looks_at_the_test_set_are_counted(write_run: WriteRun) -> None:
+def test_later_looks_at_the_test_set_are_counted(write_run: WriteRun, outputs: Path, tmp_path: Path) -> None:
     folder = write_run("base", 0, 0.6, test_looks=3)
     assert _run(folder).later_looks == 0
     for looks in (1, 2):
@@ -120,3 +120,5 @@ def test_later_looks_at_the_test_set_are_counted(write_run: WriteRun) -> None:
     assert _run(folder).later_looks == 3
     (folder / "evaluations.json").write_text("{")
     assert _run(folder).later_looks == 0
+    (note,) = [note for note in notes(gathered([outputs], tmp_path)) if "evaluations.json" in note]
+    assert note.startswith(f"{folder.relative_to(tmp_path)}: evaluations.json cannot be read. Its looks at the test")

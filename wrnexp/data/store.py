@@ -34,6 +34,7 @@ from wrnexp.data.statistics import Triple, channel_statistics
 from wrnexp.data.wording import reason
 from wrnexp.digests import bytes_digest, file_digest
 from wrnexp.errors import UserError
+from wrnexp.files import read_regular
 from wrnexp.records import write_json
 from wrnexp.strict_json import loads
 from wrnexp.terminal import warn
@@ -79,7 +80,7 @@ class Stored:
     def _labels(self, split: SplitName) -> NDArray[np.int64]:
         path = self.folder / f"{split}_labels.npy"
         try:
-            data = path.read_bytes()
+            data = read_regular(path)
         except OSError as error:
             raise UserError(f"{path} cannot be read ({error.strerror}); {checks.repair(self.folder)}") from error
         if bytes_digest(data) != self.sha256[path.name]:
@@ -177,7 +178,7 @@ def _mark(name: str, source: Source) -> str:
 
 def _recall(note: Path) -> Stored | None:
     try:
-        folder = cache_folder() / "store" / loads(note.read_bytes())["store"]
+        folder = cache_folder() / "store" / loads(read_regular(note))["store"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return _with_digests(_open(folder))
@@ -200,7 +201,7 @@ def _open(folder: Path) -> Stored | None:
         earlier version wrote the folder.
     """
     try:
-        meta = loads((folder / "meta.json").read_bytes())
+        meta = loads(read_regular(folder / "meta.json"))
         classes, digest = tuple(meta["classes"]), meta["digest"]
         if any((folder / name).stat().st_size != size for name, size in meta["files"].items()):
             return None

@@ -14,6 +14,8 @@ from typing import IO, Any, cast
 
 import torch
 
+from wrnexp.files import NoFileError, open_regular
+
 PREFIX = b"wrnexp sha256 "
 COMMENT = len(PREFIX) + 2 * hashlib.sha256().digest_size  # bytes
 LENGTH = COMMENT.to_bytes(2, "little")  # of the comment, as the last field of an archive's end record has it
@@ -64,8 +66,6 @@ def load_sealed(path: Path) -> Any:
         DamagedError: the content is not what was written, or the file is none of `torch.save`.
         OSError: the file cannot be read.
     """
-    if path.exists() and not path.is_file():  # opening a named pipe would wait for a writer
-        raise DamagedError("it is not a regular file")
     try:
         if not _is_sealed(path):
             with zipfile.ZipFile(path) as archive:
@@ -74,6 +74,8 @@ def load_sealed(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (DamagedError, MemoryError, PermissionError):
         raise
+    except NoFileError as error:
+        raise DamagedError(error.strerror) from error
     except Exception as error:  # the readers of a damaged file raise errors of any kind
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -87,7 +89,7 @@ def _is_sealed(path: Path) -> bool:
         DamagedError: they do not match.
     """
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(max(0, size - END_SIZE))
         if (end := file.read()).startswith(END_RECORD) and end.endswith(UNSEALED):
             return False

@@ -20,6 +20,7 @@ from wrnexp import identity
 from wrnexp.changes import Change, Difference, changed, differences, grouped, ordered, together
 from wrnexp.errors import UserError
 from wrnexp.launch.arms import KINDS, Arm, Design, design
+from wrnexp.launch.naming import folder_name
 from wrnexp.launch.overrides import overrides, verbatim
 from wrnexp.launch.recipes import Recipe, Recipes, composing
 from wrnexp.records import write_atomic
@@ -82,7 +83,7 @@ class Ablation:
     def name(self) -> str:
         """Return the sweep's name, which is its folder's and its file's."""
         scale = f"_{self.command.scale}" if self.command.scale else ""
-        return identity.slug(self.command.name or f"ablate_{self.a.name}_{self.b.name}{scale}")
+        return folder_name(self.command.name or f"ablate_{self.a.name}_{self.b.name}{scale}")
 
 
 def ablation(

@@ -13,7 +13,7 @@ from wrnexp import identity, provenance
 from wrnexp.errors import UserError, one_line
 from wrnexp.launch.jobs import Job
 from wrnexp.locks import held
-from wrnexp.ownership import own_record
+from wrnexp.ownership import own_record, results_to_repair
 from wrnexp.records import RecordError
 from wrnexp.schema import message, problems
 from wrnexp.sweeps import Code, JobEntry, State, Sweep, completed_record, question_of, state_of
@@ -62,6 +62,12 @@ def job_state(job: Job) -> tuple[State, str | None]:
 def data_may_change(job: Job) -> bool:
     """Say whether a job's images may be others than when it was trained: their name does not say which they are."""
     return not identity.has_known_content(job.values)
+
+
+def needs_verification(job: Job) -> bool:
+    """Say whether a completed job is launched again, to compare its images or to write damaged results anew."""
+    record = completed_record(job.folder, job.run_id)
+    return data_may_change(job) or (record is not None and bool(results_to_repair(job.folder, record)))
 
 
 def folder_problem(job: Job) -> str | None:

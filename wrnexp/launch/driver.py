@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 
 from wrnexp.errors import BusyError, UserError, is_diverged, is_out_of_time, one_line
 from wrnexp.estimates import Measured
-from wrnexp.launch.describe import absorb, changes, data_may_change, described, folder_problem, job_state, mistake
+from wrnexp.launch.describe import absorb, changes, described, folder_problem, job_state, mistake, needs_verification
 from wrnexp.launch.job_watch import JobWatch, mark_failed
 from wrnexp.launch.jobs import FrozenConfigs, Job
 from wrnexp.launch.limit import SweepLimit
@@ -66,7 +66,7 @@ class Driver:
         self._entries: dict[Path, JobEntry] = {}
         self._started: set[Path] = set()
         self._not_retried: set[Path] = set()  # of jobs that failed before and are not tried again
-        self._unverified: set[Path] = set()  # of completed jobs whose images are yet to be compared
+        self._unverified: set[Path] = set()  # of completed jobs whose images or results are yet to be compared
         self._refused: dict[Path, str] = {}  # errors of this command that their records do not have
         self._signals = ExitStack()
         self._begun = datetime.now(UTC).replace(microsecond=0)  # records have whole seconds
@@ -100,7 +100,7 @@ class Driver:
         self._not_retried = {folder for folder, entry in self._entries.items() if not self._is_retried(entry)}
         self.values |= dict.fromkeys(self._not_retried)
         completed = {folder for folder, entry in self._entries.items() if entry.state == "completed"}
-        self._unverified = {job.folder for job in self.jobs if job.folder in completed and data_may_change(job)}
+        self._unverified = {job.folder for job in self.jobs if job.folder in completed and needs_verification(job)}
         return self
 
     def __exit__(
@@ -237,7 +237,8 @@ class Driver:
         if isinstance(result._return_value, KilledError):
             mark_failed(job, str(result._return_value))
         self.values[job.folder] = None if failed else result._return_value
-        if failed and state == "completed":  # its images are others now, or cannot be read: its record stays as it is
+        # Its images are others now, or its results are damaged and there is no checkpoint: its record stays as it is.
+        if failed and state == "completed":
             self._refused[job.folder] = one_line(result._return_value)
         if failed and state in ("pending", "completed"):  # pending: it ended before it had a record
             self.note(job, "failed", one_line(result._return_value))

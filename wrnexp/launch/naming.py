@@ -103,6 +103,12 @@ def fitted(label: str) -> str:
     return label if len(label) <= TEXT_LIMIT else f"{label[: TEXT_LIMIT - len(mark) - 1]} {mark}"
 
 
+def folder_name(text: str) -> str:
+    """Return the folder of a label or a sweep's name; W&B's files lie in `wandb`, where nobody looks for runs."""
+    name = identity.slug(text)
+    return f"{name}-{identity.digest(text)}" if name == "wandb" else name
+
+
 def swept_keys(overrides: Iterable[str]) -> list[str]:
     """Return the keys of `overrides` that take several values, in their order, without the seed."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
@@ -110,7 +116,7 @@ def swept_keys(overrides: Iterable[str]) -> list[str]:
 
 
 def _label(*, _root_: DictConfig) -> str:
-    return identity.slug(
+    return folder_name(
         str(_root_.label) if _root_.label is not None else recipe_name(_choices(_root_.hydra.runtime.choices))
     )
 
@@ -132,7 +138,7 @@ def _folder(*, _root_: DictConfig) -> str:
 
 def _sweep(*, _root_: DictConfig) -> str:
     if _root_.name:
-        return identity.slug(str(_root_.name))
+        return folder_name(str(_root_.name))
     hydra = _root_.hydra
     scale = f"_{chosen}" if (chosen := hydra.runtime.choices.get("scale")) else ""  # another scale is another sweep
     if hydra.job.config_name and hydra.job.config_name != "config":

@@ -18,7 +18,6 @@ from optuna.trial import FrozenTrial
 from wrnexp import identity
 from wrnexp.errors import UserError, is_diverged, is_pruned
 from wrnexp.estimates import Measured
-from wrnexp.launch.describe import data_may_change
 from wrnexp.launch.driver import POLL, Driver
 from wrnexp.launch.jobs import Composer, Job
 from wrnexp.launch.merging import require_own_folders, short
@@ -189,12 +188,12 @@ class Searcher(Driver):
             self.run(list({job.folder: job for job in jobs}.values()))
 
     def _verify_data(self) -> None:
-        """Compare the images with those of the completed runs, where the config does not say which they are.
+        """Compare the images with those of the completed runs, and write damaged results anew.
 
         Raises:
-            UserError: they have changed.
+            UserError: the images have changed, or the results of a run cannot be repaired.
         """
-        completed = [job for job in self.jobs if self.state(job)[0] == "completed" and data_may_change(job)]
+        completed = [job for job in self.jobs if job.folder in self._unverified]
         self._run(completed)
         if errors := [self._refused[job.folder] for job in completed if job.folder in self._refused]:
             raise UserError(f"{errors[0].removeprefix('UserError: ')}; or give this search a name=... of its own")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from wrnexp import metrics
 from wrnexp.digests import FileState, file_state
+from wrnexp.files import open_regular
 from wrnexp.report.arms import Arm
 from wrnexp.report.measures import Run
 from wrnexp.report.wording import several
@@ -71,12 +72,14 @@ class Predictions:
         baseline: label of the arm that the others are compared with.
         classes: how many there are.
         scope: what was read and what was not, in sentences.
+        problems: which run it is and what is wrong, for each whose file is there and cannot be used.
     """
 
     arms: dict[str, list[Answers]]
     baseline: str
     classes: int
     scope: list[str]
+    problems: list[str]
 
     def common(self, label: str) -> list[tuple[Answers, Answers]]:
         """Return the answers of the baseline and of another arm, a pair for each seed that both have."""
@@ -89,7 +92,8 @@ def predictions(arms: Sequence[Arm], baseline: Arm) -> Predictions:
     """Read the answers of all runs, or of one seed an arm where there are more than `MOST_READ` runs."""
     chosen = _chosen(arms, baseline)
     read: dict[str, list[Answers]] = {}
-    problems: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    problems: list[str] = []
     labels: NDArray[np.int64] | None = None
     classes = 0
     for label, runs in chosen.items():
@@ -97,15 +101,21 @@ def predictions(arms: Sequence[Arm], baseline: Arm) -> Predictions:
             try:
                 found, width = _read(run, labels)
             except _UnusableError as error:
-                problems[str(error)] += 1
+                reasons[str(error)] += 1
+                if not isinstance(error, _AbsentError):
+                    problems.append(f"{run.place}: {error}. Comparisons by image and calibration leave the run out")
                 continue
             labels, classes = found.labels, max(classes, width)
             read.setdefault(label, []).append(found)
-    return Predictions(read, baseline.label, classes, _scope(arms, chosen, problems))
+    return Predictions(read, baseline.label, classes, _scope(arms, chosen, reasons), problems)
 
 
 class _UnusableError(Exception):
     """A file of predictions that says nothing; the message is the reason."""
+
+
+class _AbsentError(_UnusableError):
+    """There is no such file."""
 
 
 def _chosen(arms: Sequence[Arm], baseline: Arm) -> dict[str, list[Run]]:
@@ -149,7 +159,7 @@ def _stored(run: Run) -> Mapping[str, NDArray[Any]]:
     if file_state(run.folder, run.record, FILE) is FileState.DAMAGED:
         raise _UnusableError(f"{FILE} is damaged: its content is not what the run wrote")
     try:
-        with (run.folder / FILE).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+        with open_regular(run.folder / FILE) as raw, np.load(raw, allow_pickle=False) as file:
             members = file.zip.infolist()
             opened = sum(member.file_size for member in members)
             if opened > LARGE and opened > RATIO * sum(member.compress_size for member in members):
@@ -158,7 +168,7 @@ def _stored(run: Run) -> Mapping[str, NDArray[Any]]:
     except _UnusableError:
         raise
     except FileNotFoundError as error:
-        raise _UnusableError(f"there is no {FILE}") from error
+        raise _AbsentError(f"there is no {FILE}") from error
     except Exception as error:  # numpy and zipfile raise many kinds for files that are not archives of arrays
         raise _UnusableError(f"{FILE} cannot be read") from error
 
@@ -184,7 +194,7 @@ def _calibration(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> Cal
     return Calibration(metrics.negative_log_likelihood(logits, labels), metrics.reliability(logits, labels))
 
 
-def _scope(arms: Sequence[Arm], chosen: Mapping[str, Sequence[Run]], problems: Mapping[str, int]) -> list[str]:
+def _scope(arms: Sequence[Arm], chosen: Mapping[str, Sequence[Run]], reasons: Mapping[str, int]) -> list[str]:
     runs, wanted = sum(len(arm.runs) for arm in arms), sum(map(len, chosen.values()))
     said = []
     if wanted < runs:
@@ -193,4 +203,4 @@ def _scope(arms: Sequence[Arm], chosen: Mapping[str, Sequence[Run]], problems: M
             f"There are {runs:,} runs: only the answers of {wanted} were read, those of each arm's first seed that the "
             "baseline has too." + (f" {several(left, 'arm')} had to be left out of this." if left else "")
         )
-    return said + [f"Not used: {several(count, 'run')}, {reason}." for reason, count in problems.items()]
+    return said + [f"Not used: {several(count, 'run')}, {reason}." for reason, count in reasons.items()]

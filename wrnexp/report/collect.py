@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from wrnexp.errors import UserError
+from wrnexp.files import read_regular
 from wrnexp.records import DataInfo, Record, RecordError, read_record, record_folders
 from wrnexp.report import diverged
 from wrnexp.report.arms import Arm, group
 from wrnexp.report.measures import Run
-from wrnexp.strict_json import loads, regular_bytes
+from wrnexp.strict_json import loads
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def _find(folders: Sequence[Path]) -> Iterator[tuple[Path, str]]:
 def _stored_id(folder: Path) -> str:
     """Return the `run_id` of a record that is not valid as a whole, else the folder's name."""
     try:
-        stored = loads(regular_bytes(folder / "record.json"))["run_id"]
+        stored = loads(read_regular(folder / "record.json"))["run_id"]
     except (OSError, ValueError, KeyError, TypeError):
         return folder.resolve().name
     return stored if isinstance(stored, str) else folder.resolve().name

@@ -9,6 +9,7 @@ from wrnexp.report.ablation import Ablation
 from wrnexp.report.cells import ARM_COLUMNS, CLAIM_COLUMNS, arm_cells, claim_cells
 from wrnexp.report.crossed import findings as findings_of_crossed
 from wrnexp.report.findings import findings
+from wrnexp.report.notes import damaged
 from wrnexp.report.sentences import sentences
 from wrnexp.report.tables import Report
 from wrnexp.report.wording import several
@@ -32,6 +33,8 @@ def print_report(report: Report, console: Terminal) -> None:
         console.print(safe_text(sentence))
     for study in report.ablations:
         print_ablation(study, console)
+    for sentence in damaged(report):
+        console.print(safe_text(sentence, "yellow"))
     for sentence in diverged.sentences(report.excluded, report.arms):
         console.print(safe_text(sentence, "yellow"))
     if others := diverged.others(report.excluded):

@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from wrnexp.digests import FileState, file_state
-from wrnexp.records import Record, RecordError, read_evaluations, read_metrics
+from wrnexp.records import LaterEvaluation, Record, RecordError, read_evaluations, read_metrics
 
 LATE_CHANGES = 3
 # A record names a processor with its threads, as in `AMD EPYC 9V74, 2 threads`; GPUs have none.
@@ -36,12 +36,17 @@ class Run:
         return file_state(self.folder, self.record, "metrics.jsonl") is FileState.DAMAGED
 
     @cached_property
+    def evaluations(self) -> list[LaterEvaluation] | None:
+        """The entries of evaluations.json; None where it cannot be read."""
+        try:
+            return read_evaluations(self.folder)
+        except RecordError:
+            return None
+
+    @property
     def later_looks(self) -> int:
         """How often `wrnexp evaluate` read the test set after training; 0 where its file cannot be read."""
-        try:
-            return sum(one.test_looks for one in read_evaluations(self.folder))
-        except RecordError:
-            return 0
+        return sum(one.test_looks for one in self.evaluations or ())
 
     @property
     def accuracy(self) -> float:

@@ -25,7 +25,7 @@ def notes(report: Report) -> list[str]:
         *older_times(report.arms),
         *(["Claims are judged one by one, without a correction for their number."] if report.claims else []),
         *_labels(report.arms),
-        *_damaged(report.arms),
+        *damaged(report),
         *warnings(report.origins),
         *recoveries(report.arms),
         *programs(report.arms),
@@ -78,6 +78,19 @@ def programs(arms: Sequence[Arm]) -> list[str]:
     return found
 
 
+def damaged(report: Report) -> list[str]:
+    """Name the runs of which a file is not used, with what is damaged and how to repair it."""
+    runs = [run for arm in report.arms for run in arm.runs]
+    text = "metrics.jsonl is damaged: its content is not what the run wrote. Curves and epoch times leave the run out"
+    sentences = [f"{run.place}: {text}" for run in runs if run.has_damaged_rows]
+    sentences += report.answers.problems if report.answers else []
+    lost = "evaluations.json cannot be read. Its looks at the test set are not counted; restore it from a copy."
+    return [
+        *(f"{sentence}; its command, given again, writes the file from the checkpoint." for sentence in sentences),
+        *(f"{run.place}: {lost}" for run in runs if run.evaluations is None),
+    ]
+
+
 def _recoveries(arm: Arm) -> list[str]:
     """Return how many steps were skipped, and how many led to a rollback, with the number of runs."""
     texts = []
@@ -124,13 +137,6 @@ def _labels(arms: Sequence[Arm]) -> list[str]:
         if count > 1
     ]
     return shared + [f"Runs of {arm.label} are labelled {listed([*arm.names])}." for arm in arms if len(arm.names) > 1]
-
-
-def _damaged(arms: Sequence[Arm]) -> list[str]:
-    """Name the runs whose curves are not used."""
-    places = [run.place for arm in arms for run in arm.runs if run.has_damaged_rows]
-    text = "metrics.jsonl is damaged: its content is not what the run wrote. Curves and epoch times leave the run out."
-    return [f"{place}: {text}" for place in places]
 
 
 def _looks(report: Report) -> str:

@@ -10,11 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wrnexp import identity
 from wrnexp.errors import DivergedError, UserError, is_diverged, is_pruned, one_line
+from wrnexp.files import read_regular
 from wrnexp.locks import held
 from wrnexp.ownership import own_record
 from wrnexp.provenance import now
 from wrnexp.records import Record, RecordError, find_record, write_json
-from wrnexp.strict_json import loads, regular_bytes
+from wrnexp.strict_json import loads
 
 SCHEMA_VERSION = 1
 FILE = "sweep.json"
@@ -195,7 +196,7 @@ def _united(first: dict[str, list[str]], second: dict[str, list[str]]) -> dict[s
 def _stored(folder: Path) -> Sweep:
     path = folder / FILE
     try:
-        raw = loads(regular_bytes(path))
+        raw = loads(read_regular(path))
         if isinstance(raw, dict) and raw.get("schema_version", 1) > SCHEMA_VERSION:
             raise UserError(
                 f"{path} is of schema {raw['schema_version']}, newer than this program's {SCHEMA_VERSION}; update "
@@ -204,7 +205,7 @@ def _stored(folder: Path) -> Sweep:
         return Sweep.model_validate(raw)
     except FileNotFoundError:
         raise
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError) as error:  # pydantic's errors are ValueErrors
         raise UserError(
             f"{path} cannot be read ({_reason(error)}); move it away: the runs' records hold the results"
         ) from error

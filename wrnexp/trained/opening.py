@@ -18,6 +18,7 @@ from wrnexp.digests import FileState, file_state
 from wrnexp.engine import Hardware
 from wrnexp.engine.classifier import Classifier
 from wrnexp.errors import UserError, one_line
+from wrnexp.files import open_regular
 from wrnexp.objects import make
 from wrnexp.records import Record, RecordError, Signature, read_record
 from wrnexp.trained.targets import check_targets
@@ -102,7 +103,8 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
         UserError: the file cannot be read, or the weights do not fit.
     """
     try:
-        model.load_state_dict(load_file(path))
+        with open_regular(path):
+            model.load_state_dict(load_file(path))
     except FileNotFoundError as error:
         raise UserError(f"{path} is not there: the run's weights are needed") from error
     except (SafetensorError, OSError) as error:
