@@ -1,17 +1,23 @@
 """Shared by all tests: nothing leaves the temporary folder, and W&B stays offline and silent."""
 
+import gc
 import os
+import pickle
 import shutil
+import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from tests.optional_packages import pytest_pycollect_makemodule, pytest_runtest_call, pytest_runtest_setup
 from tests.wandb_server import WandbServer
+from wrnexp.launch.jobs import OneReading
 from wrnexp.provenance import usable_cores
 
 __all__ = ["pytest_pycollect_makemodule", "pytest_runtest_call", "pytest_runtest_setup"]
@@ -28,11 +34,14 @@ TINY = [
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Share the cores between the processes of `pytest -n`."""
+    """Share the cores between the processes of `pytest -n`, and spare work that every test would do again."""
     if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
         threads = max(1, usable_cores() // int(workers))
         os.environ["OMP_NUM_THREADS"] = str(threads)  # of the processes that tests start
         torch.set_num_threads(threads)
+    # A hundred processes that tests start would each compile the package again: a tenth of their time.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    gc.set_threshold(100_000, 20, 20)  # configs are many small objects: looking through them takes a tenth of the time
 
 
 @pytest.fixture(autouse=True)
@@ -46,13 +55,37 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
     monkeypatch.delenv("WANDB_DIR")
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
+def _no_curves(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare the runs of a test the drawing of their curves, which takes as long as training, unless it looks at them.
+
+    The marker `curves` says that it does; runs of wider fixtures and of other processes draw theirs.
+    """
+    if "wrnexp.app" in sys.modules and request.node.get_closest_marker("curves") is None:
+        monkeypatch.setattr("wrnexp.app.plot_run", lambda rows, path, title: None)
+
+
+@cache
+def _reading() -> OneReading:
+    return OneReading(GlobalHydra.instance().config_loader())
+
+
+@cache
+def _composed(overrides: tuple[str, ...]) -> bytes:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        hydra.config_loader = _reading()
+        return pickle.dumps(compose("config", overrides=list(overrides)))
+
+
+@pytest.fixture(scope="session")
 def tiny() -> Callable[..., DictConfig]:
-    """Return a function that composes the config of a tiny run, with more overrides."""
+    """Return a function that returns the config of a tiny run, with more overrides; each is composed once a process."""
 
     def make(*overrides: str) -> DictConfig:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("config", overrides=[*TINY, *overrides])
+        config: DictConfig = pickle.loads(_composed((*TINY, *overrides)))
+        return config
 
     return make
 
@@ -64,13 +97,12 @@ def tiny_overrides() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_run(tmp_path_factory: pytest.TempPathFactory, tiny: Callable[..., DictConfig]) -> Path:
     """Return the folder of one tiny completed run that many tests read; copy it to change anything in it."""
     from wrnexp import app
 
     folder = tmp_path_factory.mktemp("trained") / "run"
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        app.run(compose("config", overrides=TINY), folder)
+    app.run(tiny(), folder)
     return folder
 
 

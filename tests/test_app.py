@@ -27,9 +27,11 @@ Tiny = Callable[..., DictConfig]
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for one run that several tests look at; the first of them trains it."""
-    return tmp_path_factory.mktemp("finished") / "run"
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny: Tiny) -> Path:
+    """The folder of one run that several tests look at."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    complete(tiny, folder)
+    return folder
 
 
 def complete(tiny: Tiny, folder: Path) -> Record:

@@ -20,6 +20,8 @@ from wrnexp.report import style
 Tiny = Callable[..., DictConfig]
 Breaks = Callable[[pytest.MonkeyPatch, Path], None]
 
+pytestmark = pytest.mark.curves
+
 SHORT = ["data.train_limit=24", "data.test_limit=24", "optim.epochs=1", "optim.schedule.warmup_epochs=0"]
 PICTURES = [f"tracking.media.{name}=true" for name in ("augmented", "mistakes", "confusion", "reliability")]
 DRAWN = ["curves.png", *(f"media/{name}.png" for name in ("augmented", "mistakes", "confusion", "reliability"))]

@@ -43,7 +43,7 @@ def begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not (folder / "run" / "metrics.jsonl").exists():
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()

@@ -11,23 +11,27 @@ import pytest
 from wrnexp.parents import when_parent_is_gone
 
 STARTED = """
-import multiprocessing, sys, time
+import multiprocessing, os, sys, time
 from pathlib import Path
 from wrnexp.parents import when_parent_is_gone
 
 def child(folder):
-    when_parent_is_gone(lambda: Path(folder, "told").touch())
+    def gone():
+        Path(folder, "told").touch()
+        os._exit(0)
+
+    when_parent_is_gone(gone)
     Path(folder, "watching").touch()
-    time.sleep(5)
+    time.sleep(240)
 
 if __name__ == "__main__":
     multiprocessing.get_context("spawn").Process(target=child, args=(sys.argv[1],)).start()
-    time.sleep(60)
+    time.sleep(240)
 """
 
 
 def _until(path: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 240
     while not path.exists():
         assert time.monotonic() < deadline, path
         time.sleep(0.02)

@@ -47,7 +47,7 @@ def test_a_held_block_is_broken_off_after_a_while() -> None:
     with pytest.raises(Stopped), stop.heard(), stop.held():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(30)
-    assert 0.2 <= time.monotonic() - begin < 5
+    assert 0.2 <= time.monotonic() - begin < 30
 
 
 def test_an_error_in_a_held_block_after_a_signal_is_the_signal_s() -> None:

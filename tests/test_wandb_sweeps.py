@@ -63,7 +63,7 @@ def tiny_sweep(tmp_path: Path, tiny_overrides: list[str]) -> Callable[..., Path]
 def start(sweep: Path) -> str:
     """Create a sweep at the server and return what the command says that agents are started with."""
     done = subprocess.run(
-        [*WANDB, "sweep", str(sweep)], cwd=sweep.parent, capture_output=True, text=True, timeout=60, check=True
+        [*WANDB, "sweep", str(sweep)], cwd=sweep.parent, capture_output=True, text=True, timeout=240, check=True
     )
     found = re.search(r"wandb agent (\S+)", done.stderr + done.stdout)
     assert found is not None, done.stderr
@@ -177,7 +177,7 @@ def test_a_run_that_was_killed_is_published_as_the_agents(
             cwd=path.parent, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
         kill_the_run(process, path.parent)
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=240) == 0
     assert main(["publish", str(path.parent / "outputs")]) == 0
     (found,) = checked(wandb_server, path.parent)
     assert (found.state, found.summary["status"]) == ("failed", "running")

@@ -68,10 +68,11 @@ def test_parts_orders_and_groups_of_ones_own(capsys: pytest.CaptureFixture[str])
 
 
 def test_writing_the_file_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["ablate", "base", "light", "--write", "mine/sweep.yaml", "seed=0", "optim.epochs=2"]) == 0
+    given = ["seed=0", "optim.epochs=2", "--only", "add-one"]
+    assert main(["ablate", "base", "light", "--write", "mine/sweep.yaml", *given]) == 0
     written = (tmp_path / "mine/sweep.yaml").read_text()
     assert written.startswith("# Which of the changes from base to light matter?\n")
-    assert "`wrnexp ablate base light seed=0 optim.epochs=2`" in written
+    assert "`wrnexp ablate base light seed=0 optim.epochs=2 --only add-one`" in written
     assert yaml.safe_load(written)["hydra"]["sweeper"]["params"] == {"seed": "0", "optim.epochs": "2"}
     assert [path.name for path in tmp_path.rglob("*")] == ["mine", "sweep.yaml"]
     assert "--config-dir mine -cn sweep" in capsys.readouterr().out

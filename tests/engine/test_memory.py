@@ -43,7 +43,8 @@ def test_saved_bytes_by_hand() -> None:
 @pytest.mark.parametrize("dropout", [0.0, 0.25])
 @pytest.mark.parametrize("bf16", [False, True])
 def test_light_keeps_half_of_its_activations_at_budget_08(bf16: bool, dropout: float) -> None:
-    images = torch.randn(2, 3, 32, 32)
+    side = 16 if bf16 else 32  # a processor that has no bfloat16 takes ten times as long; all is in proportion to it
+    images = torch.randn(1, 3, side, side)
     found = {}
     for budget in (1.0, 0.8, 0.25, 0.01):
         model = WideResNet(16, 8, dropout, dropout and 0.1, num_classes=100)
@@ -54,11 +55,11 @@ def test_light_keeps_half_of_its_activations_at_budget_08(bf16: bool, dropout: f
         assert found[budget] / found[1.0] == pytest.approx(told, rel=0.01)
     assert found[0.8] <= 0.52 * found[1.0]
     assert found[0.25] <= (0.25 if dropout else 0.26) * found[1.0]
-    if (
-        not dropout
-    ):  # REFERENCE figures of this net in bf16: 3.57 MiB an image, 1.79 where norms and ReLUs are recomputed
-        assert found[1.0] / 2 / 2**20 == pytest.approx(3.57 if bf16 else 7.14, rel=0.01)
-        assert found[0.8] / 2 / 2**20 == pytest.approx(1.79 if bf16 else 3.58, rel=0.01)
+    if not dropout:
+        # REFERENCE figures of this net in bf16: 3.57 MiB an image, 1.79 where norms and ReLUs are recomputed.
+        mebibytes, full = 2**20 * (side / 32) ** 2, 3.57 if bf16 else 7.14
+        assert found[1.0] / mebibytes == pytest.approx(full, rel=0.01)
+        assert found[0.8] / mebibytes == pytest.approx(full / 2, rel=0.01)
 
 
 def training(budget: float, recipe: Make, steps: int = 3) -> tuple[list[float], dict[str, Tensor]]:

@@ -67,7 +67,7 @@ def shared(sharing: ModuleType, folder: Path) -> Shared:
         )
         for rank in "01"
     ]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    assert [process.wait(timeout=240) for process in processes] == [0, 0]
     first, second = (torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2))
     return first, second
 

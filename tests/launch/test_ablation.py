@@ -1,6 +1,7 @@
 """Ablations: every arm's overrides, composed by Hydra, give exactly the config that the arm stands for."""
 
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from wrnexp.errors import UserError
 from wrnexp.identity import arm_id, effective, run_id
 from wrnexp.launch.ablation import SEEDS, TRAINING_IMAGES, Ablation, ablation, impossible, text, understood, write
 from wrnexp.launch.overrides import overrides
-from wrnexp.launch.recipes import composing
+from wrnexp.launch.recipes import Recipe, composing
 
 ROOT = Path(__file__).parents[2]
 PAIRS = [
@@ -34,6 +35,12 @@ LONG = {("light", "base"), ("paper_wrn_28_10_dropout", "light")}  # as many arms
 @pytest.fixture(scope="module")
 def base_light() -> Ablation:
     return ablation(ROOT, "base", "light")
+
+
+@cache
+def recipe(name: str) -> Recipe:
+    with composing(ROOT) as composer:
+        return composer.recipe(name)
 
 
 def composed(overrides: list[str], root: Path = ROOT) -> dict[str, Any]:
@@ -73,11 +80,11 @@ def test_every_arm_composes_to_its_config_and_differs_in_its_changes_alone(a: st
 @settings(deadline=None, max_examples=15)
 @given(st.sampled_from(PAIRS), st.data())
 def test_any_of_the_changes_said_in_overrides_give_that_config(pair: tuple[str, str], data: st.DataObject) -> None:
+    a, b = (recipe(name) for name in pair)
+    changes = grouped(differences(a.config, b.config))
+    some = [change for change in changes if data.draw(st.booleans(), label=change.name)]
+    chosen = overrides(one for change in some for one in change.differences)
     with composing(ROOT) as composer:
-        a, b = (composer.recipe(name) for name in pair)
-        changes = grouped(differences(a.config, b.config))
-        some = [change for change in changes if data.draw(st.booleans(), label=change.name)]
-        chosen = overrides(one for change in some for one in change.differences)
         assert same(composer.config([*a.overrides, *chosen]), changed(a.config, some))
 
 
@@ -128,8 +135,9 @@ def test_common_overrides_go_to_both_and_into_the_file() -> None:
     node = yaml.safe_load(text(study, ""))["hydra"]["sweeper"]
     assert node["params"] == {"seed": "3,4", "data": "shapes", "optim.epochs": "10"}
     common = [f"{key}={value}" for key, value in node["params"].items() if key != "seed"]
-    for arm, (_, config) in zip(node["arms"].values(), study.arms, strict=True):
-        assert run_id(composed([*arm["overrides"], *common])) == run_id(config)
+    with composing(ROOT) as composer:
+        for arm, (_, config) in zip(node["arms"].values(), study.arms, strict=True):
+            assert run_id(composer.config([*arm["overrides"], *common])) == run_id(config)
 
 
 def test_groups_that_have_a_common_option_are_a_recipe(tmp_path: Path) -> None:

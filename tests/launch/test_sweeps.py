@@ -119,12 +119,12 @@ def test_a_sweep_that_is_told_to_end_closes_its_run_and_says_how_it_stands(
         command(*arguments), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     sweep = tmp_path / "multirun" / "told"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not any(path.read_text() for path in sweep.glob("*/metrics.jsonl")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     driver.send_signal(signal.SIGTERM)
-    output, errors = driver.communicate(timeout=60)
+    output, errors = driver.communicate(timeout=240)
     assert driver.returncode == 143
     assert "0 of 2 jobs completed, 1 interrupted, 1 pending" in output
     assert errors.startswith("interrupted: told to end (SIGTERM)")

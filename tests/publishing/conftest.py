@@ -73,8 +73,6 @@ class ViewServer:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ViewServer]:
     """Return a running server that the SDK takes for W&B's, with a key for it."""
-    from wrnexp.publishing import views  # wandb comes with it, which not every machine has
-
     found = ViewServer()
 
     class Handler(BaseHTTPRequestHandler):
@@ -104,7 +102,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ViewServer]:
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{listening.server_port}")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_SILENT", "true")
-    monkeypatch.setattr(views, "TIMEOUT", 1)
     yield found
     listening.shutdown()
     listening.server_close()

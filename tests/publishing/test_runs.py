@@ -29,24 +29,25 @@ PICTURES = [f"tracking.media.{name}=true" for name in ("augmented", "mistakes", 
 
 
 @pytest.fixture(autouse=True)
-def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Wandb, "_asked_in_vain", None)
-    monkeypatch.setattr(runs, "SETTLING", 1.0)
+    monkeypatch.setattr(runs, "SETTLING", 1.0)  # this server shows at once what it was sent
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait a short while for a server that fails; one that works may take long on a machine with other work."""
     monkeypatch.setattr(runs, "PATIENCE", 5.0)
     monkeypatch.setattr(server, "SECONDS", 3)
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def kept(tmp_path_factory: pytest.TempPathFactory, tiny: Tiny) -> Path:
     """Return a folder of one offline run with pictures, of two epochs, and W&B's files of it."""
-    from hydra import compose, initialize_config_dir
-
-    from tests.conftest import CONF, TINY
-
     folder = tmp_path_factory.mktemp("kept")
-    with pytest.MonkeyPatch.context() as patch, initialize_config_dir(str(CONF), version_base="1.3"):
+    with pytest.MonkeyPatch.context() as patch:
         patch.delenv("WANDB_API_KEY", raising=False)
-        app.run(compose("config", overrides=[*TINY, *OFFLINE, *PICTURES]), folder / "run", Job(shared=folder))
+        app.run(tiny(*OFFLINE, *PICTURES), folder / "run", Job(shared=folder))
     return folder
 
 
@@ -160,6 +161,7 @@ def test_files_with_a_gap_are_not_sent(offline: Path, wandb_server: WandbServer)
     assert [row["epoch"] for row in wandb_server.runs[run.identity].epochs] == [1, 3]
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_a_server_that_fails_on_the_way_is_gone_on_with(
     offline: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -174,6 +176,7 @@ def test_a_server_that_fails_on_the_way_is_gone_on_with(
     check(run, offline / "run")
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_a_server_that_does_not_answer_is_said(
     offline: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
 ) -> None:

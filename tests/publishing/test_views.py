@@ -115,13 +115,15 @@ def test_a_server_that_refuses_says_why(server: ViewServer, save: Save) -> None:
         save("me", "wrnexp")
 
 
-def test_a_server_that_fails(server: ViewServer) -> None:
+def test_a_server_that_fails(server: ViewServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wrnexp.publishing.views.TIMEOUT", 1)
     server.status = 500
     with pytest.raises(UserError, match=r"the W&B server http://127\.0\.0\.1:\d+ did not do what was asked"):
         save_workspace("me", "wrnexp")
 
 
 def test_a_server_that_is_not_there(server: ViewServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wrnexp.publishing.views.TIMEOUT", 1)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     with pytest.raises(UserError, match=r"the W&B server http://127\.0\.0\.1:9 did not do what was asked"):
         save_workspace("me", "wrnexp")
@@ -140,7 +142,7 @@ def test_without_the_extra_one_message_says_what_to_install(module: str) -> None
         f"try: import wrnexp.publishing.{module}\n"
         "except UserError as error: print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240)
     assert (
         "needs wandb_workspaces, not installed here: pip install -c constraints.txt -e '.[dashboards]'" in done.stdout
     )

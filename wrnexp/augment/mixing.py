@@ -8,7 +8,6 @@ into batches.
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -31,7 +30,10 @@ class Mixing:
     words = 4
 
     def __init__(self, mixup: float, cutmix: float, classes: int) -> None:
+        from scipy.special import betaincinv  # which takes a while to import, and most recipes mix nothing
+
         self._mixup, self._cutmix, self._classes = mixup, cutmix, classes
+        self._share = betaincinv
 
     def __call__(self, images: Tensor, labels: Tensor, uniform: Numbers) -> tuple[Tensor, Tensor]:
         """Mix N + 1 images into N.
@@ -58,7 +60,7 @@ class Mixing:
         """Return CutMix's boxes, empty where mixup was drawn, and mixup's shares, 1 where CutMix was."""
         cut = uniform[:, 0] < (0.5 if self._mixup and self._cutmix else float(self._cutmix > 0))
         shape = np.where(cut, self._cutmix, self._mixup)
-        share = betaincinv(shape, shape, uniform[:, 1])
+        share = self._share(shape, shape, uniform[:, 1])
         half = 0.5 * np.sqrt(1 - share)
         sides = [(half * size).astype(np.int64) * cut for size in (height, width)]
         centres = [below(uniform[:, 2 + i], size) for i, size in enumerate((height, width))]

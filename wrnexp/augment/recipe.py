@@ -48,7 +48,7 @@ class Augment:
         self, size: int, mean: Sequence[float], std: Sequence[float], classes: int, seed: int
     ) -> "BatchAugment":
         """Return the form for whole batches on any device, see `wrnexp.augment.batched.BatchAugment`."""
-        from wrnexp.augment.batched import BatchAugment  # scipy's functions take half a second to import
+        from wrnexp.augment.batched import BatchAugment  # it needs the recipe
 
         return BatchAugment(self, size, mean, std, classes, seed)
 

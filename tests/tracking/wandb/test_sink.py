@@ -37,7 +37,7 @@ def _nobody_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 def entries(folder: Path, kind: str) -> list[Any]:
     """Return what W&B's own reader finds in a local run."""
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     return [line[kind] for line in lines if line["type"] == kind]
 
