@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from scipy.optimize import isotonic_regression
 
 from wrnexp.report import style
 from wrnexp.report.build import build
@@ -155,12 +154,6 @@ def test_labels_are_moved_apart_inside_the_limits(heights: list[float], gap: flo
     distances = np.diff([moved[index] for index in order])
     assert (distances >= gap - 1e-9).all()
     assert all(-1e-9 <= height <= 100 + 1e-9 for height in moved)
-
-
-@settings(deadline=None)
-@given(st.lists(st.floats(-100, 100), min_size=1))
-def test_rising_numbers_are_scipys_isotonic_regression(values: list[float]) -> None:
-    assert style.rising(values) == pytest.approx(isotonic_regression(values).x.tolist(), abs=1e-9)
 
 
 def test_labels_far_enough_apart_stay() -> None:

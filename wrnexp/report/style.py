@@ -6,7 +6,7 @@ matplotlib imports this module first, which makes it independent of the environm
 
 import io
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -92,25 +92,14 @@ def apart(heights: Sequence[float], gap: float, limits: tuple[float, float]) -> 
         return []
     order = np.argsort(heights, kind="stable")
     steps = gap * np.arange(len(heights))
-    free = rising(np.asarray(heights)[order] - steps)
+    free = np.asarray(heights)[order] - steps
+    if np.any(np.diff(free) < 0):
+        from scipy.optimize import isotonic_regression  # takes as long to import as a plot to draw
+
+        free = isotonic_regression(free).x
     moved = np.empty(len(heights))
     moved[order] = np.clip(free, limits[0], max(limits[0], limits[1] - steps[-1])) + steps
     return [float(height) for height in moved]
-
-
-def rising(values: Iterable[float]) -> list[float]:
-    """Return the numbers nearest to `values` (least squares) of which none is below the one before it.
-
-    Neighbours that fall become their mean. scipy has this too, and takes as long to import as a plot to draw.
-    """
-    runs: list[tuple[float, int]] = []  # sum and number of values that are equal now
-    for value in values:
-        total, count = float(value), 1
-        while runs and runs[-1][0] / runs[-1][1] >= total / count:
-            before = runs.pop()
-            total, count = total + before[0], count + before[1]
-        runs.append((total, count))
-    return [total / count for total, count in runs for _ in range(count)]
 
 
 def brief(labels: Sequence[str]) -> list[str]:
