@@ -99,7 +99,7 @@ def test_a_run_its_repetition_and_a_rerun(tmp_path: Path, tiny_overrides: list[s
 
 
 def test_a_process_that_a_notebook_started_draws_its_curves(tmp_path: Path, tiny_overrides: list[str]) -> None:
-    short = [*tiny_overrides, "optim.epochs=1", "optim.schedule.warmup_epochs=0", "label='дропаут 日本 😀'"]
+    short = [*tiny_overrides, "optim.epochs=1", "optim.schedule.warmup_epochs=0", "label=дропаут 日本 😀"]
     done = run(tmp_path, *short, MPLBACKEND="module://matplotlib_inline.backend_inline")
     assert (done.returncode, done.stderr) == (0, "")  # no warning of a missing glyph either
     (curves,) = (tmp_path / "outputs").glob("дропаут-日本-*/*/curves.png")

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from wrnexp.changes import Difference, differences, same
 from wrnexp.errors import UserError
-from wrnexp.launch.overrides import literal, overrides, verbatim
+from wrnexp.launch.overrides import literal, overrides, quote_letters, verbatim
 
 PARSER = OverridesParser.create()
 
@@ -102,3 +102,32 @@ def test_what_is_no_plain_value_is_told() -> None:
     with pytest.raises(UserError, match="bytes"):
         overrides([Difference("k", None, b"x")])
     assert json.dumps(literal([1, "a"])) == '"[1,a]"'
+
+
+@pytest.mark.parametrize(
+    ("argument", "quoted"),
+    [
+        ("name=дропаут", "name='дропаут'"),
+        ("label= мой опыт 2 ", "label='мой опыт 2'"),
+        ("label=日本,b,é:1", "label='日本',b,'é:1'"),
+        ("+tags=[日本, b]", "+tags=['日本', b]"),
+        ("label=choice(ä,b)", "label=choice('ä',b)"),
+    ],
+)
+def test_letters_of_any_script_need_no_quotes(argument: str, quoted: str) -> None:
+    assert quote_letters([argument]) == [quoted]
+    PARSER.parse_overrides([quoted])
+
+
+@pytest.mark.parametrize("argument", [
+    "-m", "--config-dir=/日本", "日本", "label='日本'", 'label="é"', "label=${name} é", r"label=é\\,x", "optim.lr=1,2",
+])  # fmt: skip
+def test_other_arguments_are_left_as_they_are(argument: str) -> None:
+    assert quote_letters([argument]) == [argument]
+
+
+@given(st.text(st.characters(categories=["L", "N", "So"]), min_size=1))
+def test_a_quoted_word_is_the_text(text: str) -> None:
+    word = f"é{text}"
+    (override,) = PARSER.parse_overrides(quote_letters([f"label={word}"]))
+    assert str(override.value()).strip("'") == word

@@ -63,6 +63,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def ablate(args: argparse.Namespace) -> int:
     """Show, write or run the ablation; return the sweep's exit code."""
     from wrnexp.launch.ablation import ablation, write  # hydra takes a while to import
+    from wrnexp.launch.overrides import quote_letters
 
     if not (ROOT / "conf").is_dir():
         raise UserError(f"there is no folder conf in {ROOT}: ablate needs wrnexp's repository, as run.py does")
@@ -70,7 +71,7 @@ def ablate(args: argparse.Namespace) -> int:
         ROOT,
         args.a,
         args.b,
-        args.overrides,
+        quote_letters(args.overrides),
         kinds=args.only or KINDS,
         order=_names(args.order),
         merge=[_names(group) for group in args.together],

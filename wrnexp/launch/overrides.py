@@ -11,6 +11,8 @@ from wrnexp.launch.jobs import escaped
 
 # Words that need no quotes and that Hydra's grammar takes for text.
 BARE = re.compile(r"[A-Za-z][A-Za-z0-9_.]*")
+# A value, or a part of one that commas and brackets delimit.
+WORD = re.compile(r"[^\s,\[\]{}()](?:[^,\[\]{}()]*[^\s,\[\]{}()])?")
 MISSING = "???"  # OmegaConf's mark of a value that must be given
 RESERVED = frozenset({"null", "true", "false", "inf", "nan"})
 
@@ -22,6 +24,22 @@ def overrides(differences: Iterable[Difference]) -> list[str]:
         UserError: a value holds what Hydra's grammar cannot say; the message names its key.
     """
     return [text for difference in differences for text in _overrides(difference)]
+
+
+def quote_letters(arguments: Iterable[str]) -> list[str]:
+    """Return a command's arguments with quotes around words of other scripts than ASCII.
+
+    The quotes of `name='дропаут'` are the shell's, and Hydra's grammar takes such letters only in quotes of its own.
+    An argument that has quotes, escapes or interpolations is returned as it is.
+    """
+    return [_with_quotes(argument) for argument in arguments]
+
+
+def _with_quotes(argument: str) -> str:
+    key, equals, value = argument.partition("=")
+    if value.isascii() or key.startswith("--") or re.search(r"""['"\\]|\$\{""", value):
+        return argument
+    return key + equals + WORD.sub(lambda word: word[0] if word[0].isascii() else f"'{word[0]}'", value.strip())
 
 
 def literal(value: Any) -> str:

@@ -43,6 +43,9 @@ def start(main: Callable[[], object], root: Path, follow: Callable[[], object] |
 
         if (problem := encoding_problem(sys.argv[1:])) is not None:
             sys.exit(_say(problem, 2))
+        from wrnexp.launch.overrides import quote_letters
+
+        sys.argv[1:] = quote_letters(sys.argv[1:])
     try:
         main()
     except (KeyboardInterrupt, SystemExit) as stop:
