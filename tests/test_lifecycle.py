@@ -5,6 +5,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -413,6 +414,22 @@ def test_a_checkpoint_of_an_earlier_version_is_resumed_on_the_same_images_only(
     (program,) = app.run(config, run).provenance["programs"]
     assert program["epochs"] == [1, 2]
     assert "command" not in program
+
+
+@pytest.mark.parametrize("forged", ["x", [{"threads": "x", "epochs": 5}]])
+def test_a_record_that_says_nonsense_of_its_programs_is_resumed_without_them(
+    tiny: Tiny, tmp_path: Path, trained_run: Path, capsys: pytest.CaptureFixture[str], forged: Any
+) -> None:
+    interrupt(tiny(), tmp_path)
+    state = load_sealed(tmp_path / "checkpoints" / "last.pt")
+    del state["run"]  # as earlier versions wrote it
+    save_sealed(state, tmp_path / "checkpoints" / "last.pt")
+    record = read_record(tmp_path)
+    record.provenance["programs"] = forged
+    write_record(tmp_path, record)
+    assert [program["epochs"] for program in app.run(tiny(), tmp_path).provenance["programs"]] == [[2, 2]]
+    assert "does not say which programs trained" in capsys.readouterr().err
+    assert weights(tmp_path) == weights(trained_run)
 
 
 def test_a_renamed_class_is_other_data(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,12 +118,14 @@ def test_a_rerun_resumes_itself_and_nothing_else(tmp_path: Path, status: str, re
 
 def test_a_checkpoint_says_whose_it_is(tmp_path: Path) -> None:
     about = {"schema_version": 1, "run_id": identity.run_id(CONFIG), "config": identity.effective(CONFIG)}
-    require_own_checkpoint(tmp_path, about, CONFIG)
-    require_own_checkpoint(tmp_path, {}, CONFIG)
+    require_own_checkpoint(tmp_path, about, 2, CONFIG)
+    require_own_checkpoint(tmp_path, {}, 0, CONFIG)
     with pytest.raises(UserError, match=r"is of run .* they differ in seed \(0 there, 1 here\)"):
-        require_own_checkpoint(tmp_path, about, CONFIG | {"seed": 1})
+        require_own_checkpoint(tmp_path, about, 1, CONFIG | {"seed": 1})
     with pytest.raises(UserError, match="schema version 7 is newer"):
-        require_own_checkpoint(tmp_path, about | {"schema_version": 7}, CONFIG)
+        require_own_checkpoint(tmp_path, about | {"schema_version": 7}, 1, CONFIG)
+    with pytest.raises(UserError, match="has 3 epochs, and this run 2"):
+        require_own_checkpoint(tmp_path, {}, 3, CONFIG)  # of an earlier version, which does not say whose it is
 
 
 def test_data_are_compared_by_split(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def _read_checkpoint(
             line = f"{folder} has no checkpoint any more: training starts again, {earlier.cost.steps} steps are lost"
             warn(line)
         return None
-    require_own_checkpoint(checkpoints.opened, about, config)
+    require_own_checkpoint(checkpoints.opened, about, checkpoints.epochs, config)
     if about or earlier is None:
         return Saved(checkpoints.epochs, about["data"], about["classes"], about["programs"])
     return _saved_by_earlier_version(checkpoints, earlier)
@@ -95,6 +95,9 @@ def _saved_by_earlier_version(checkpoints: Checkpoints, record: Record) -> Saved
     signature = record.data and record.data.signature
     program = {key: record.provenance[key] for key in PROGRAM if key in record.provenance}
     programs = record.provenance.get("programs") or [program | {"epochs": [1, checkpoints.begun]}]
+    if not provenance.are_programs(programs):
+        warn("the record does not say which programs trained the epochs so far: its provenance was changed by hand")
+        programs = []
     return Saved(
         checkpoints.epochs,
         data=record.data.digest if record.data else {},

@@ -8,10 +8,12 @@ from wrnexp import identity
 from wrnexp.changes import differences, shown
 from wrnexp.digests import FileState, file_state
 from wrnexp.errors import UserError, one_line
+from wrnexp.provenance import are_programs
 from wrnexp.records import SCHEMA_VERSION, NewerRecordError, Record, RecordError, read_record
 from wrnexp.terminal import printable, warn
 
 RESULTS = ("metrics.jsonl", "predictions.npz", "model.safetensors")  # a run's own files beside record and checkpoints
+STUDY = "study.journal"  # in a search's folder
 SHOWN = 6  # differing keys in a message
 RESTORE = "restore them from a copy, or use rerun=true to train the run again in a new folder"
 OTHER_FOLDER = "leave hydra.run.dir and hydra.sweep.subdir out, or name another folder"
@@ -93,13 +95,25 @@ def own_record(
     raise UserError(_refusal(f"{folder} holds", record.run_id, identity.effective(record.config), run_id, config))
 
 
-def require_own_checkpoint(path: Path, about: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+def describes_run(about: Any) -> bool:
+    """Say whether a value is what a checkpoint says of its run: nothing, all of its parts, or a newer schema's."""
+    if not isinstance(about, dict):
+        return False
+    version = about.get("schema_version", SCHEMA_VERSION)
+    if type(version) is not int or not about or version > SCHEMA_VERSION:
+        return type(version) is int
+    kinds = {"run_id": str, "config": dict, "data": dict, "classes": list}
+    return all(isinstance(about.get(key), kind) for key, kind in kinds.items()) and are_programs(about.get("programs"))
+
+
+def require_own_checkpoint(path: Path, about: Mapping[str, Any], epochs: int, config: Mapping[str, Any]) -> None:
     """Compare what a checkpoint says of its run with the config.
 
     Args:
         path: of the checkpoint.
         about: its part `run`; empty in those of earlier versions.
-        config: the resolved config.
+        epochs: that are complete in it.
+        config: the resolved config; may be wrong.
 
     Raises:
         UserError: it is of another run, or of a newer schema.
@@ -111,6 +125,11 @@ def require_own_checkpoint(path: Path, about: Mapping[str, Any], config: Mapping
         )
     if about and about["run_id"] != identity.run_id(config):
         raise UserError(_refusal(f"{path} is of", about["run_id"], about["config"], identity.run_id(config), config))
+    planned = identity.flat(config).get("optim.epochs")
+    if isinstance(planned, int) and epochs > planned:
+        raise UserError(
+            f"{path} has {epochs} epochs, and this run {planned} (optim.epochs): it is of another run; {OTHER_FOLDER}"
+        )
 
 
 def require_same_data(

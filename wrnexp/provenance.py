@@ -74,6 +74,11 @@ class Programs:
         return [*self._earlier, *trained]
 
 
+def are_programs(value: Any) -> bool:
+    """Say whether a value is a list as `Programs.upto` returns it: a file may have anything in its place."""
+    return isinstance(value, list) and all(isinstance(one, dict) and _is_program(one) for one in value)
+
+
 def agents_run() -> dict[str, str] | None:
     """Return the W&B run that a W&B sweep's agent has chosen for this process, which it started; None without one.
 
@@ -108,6 +113,12 @@ def usable_cores() -> int:
 def now() -> str:
     """Return the time in UTC as ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _is_program(program: Mapping[str, Any]) -> bool:
+    epochs, threads = program.get("epochs"), program.get("threads", 1)
+    whole = isinstance(epochs, list) and len(epochs) == 2 and all(type(epoch) is int for epoch in epochs)
+    return whole and type(threads) is int and threads > 0
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

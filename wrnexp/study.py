@@ -27,10 +27,11 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from wrnexp.errors import UserError, one_line
+from wrnexp.ownership import STUDY
 from wrnexp.seeding import derive
 from wrnexp.terminal import printable
 
-FILE = "study.journal"
+FILE = STUDY
 NAME = "search"  # of the one study in the file
 LOCKS = ".study"  # the folder of the locks
 SEEDS = 2**32  # numpy's old generators, which Optuna uses, take no larger ones

@@ -266,7 +266,8 @@ def test_a_kill_in_the_middle_of_writing_leaves_whole_files(tmp_path: Path) -> N
 
 
 def resumable(epochs: int) -> dict[str, Any]:
-    return {"model": {}, "average": {}, "optimizer": {}, "test_looks": 0, "rows": [{"epoch": k} for k in range(epochs)]}
+    rows = [{"epoch": epoch + 1} for epoch in range(epochs)]
+    return {"model": {}, "average": {}, "optimizer": {}, "test_looks": 0, "rows": rows}
 
 
 def empty(path: Path) -> None:
@@ -302,6 +303,36 @@ def test_the_previous_checkpoint_stands_in_for_a_damaged_one(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("training resumes from previous.pt, epoch 2")
     assert checkpoints.last.with_name("last.pt.damaged").exists() == (damage is not Path.unlink)
+
+
+PROGRAM: dict[str, Any] = {"epochs": [1, 2], "threads": 1}
+ABOUT: dict[str, Any] = {
+    "schema_version": 1, "run_id": "a", "config": {}, "data": {}, "classes": [], "programs": [PROGRAM],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"rows": [*resumable(2)["rows"], {"epoch": 2}]},
+        {"rows": [{}, {"epoch": 2}]},
+        {"test_looks": "3"},
+        *({"run": value} for value in (None, [ABOUT], {"schema_version": "1"}, ABOUT | {"run_id": None})),
+        *(
+            {"run": {key: ABOUT[key] for key in ABOUT if key != absent}}
+            for absent in ABOUT
+            if absent != "schema_version"
+        ),
+        *({"run": ABOUT | {"programs": value}} for value in ({"a": 1}, ["x"], [{"threads": 1}])),
+        *({"run": ABOUT | {"programs": [PROGRAM | {"threads": count}]}} for count in (0, -3, "x", None)),
+    ],
+    ids=str,
+)
+def test_a_checkpoint_whose_parts_are_not_those_of_training_is_damaged(tmp_path: Path, parts: dict[str, Any]) -> None:
+    save_sealed(resumable(2) | {"run": ABOUT}, tmp_path / "previous.pt")
+    save_sealed(resumable(2) | {"run": ABOUT} | parts, tmp_path / "last.pt")
+    assert Checkpoints(tmp_path).open() == ABOUT
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pt.damaged", "previous.pt"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")

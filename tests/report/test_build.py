@@ -234,7 +234,7 @@ def test_compare_says_what_became_of_an_arm(write_run: WriteRun, outputs: Path, 
     shapes = write_run("demo", 0, 0.9, data={"name": "shapes"})
     failed = write_run("light", 0, 0.7, status="failed", error="ValueError: no")
     for name in ("light", str(failed)):
-        with pytest.raises(UserError, match=r"has no completed run: .*ValueError: no"):
+        with pytest.raises(UserError, match=r"has no run that compares: .*ValueError: no"):
             compare("base", name, [outputs], tmp_path / "report")
     with pytest.raises(UserError, match=r"'demo' has no run that compares: .*shapes"):
         compare("base", str(shapes), [outputs], tmp_path / "report")

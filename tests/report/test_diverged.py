@@ -108,6 +108,8 @@ def test_a_diverged_arm_is_told_apart_from_one_of_the_same_label(
     assert "All runs of base (optim.lr=10000.0) diverged: no figures." in summary
     written = json.loads((tmp_path / "report" / "report.json").read_text())
     assert [run["label"] for run in written["diverged"]] == ["base", "base (optim.lr=10000.0)"]
+    with pytest.raises(UserError, match=r"^'base \(optim.lr=10000.0\)' has no run that compares: .*DivergedError"):
+        build([outputs], tmp_path / "report", "base (optim.lr=10000.0)")
     assert [arm["label"] for arm in written["arms"]] == ["base"]
 
 

@@ -14,7 +14,7 @@ from wrnexp.errors import UserError
 from wrnexp.identity import flat, nested
 from wrnexp.locks import alone, held
 from wrnexp.records import Record, write_record
-from wrnexp.sweeps import JobEntry, State, Sweep, jobs_table, read_sweep, totals, update_sweep
+from wrnexp.sweeps import JobEntry, State, Sweep, jobs_table, read_sweep, sweeps_table, totals, update_sweep
 from wrnexp.sweeps import state_of as state_of_run
 
 
@@ -141,11 +141,17 @@ def test_a_job_takes_the_place_of_one_that_never_began_in_its_folder(tmp_path: P
     assert [one.run_id for one in old.jobs] == ["run1", "run2", "run10", "run11", "run12"]
 
 
-def test_a_diverged_job_is_shown_as_diverged() -> None:
+@pytest.mark.parametrize("of_a_search", [False, True])
+def test_a_diverged_job_is_shown_as_diverged(tmp_path: Path, of_a_search: bool) -> None:
+    if of_a_search:
+        (tmp_path / "study.journal").touch()
     entry = job(0, state="failed", error="DivergedError: loss nan at step 3")
     console = Console(width=200, file=io.StringIO(), markup=False)
-    console.print(jobs_table([entry], Path()))
+    console.print(jobs_table([entry], tmp_path))
+    console.print(sweeps_table([(tmp_path, Sweep(name="s", jobs=[entry, job(1, state="failed")]), "")]))
     assert isinstance(console.file, io.StringIO)
-    assert "diverged" in console.file.getvalue()
-    assert "loss nan at step 3 (sweep.retry_diverged=true trains it again)" in console.file.getvalue()
+    shown = console.file.getvalue()
+    assert "loss nan at step 3" in shown
+    assert ("loss nan at step 3 (sweep.retry_diverged=true trains it again)" in shown) != of_a_search
+    assert " 1, 1 diverged " in shown
     assert totals([entry, job(1)]) == "0 of 2 jobs completed, 1 diverged, 1 pending"

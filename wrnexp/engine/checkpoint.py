@@ -16,7 +16,7 @@ from torch import Tensor
 
 from wrnexp.engine.sealed import DamagedError, load_sealed, save_sealed
 from wrnexp.errors import TrainingError, UserError, one_line
-from wrnexp.ownership import set_aside
+from wrnexp.ownership import describes_run, set_aside
 from wrnexp.terminal import warn
 
 State = Mapping[str, Any]
@@ -239,8 +239,11 @@ def _checked(state: Any) -> dict[str, Any]:
         DamagedError: it has not.
     """
     whole = isinstance(state, dict) and state.keys() >= PARTS and isinstance(state["rows"], list)
-    if not whole or not all(isinstance(row, dict) for row in state["rows"]):
+    if not whole or type(state["test_looks"]) is not int or not describes_run(state.get("run", {})):
         raise DamagedError("it is not a checkpoint of training")
+    epochs = [row.get("epoch") for row in state["rows"] if isinstance(row, dict)]
+    if epochs != list(range(1, len(state["rows"]) + 1)):
+        raise DamagedError("its epochs are not numbered from 1")
     return state  # type: ignore[no-any-return]
 
 

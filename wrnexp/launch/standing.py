@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
 from rich.text import Text
 
-from wrnexp.errors import is_diverged, is_out_of_time
+from wrnexp.errors import diverged_briefly, is_diverged, is_out_of_time
 from wrnexp.launch.space import Space
 from wrnexp.study import Study
 from wrnexp.sweeps import JobEntry
@@ -63,7 +63,7 @@ class Row:
             epochs=max(told, default=0),
             accuracy=told[max(told)] if trial.value is None and told else trial.value,
             state=_state(trial, runs),
-            error=failed[0].error if failed else None,
+            error=_shortened(failed[0].error) if failed else None,
             note=late[0] if late and not trial.state.is_finished() else None,
             folder=runs[0].folder,
         )
@@ -144,6 +144,11 @@ def _state(trial: FrozenTrial, runs: Sequence[JobEntry]) -> str:
         return "diverged" if any(is_diverged(run.error) for run in runs) else "stopped"
     states = {run.state for run in runs}
     return next((state for state in ("failed", "running", "interrupted") if state in states), "pending")
+
+
+def _shortened(error: str | None) -> str | None:
+    """Return an error as tables show it: of a run that diverged without figures and advice."""
+    return diverged_briefly(error) if error is not None and is_diverged(error) else error
 
 
 def _rank(row: Row) -> tuple[int, int, float, int]:

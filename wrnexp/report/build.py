@@ -6,6 +6,7 @@ from pathlib import Path
 
 from wrnexp.errors import MissingPackageError, UserError, one_line
 from wrnexp.records import RecordError, read_record, write_atomic, write_json
+from wrnexp.report import diverged
 from wrnexp.report.ablation import ablations
 from wrnexp.report.answers import predictions
 from wrnexp.report.arms import Arm, find
@@ -48,7 +49,7 @@ def gathered(folders: Sequence[Path], out: Path, baseline: str | None = None) ->
         UserError: no run to report on, or an unknown baseline.
     """
     collection = comparable(find_runs(folders))
-    first = find(collection.arms, baseline) if baseline is not None else _usual_baseline(collection.arms)
+    first = _labelled(collection, baseline) if baseline is not None else _usual_baseline(collection.arms)
     report = replace(_report(collection, first, out), ablations=ablations(folders, collection.arms))
     return replace(report, claims=all_claims(collection.arms, read_ledgers()))
 
@@ -81,11 +82,17 @@ def _usual_baseline(arms: Sequence[Arm]) -> Arm:
 
 def _named(found: Collection, name: str) -> Arm:
     """Return the arm of this label or of the run in this folder."""
-    wanted = _arm_id(Path(name)) if _is_run(Path(name)) else name
-    lost = [entry for entry in found.excluded if entry.record and wanted in (entry.record.label, entry.record.arm_id)]
-    if lost and not any(wanted in (arm.label, arm.arm_id, *arm.names) for arm in found.arms):
-        raise UserError(f"{name!r} has no completed run: {reasons(lost)}.")
-    return find(found.arms, wanted)
+    return _labelled(found, _arm_id(Path(name)) if _is_run(Path(name)) else name, name)
+
+
+def _labelled(collection: Collection, wanted: str, name: str | None = None) -> Arm:
+    """Return the arm of this label or `arm_id`; where all of its runs are left out, say why of what the user named."""
+    labels = diverged.labels(collection.excluded, collection.arms)
+    records = [(entry, entry.record) for entry in collection.excluded if entry.record is not None]
+    lost = [entry for entry, one in records if wanted in (one.label, one.arm_id, labels[one.arm_id])]
+    if lost and not any(wanted in (arm.label, arm.arm_id, *arm.names) for arm in collection.arms):
+        raise UserError(f"{name or wanted!r} has no run that compares: {reasons(lost)}.")
+    return find(collection.arms, wanted)
 
 
 def _is_run(folder: Path) -> bool:

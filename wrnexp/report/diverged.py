@@ -49,9 +49,9 @@ def reason(record: Record) -> str | None:
 
 def diverged(excluded: Sequence["Excluded"], arms: Sequence["Arm"]) -> list[Diverged]:
     """Return those of the excluded runs that diverged, by label and seed, under the labels of their arms."""
-    labels = _labels(excluded, arms)
+    names = labels(excluded, arms)
     records = [entry.record for entry in excluded if entry.record]
-    runs = [_diverged(record, labels[record.arm_id], why) for record in records if (why := reason(record))]
+    runs = [_diverged(record, names[record.arm_id], why) for record in records if (why := reason(record))]
     return sorted(runs, key=lambda run: (run.label, run.seed))
 
 
@@ -88,13 +88,13 @@ def sentences(excluded: Sequence["Excluded"], arms: Sequence["Arm"]) -> list[str
 
 def _lost(excluded: Sequence["Excluded"], arms: Sequence["Arm"]) -> list[str]:
     """Return the labels of arms that are not in the report and of which every run on record diverged."""
-    labels = _labels(excluded, arms)
+    names = labels(excluded, arms)
     records = [entry.record for entry in excluded if entry.record is not None]
     not_lost = {record.arm_id for record in records if reason(record) is None} | {arm.arm_id for arm in arms}
-    return sorted({labels[record.arm_id] for record in records if record.arm_id not in not_lost})
+    return sorted({names[record.arm_id] for record in records if record.arm_id not in not_lost})
 
 
-def _labels(excluded: Sequence["Excluded"], arms: Sequence["Arm"]) -> dict[str, str]:
+def labels(excluded: Sequence["Excluded"], arms: Sequence["Arm"]) -> dict[str, str]:
     """Return a label by `arm_id`: of arms in the report theirs, of others one that no arm of the report has."""
     members = {arm.arm_id: [run.record for run in arm.runs] for arm in arms}
     for entry in excluded:

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wrnexp.errors import diverged_briefly, is_diverged, is_out_of_time
+from wrnexp.ownership import STUDY
 from wrnexp.sweeps.store import JobEntry, Sweep, completed_record
 from wrnexp.terminal import safe_text
 
@@ -19,7 +20,7 @@ STYLES = {
     "running": "cyan",
     "pending": "dim",
 }
-RETRY_DIVERGED = "sweep.retry_diverged=true trains it again"
+RETRY_DIVERGED = " (sweep.retry_diverged=true trains it again)"  # not in a search: there it is an answer
 
 
 def jobs_table(
@@ -42,21 +43,25 @@ def jobs_table(
     if left is not None:
         table.add_column("time left", justify="right")
     table.add_column("run or error", overflow="fold")
+    is_search = (folder / STUDY).exists()
     for job in jobs:
         state = Text(shown := shown_state(job), STYLES[shown])
         cells: list[Text | str] = [safe_text(job.label), str(job.seed), state, _accuracy(job, folder)]
         cells += [left.get(job.key, "")] if left is not None else []
-        table.add_row(*cells, reason(job, (notes or {}).get(job.folder)))
+        table.add_row(*cells, reason(job, (notes or {}).get(job.folder), "" if is_search else RETRY_DIVERGED))
     return table
 
 
-def reason(job: JobEntry, note: str | None) -> Text:
-    """Return why a job is not completed: what was noted, else the first line of its error, else its folder."""
+def reason(job: JobEntry, note: str | None, retry: str) -> Text:
+    """Return why a job is not completed: what was noted, else the first line of its error, else its folder.
+
+    The error of one that diverged is followed by `retry`.
+    """
     if note and job.state in ("pending", "interrupted"):
         return safe_text(note, "yellow")
     if job.error:
         if shown_state(job) == "diverged":
-            return safe_text(f"{diverged_briefly(job.error)} ({RETRY_DIVERGED})", "red")
+            return safe_text(f"{diverged_briefly(job.error)}{retry}", "red")
         return safe_text(job.error.splitlines()[0], "yellow" if is_out_of_time(job.error) else "red")
     return safe_text(job.folder)
 
@@ -73,8 +78,9 @@ def sweeps_table(rows: Sequence[tuple[Path, Sweep, str]]) -> Table:
         table.add_column(name, justify="left" if name == "sweep" else "right")
     table.add_column("question", overflow="fold")
     for folder, sweep, left in rows:
-        states = Counter(job.state for job in sweep.jobs)
+        states = Counter(map(shown_state, sweep.jobs))
         failed = Text(str(states["failed"]), "red" if states["failed"] else "")
+        failed.append(f", {states['diverged']} diverged" if states["diverged"] else "", "red")
         open_ = str(sum(job.state in ("pending", "interrupted") and not job.over for job in sweep.jobs))
         done = f"{states['completed']}/{len(sweep.jobs)}"
         table.add_row(
