@@ -39,8 +39,9 @@ def pytest_configure(config: pytest.Config) -> None:
         threads = max(1, usable_cores() // int(workers))
         os.environ["OMP_NUM_THREADS"] = str(threads)  # of the processes that tests start
         torch.set_num_threads(threads)
-    # A hundred processes that tests start would each compile the package again: a tenth of their time.
+    # A hundred processes that tests start would each compile the package again, and one of them the tests.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     gc.set_threshold(100_000, 20, 20)  # configs are many small objects: looking through them takes a tenth of the time
 
 
