@@ -1,5 +1,7 @@
 """Whose run a folder holds."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -86,16 +88,23 @@ def test_a_damaged_record_is_renamed(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "renamed to record.json.damaged" in capsys.readouterr().err
 
 
-def test_a_newer_record_and_a_folder_in_its_place_are_left_alone(tmp_path: Path) -> None:
+def test_a_newer_record_is_left_alone(tmp_path: Path) -> None:
     write(tmp_path, schema_version=2)
     before = (tmp_path / "record.json").read_bytes()
     with pytest.raises(UserError, match="schema version 2 is newer than this program's 1; update wrnexp"):
         require_own_folder(tmp_path, CONFIG)
     assert (tmp_path / "record.json").read_bytes() == before
-    (tmp_path / "record.json").unlink()
-    (tmp_path / "record.json").mkdir()
-    with pytest.raises(UserError, match="cannot be read"):
-        require_own_folder(tmp_path, CONFIG)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_in_the_place_of_a_record_is_renamed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "record.json")
+    assert require_own_folder(tmp_path, CONFIG) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json.damaged"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "record.json is damaged (it cannot be read (it is a " in line
 
 
 @pytest.mark.parametrize(

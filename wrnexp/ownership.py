@@ -8,6 +8,7 @@ from wrnexp import identity
 from wrnexp.changes import differences, shown
 from wrnexp.digests import FileState, file_state
 from wrnexp.errors import UserError, one_line
+from wrnexp.files import NoFileError
 from wrnexp.provenance import are_programs
 from wrnexp.records import SCHEMA_VERSION, NewerRecordError, Record, RecordError, read_record
 from wrnexp.terminal import printable, warn
@@ -56,6 +57,27 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
+def clear_logs(folder: Path) -> None:
+    """Rename what is in the place of a log or of Hydra's files, with a line on stderr.
+
+    Opening a named pipe would wait for a reader, and a folder cannot be written to.
+
+    Args:
+        folder: of the run; need not exist.
+
+    Raises:
+        UserError: it cannot be renamed.
+    """
+    places = [(folder / ".hydra", Path.is_dir)]
+    places += [(path, Path.is_file) for path in (*folder.glob("*.log"), *folder.glob(".hydra/*.yaml"))]
+    for path, is_right in places:
+        if path.exists() and not is_right(path) and not path.is_char_device():  # logs may be sent to /dev/null
+            warn(
+                f"{path} is in the place of {'a folder' if is_right is Path.is_dir else 'a file'} and was renamed to "
+                f"{set_aside(path).name}"
+            )
+
+
 def own_record(
     folder: Path, run_id: str, config: Mapping[str, Any], *, rerun: bool = False, busy: bool = False
 ) -> Record | None:
@@ -70,7 +92,7 @@ def own_record(
 
     Raises:
         UserError: the record is of another run or of a newer schema, or the file cannot be read.
-        RecordError: the record is damaged.
+        RecordError: the record is damaged, or a folder, named pipe or device is in its place.
     """
     path = folder / "record.json"
     try:
@@ -80,7 +102,7 @@ def own_record(
     except NewerRecordError as error:
         raise UserError(f"{path}: {error}; update wrnexp, or {OTHER_FOLDER}") from error
     except RecordError as error:
-        if isinstance(error.__cause__, OSError):
+        if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, NoFileError):
             raise UserError(f"{path} cannot be read ({one_line(error.__cause__)}); {OTHER_FOLDER}") from error
         raise
     if rerun and not _resumes_rerun(record):

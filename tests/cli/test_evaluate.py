@@ -3,12 +3,14 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from wrnexp import cli
 from wrnexp.data import load
-from wrnexp.records import read_evaluations, read_record
+from wrnexp.records import LaterEvaluation, read_evaluations, read_record
+from wrnexp.trained import Trained, evaluate_run
 
 
 def call(*arguments: str | Path) -> int:
@@ -82,7 +84,9 @@ def test_damaged_weights_are_one_line(copied_run: Path, capsys: pytest.CaptureFi
 def test_damaged_evaluations_are_one_line(copied_run: Path, capsys: pytest.CaptureFixture[str], content: bytes) -> None:
     (copied_run / "evaluations.json").write_bytes(content)
     assert call(copied_run) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    printed = capsys.readouterr()
+    assert printed.out == ""  # the test set is not read where that cannot be counted
+    (line,) = printed.err.splitlines()
     assert "evaluations.json cannot be used" in line
     assert (copied_run / "evaluations.json").read_bytes() == content
 
@@ -114,8 +118,14 @@ def test_corruptions_are_of_cifar_only(copied_run: Path, capsys: pytest.CaptureF
     assert read_evaluations(copied_run) == []
 
 
-def test_figures_that_cannot_be_kept_are_shown(copied_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (copied_run / "evaluations.json").write_text("{")
+def test_figures_that_cannot_be_kept_are_shown(
+    copied_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def evaluate_while_another_breaks_the_file(run: Trained, **options: Any) -> LaterEvaluation:
+        (copied_run / "evaluations.json").write_text("{")
+        return evaluate_run(run, **options)
+
+    monkeypatch.setattr("wrnexp.trained.evaluate_run", evaluate_while_another_breaks_the_file)
     assert call(copied_run) == 2
     shown = capsys.readouterr()
     assert "The figures are the record's" in shown.out

@@ -1,5 +1,6 @@
 """Hydra writes nothing into a folder that belongs to another run."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -68,3 +69,24 @@ def test_new_folders_and_errors_of_composition_pass(
 
 def test_the_config_has_the_guard() -> None:
     assert composed().hydra.callbacks.guard._target_ == f"{FolderGuard.__module__}.{FolderGuard.__name__}"
+
+
+def test_pipes_and_folders_in_the_place_of_logs_are_set_aside(
+    copied_run: Path, tiny_overrides: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (copied_run / ".hydra").mkdir(exist_ok=True)
+    for name in ("run.log", ".hydra/config.yaml"):
+        (copied_run / name).unlink(missing_ok=True)
+        os.mkfifo(copied_run / name)
+    (copied_run / "console.log").mkdir()
+    (copied_run / "quiet.log").symlink_to(os.devnull)
+    own = composed(*tiny_overrides, f"hydra.run.dir={copied_run}")
+    FolderGuard().on_run_start(own)
+    assert sorted(path.name for path in copied_run.rglob("*.damaged")) == [
+        "config.yaml.damaged", "console.log.damaged", "run.log.damaged",
+    ]  # fmt: skip
+    assert len(capsys.readouterr().err.splitlines()) == 3
+    shutil.rmtree(copied_run / ".hydra")
+    (copied_run / ".hydra").touch()
+    FolderGuard().on_run_start(own)
+    assert (copied_run / ".hydra.damaged").is_file()

@@ -54,6 +54,7 @@ def evaluate(args: argparse.Namespace) -> int:
     from wrnexp.trained import evaluate_run, open_run
 
     run = open_run(find_run(args.run_folder), args.root, args.allow_target)
+    _check_earlier(run.folder)
     found = evaluate_run(run, device=args.device, root=args.root, mirrored=args.tta, corruptions=args.corruptions)
     console = Terminal(soft_wrap=True)
     _show(run, found, console)
@@ -63,6 +64,23 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.json:
         _write(args.json, run.record, found)
     return 0
+
+
+def _check_earlier(folder: Path) -> None:
+    """Refuse evaluations that cannot be added to: a look at the test set would not be counted.
+
+    Raises:
+        UserError: evaluations.json is damaged.
+    """
+    from wrnexp.records import RecordError, read_evaluations
+
+    try:
+        read_evaluations(folder)
+    except RecordError as error:
+        path = folder / "evaluations.json"
+        raise UserError(
+            f"{path} cannot be used ({error}), and would have to count this evaluation: move it away"
+        ) from error
 
 
 def _keep(run: "Trained", found: "LaterEvaluation") -> int:

@@ -24,7 +24,7 @@ class FolderGuard(Callback):
             return  # named by the run itself; the start of most runs takes no longer
 
         from wrnexp.locks import held
-        from wrnexp.ownership import require_own_folder  # pydantic comes with it
+        from wrnexp.ownership import clear_logs, require_own_folder  # pydantic comes with it
         from wrnexp.schema import check
         from wrnexp.terminal import warn  # rich comes with it
 
@@ -34,6 +34,7 @@ class FolderGuard(Callback):
             check(app)
             # A run that is under way may have trained no epoch yet: it would get this command's `.hydra/`.
             require_own_folder(folder, app, busy=held(folder))
+            clear_logs(folder)
         except UserError as error:
             warn(f"error: {error}", newlines=True)
             sys.exit(2)

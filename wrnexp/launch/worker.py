@@ -20,6 +20,7 @@ from hydra.core.utils import JobReturn, JobRuntime, JobStatus, run_job, setup_gl
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from wrnexp.ownership import clear_logs
 from wrnexp.parents import when_parent_is_gone
 
 
@@ -84,6 +85,7 @@ def execute(assignment: Assignment, function: TaskFunction) -> Outcome:
     setup_globals()
     JobRuntime.instance().set("name", config.hydra.job.name)
     context = HydraContext(ConfigLoaderImpl(create_config_search_path(None)), Callbacks(config))
+    clear_logs(Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir)
     with _output(assignment):
         result = run_job(
             function,

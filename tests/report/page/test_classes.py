@@ -1,8 +1,10 @@
 """Names of classes and pictures, from what is published and from the cache."""
 
 import base64
+import hashlib
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +33,11 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("WRNEXP_CACHE", str(tmp_path))
     folder = tmp_path / "store" / "folder-1234"
     folder.mkdir(parents=True)
-    (folder / "meta.json").write_text(json.dumps({"classes": ["red_cat", "dog"], "digest": DIGEST}))
     np.save(folder / "test.npy", np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8))
     np.save(folder / "test_labels.npy", np.array([0, 0, 1, 1]))
+    sha256 = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    meta = {"classes": ["red_cat", "dog"], "digest": DIGEST, "sha256": sha256}
+    (folder / "meta.json").write_text(json.dumps(meta))
     return folder
 
 
@@ -73,3 +77,25 @@ def test_there_are_no_pictures_of_other_images(stored: Path) -> None:
     assert thumbnails(stored, [9], np.array([0, 0, 1, 1])) == []
     (stored / "test.npy").unlink()
     assert thumbnails(stored, [0], np.array([0, 0, 1, 1])) == []
+
+
+@pytest.mark.parametrize("name", ["test.npy", "test_labels.npy"])
+@pytest.mark.parametrize("at", [40, -1, None])
+def test_there_are_no_pictures_from_damaged_files(
+    stored: Path, capsys: pytest.CaptureFixture[str], name: str, at: int | None
+) -> None:
+    content = bytearray((stored / name).read_bytes())
+    if at is not None:
+        content[at] ^= 4
+    (stored / name).write_bytes(b"" if at is None else content)
+    assert thumbnails(stored, [0], np.array([0, 0, 1, 1])) == []
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{stored / name} is damaged, and the page shows no images: remove {stored}")
+
+
+@pytest.mark.parametrize("name", ["test.npy", "test_labels.npy", "meta.json"])
+def test_named_pipes_are_not_waited_for(stored: Path, name: str) -> None:
+    (stored / name).unlink()
+    os.mkfifo(stored / name)
+    assert thumbnails(stored, [0], np.array([0, 0, 1, 1])) == []
+    assert classes(_data("folder", DIGEST), 2).stored == (None if name == "meta.json" else stored)

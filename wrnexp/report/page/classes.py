@@ -2,16 +2,20 @@
 
 import base64
 import io
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wrnexp.caches import cache_folder
+from wrnexp.digests import bytes_digest
+from wrnexp.files import read_regular
 from wrnexp.records import DataInfo
+from wrnexp.strict_json import loads
+from wrnexp.terminal import warn
 
 # CIFAR-100's superclasses and their classes, as https://www.cs.toronto.edu/~kriz/cifar.html lists them. A class's label
 # is its place among all 100 names in alphabetical order.
@@ -74,17 +78,21 @@ def classes(data: DataInfo | None, count: int) -> Classes:
 def thumbnails(stored: Path, images: Sequence[int], labels: NDArray[np.int64]) -> list[str]:
     """Return test images as `data:` addresses of PNGs; none where the stored ones are not those that the labels say.
 
+    Files that do not match their digests are named on stderr, and are not shown; nor are those of a store of an earlier
+    version, which has no digests until a data set is opened.
+
     Args:
         stored: the data set's folder in the cache.
         images: which, by their place in canonical order.
         labels: of all test images, as the runs have them.
     """
     try:
-        if not np.array_equal(np.load(stored / "test_labels.npy"), labels):
+        digests = _meta(stored)["sha256"]
+        if not np.array_equal(_array(stored / "test_labels.npy", digests), labels):
             return []
-        pixels = np.load(stored / "test.npy", mmap_mode="r")
-        return [_address(np.asarray(pixels[at])) for at in images]
-    except (OSError, ValueError, IndexError, TypeError):
+        pixels = _array(stored / "test.npy", digests)
+        return [_address(pixels[at]) for at in images]
+    except (OSError, ValueError, IndexError, KeyError, TypeError):
         return []
 
 
@@ -94,7 +102,7 @@ def _stored(data: DataInfo) -> Path | None:
         if not meta.parent.name.startswith(f"{data.name}-"):
             continue
         try:
-            found = json.loads(meta.read_text())["digest"]
+            found = _meta(meta.parent)["digest"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if data.digest and found == data.digest:
@@ -104,9 +112,29 @@ def _stored(data: DataInfo) -> Path | None:
 
 def _names(stored: Path) -> list[str]:
     try:
-        return [str(name) for name in json.loads((stored / "meta.json").read_text())["classes"]]
+        return [str(name) for name in _meta(stored)["classes"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []
+
+
+def _meta(stored: Path) -> Any:
+    return loads(read_regular(stored / "meta.json"))
+
+
+def _array(path: Path, digests: Mapping[str, str]) -> NDArray[Any]:
+    """Read an array of the store.
+
+    Raises:
+        OSError: it cannot be read.
+        KeyError: it has no digest.
+        ValueError: it is damaged, which is said on stderr.
+    """
+    data = read_regular(path)
+    if bytes_digest(data) != digests[path.name]:
+        warn(f"{path} is damaged, and the page shows no images: remove {path.parent}, and training makes it again")
+        raise ValueError(f"{path} is damaged")
+    array: NDArray[Any] = np.load(io.BytesIO(data))
+    return array
 
 
 def _spaced(names: Sequence[str]) -> list[str]:
