@@ -179,6 +179,14 @@ def test_a_write_that_fails_ends_the_run_and_harms_no_file(
     assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
 
 
+def test_a_named_pipe_in_the_place_of_an_unfinished_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "last.writing")
+    checkpoints = Checkpoints(tmp_path, 0)
+    checkpoints.update(state(1))
+    checkpoints.close()
+    assert number(checkpoints.last) == 1
+
+
 def test_a_best_state_whose_write_failed_is_written_with_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -346,7 +346,10 @@ def test_damaged_epochs_are_not_published(offline: Path, wandb_server: WandbServ
         path.write_bytes(data)
         runs_there, (left,) = find_runs([offline], None, None)
         assert runs_there == []
-        assert left.reason == "metrics.jsonl is damaged: its content is not what the run wrote"
+        assert left.reason == "metrics.jsonl is damaged: the run's command writes it again"
+    path.unlink()
+    _, (left,) = find_runs([offline], None, None)
+    assert left.reason == "metrics.jsonl is absent: the run's command writes it again"
     assert published(offline) == 0
     assert wandb_server.runs == {}
 

@@ -256,6 +256,7 @@ def _position(state: Mapping[str, Any]) -> str:
 def _written(state: State, target: Path) -> Path:
     """Write `state` under another name than `target`, down to the disk; return where."""
     beside = target.with_suffix(".writing")
+    beside.unlink(missing_ok=True)  # a named pipe there would be waited for
     try:
         save_sealed(state, beside)
     except BaseException:

@@ -101,11 +101,12 @@ def _read(paths: Iterable[Path], project: str | None, entity: str | None, left: 
         except (RecordError, OSError) as error:
             left.append(LeftOut(path, f"its record cannot be read: {error}"))
             continue
-        if file_state(path, record, "metrics.jsonl") is FileState.DAMAGED:
-            left.append(LeftOut(path, "metrics.jsonl is damaged: its content is not what the run wrote"))
-            continue
         if record.data is None and not rows:
             left.append(LeftOut(path, f"it never began: {record.error or record.status}"))
+            continue
+        state = file_state(path, record, "metrics.jsonl")
+        if state is FileState.DAMAGED or (state is FileState.ABSENT and "metrics.jsonl" in record.files):
+            left.append(LeftOut(path, f"metrics.jsonl is {state.value}: the run's command writes it again"))
             continue
         place = content.place(record)
         run = LocalRun(path, record, rows, content.wandb_id(record), "", None)
