@@ -1,6 +1,5 @@
 import argparse
 import dataclasses
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -113,12 +112,10 @@ def test_verify_finds_a_damaged_copy(pictures: Path, cache: Path) -> None:
         run("verify", "--name", "folder", "--root", pictures)
 
 
-def test_verify_finds_an_image_that_changed_unseen(pictures: Path) -> None:
+def test_verify_finds_an_image_that_changed_unseen(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wrnexp.data.folder._entry_state", lambda entry: entry.name)  # a file system without times
     run("verify", "--name", "folder", "--root", pictures)
-    file = pictures / "test" / "a" / "10.bmp"
-    before = file.stat()
-    file.write_bytes((pictures / "train" / "a" / "2.bmp").read_bytes())
-    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    (pictures / "test" / "a" / "10.bmp").write_bytes((pictures / "train" / "a" / "2.bmp").read_bytes())
     assert run("info", "--name", "folder", "--root", pictures) == 0
     with pytest.raises(UserError, match=r"pictures no longer holds what is stored; remove .*, then it is read anew"):
         run("verify", "--name", "folder", "--root", pictures)
