@@ -20,7 +20,6 @@ from hydra.core.utils import JobReturn, JobRuntime, JobStatus, run_job, setup_gl
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from wrnexp.ownership import clear_logs
 from wrnexp.parents import when_parent_is_gone
 
 
@@ -81,6 +80,8 @@ def execute(assignment: Assignment, function: TaskFunction) -> Outcome:
     Raises:
         KeyboardInterrupt, SystemExit: the process is told to end; the run is closed.
     """
+    from wrnexp.ownership import clear_logs  # pydantic comes with it
+
     config = assignment.config
     setup_globals()
     JobRuntime.instance().set("name", config.hydra.job.name)
