@@ -18,7 +18,7 @@ from tests.stopping_halfway import interrupting
 from wrnexp import app, identity
 from wrnexp.digests import damaged_files
 from wrnexp.errors import DivergedError, Stopped, UserError, is_diverged
-from wrnexp.launch import Job
+from wrnexp.invocation import Invocation
 from wrnexp.models import WideResNet
 from wrnexp.optim import SGDRecipe
 from wrnexp.records import Record, read_metrics, read_record
@@ -274,7 +274,7 @@ def test_a_second_process_is_kept_out(tiny: Tiny, tmp_path: Path) -> None:
 
 
 def test_what_the_job_says_is_in_the_record(tiny: Tiny, tmp_path: Path) -> None:
-    job = Job(sweep="dropout", overrides=["model.dropout=0.1"], choices={"experiment": "light"})
+    job = Invocation(sweep="dropout", overrides=["model.dropout=0.1"], recipe="light")
     record = app.run(tiny("optim.epochs=1", "optim.schedule.warmup_epochs=0"), tmp_path, job)
     assert (record.label, record.sweep, record.overrides) == ("light", "dropout", ["model.dropout=0.1"])
 

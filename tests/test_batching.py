@@ -1,7 +1,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wrnexp.batching import share, step_plan
+from wrnexp.generators import share, step_plan
 
 sizes = st.integers(1, 40)
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from wrnexp import torchrun
+from wrnexp import provenance, torchrun
 from wrnexp.allocation import keep_freed_memory
 from wrnexp.data import Dataset, signature
 from wrnexp.engine import Checkpoints, Hardware, Outcome, Trainer
@@ -21,7 +21,8 @@ from wrnexp.engine.processes import launch, processes
 from wrnexp.engine.ranks import AgreedStop, Ranks, joined
 from wrnexp.engine.results import final_metrics, save_results
 from wrnexp.errors import Pruned, UserError
-from wrnexp.launch.naming import Job, app_config
+from wrnexp.invocation import Invocation
+from wrnexp.launch.naming import app_config
 from wrnexp.lifecycle import (
     Saved,
     claim_folder,
@@ -33,23 +34,25 @@ from wrnexp.lifecycle import (
 )
 from wrnexp.locks import alone, writing
 from wrnexp.models import multiply_adds
+from wrnexp.objects import external_code
 from wrnexp.objects import make as _make
 from wrnexp.optim import averaged
 from wrnexp.ownership import require_own_folder, require_same_data
 from wrnexp.packages import require
-from wrnexp.records import DataInfo, Record, read_record
+from wrnexp.records import DataInfo, Record, read_metrics, read_record
 from wrnexp.report.curves import plot_run
 from wrnexp.report.media import Media
 from wrnexp.schema import check
 from wrnexp.seeding import derive
 from wrnexp.stopping import Stop, TimeLimit
-from wrnexp.terminal import harmless
-from wrnexp.tracking import Journal, Plan, Sink, close_after
+from wrnexp.terminal import Terminal, harmless, printable
+from wrnexp.tracking import Journal, Plan, Sink, close_after, retell
+from wrnexp.tracking.console import print_summary
 
 SINK_PACKAGES = {"tensorboard": "tensorboard"}  # by sink: the package that it needs; its extra has the sink's name
 
 
-def run(cfg: DictConfig, out_dir: Path, job: Job | None = None) -> Record:
+def run(cfg: DictConfig, out_dir: Path, job: Invocation | None = None) -> Record:
     """Train the run that `cfg` describes in `out_dir`; go on where it stopped, or say that it is complete.
 
     Args:
@@ -66,27 +69,45 @@ def run(cfg: DictConfig, out_dir: Path, job: Job | None = None) -> Record:
         Stopped: SIGTERM, SIGUSR2 or a time limit has ended the process; the next call resumes from the step that was
             reached.
     """
-    job, place = _limited(job or Job(), cfg), torchrun.place()
+    job, place = _limited(job or Invocation(), cfg), torchrun.place()
     if place is not None:
         return _lead(place, cfg, out_dir, job)
     with alone(out_dir):
-        earlier = require_own_folder(out_dir, app_config(cfg))
-        if (done := completed_record(cfg, out_dir, job, earlier)) is not None:
-            return done
+        config = app_config(cfg)
+        earlier = require_own_folder(out_dir, config)
+        if record := completed_record(config, out_dir, earlier, partial(_make, cfg.data, "data")):
+            _announce_completed(cfg, record, out_dir, job)
+            return record
         with keep_completed(earlier, out_dir):
             if OmegaConf.select(cfg, "trainer.devices", default=1) == 1:
                 return _run(cfg, out_dir, job, Ranks(), earlier)
             return _spread(cfg, out_dir, job, earlier)
 
 
-def _limited(job: Job, cfg: DictConfig) -> Job:
+def _announce_completed(cfg: DictConfig, record: Record, folder: Path, job: Invocation) -> None:
+    """Print the summary of a complete run; a W&B sweep's agent gets the result that it waits for."""
+    terminal = Terminal()
+    epochs = len(read_metrics(folder))
+    line = f"complete already, {epochs} epochs: {folder} (rerun=true trains it again in a new folder)"
+    terminal.print(printable(line), soft_wrap=True)
+    print_summary(terminal, record)
+    agents, node = provenance.agents_run(), OmegaConf.select(cfg, "tracking.wandb")
+    if agents is None or node is None:
+        return
+    record.provenance["wandb_run"] = agents
+    # No code: the program that trained the run may have been another.
+    given = {"record": record, "shared": job.shared or folder.parent, "folder": folder, "code": False}
+    retell(partial(_make, node, "tracking.wandb", **given), record, folder)
+
+
+def _limited(job: Invocation, cfg: DictConfig) -> Invocation:
     """Return the job with the time limit that is reached first: the run's own, from now on, or its sweep's."""
     own = TimeLimit.from_now(OmegaConf.select(cfg, "trainer.max_seconds", default=None), "trainer.max_seconds")
     limits = [limit for limit in (own, job.limit) if limit is not None]
     return replace(job, limit=min(limits, key=lambda limit: limit.ends, default=None))
 
 
-def _run(cfg: DictConfig, out_dir: Path, job: Job, ranks: Ranks, earlier: Record | None) -> Record:
+def _run(cfg: DictConfig, out_dir: Path, job: Invocation, ranks: Ranks, earlier: Record | None) -> Record:
     """Train in this process, which may be one of several.
 
     Args:
@@ -107,7 +128,7 @@ def _run(cfg: DictConfig, out_dir: Path, job: Job, ranks: Ranks, earlier: Record
     return journal.record
 
 
-def _spread(cfg: DictConfig, out_dir: Path, job: Job, earlier: Record | None) -> Record:
+def _spread(cfg: DictConfig, out_dir: Path, job: Invocation, earlier: Record | None) -> Record:
     """Train in several processes of this machine, which this one starts, tells of signals, and waits for."""
     config = app_config(cfg)
     # Here, too: a refusal must not write a record into a folder that holds another run.
@@ -124,7 +145,7 @@ def _spread(cfg: DictConfig, out_dir: Path, job: Job, earlier: Record | None) ->
     return read_record(out_dir)
 
 
-def _take_part(config: dict[str, Any], out_dir: Path, job: Job, earlier: Record | None) -> None:
+def _take_part(config: dict[str, Any], out_dir: Path, job: Invocation, earlier: Record | None) -> None:
     """Be one of the processes that `_spread` starts."""
     place = torchrun.place()
     assert place is not None
@@ -132,15 +153,16 @@ def _take_part(config: dict[str, Any], out_dir: Path, job: Job, earlier: Record 
         _run(OmegaConf.create(config), out_dir, job, ranks, earlier)
 
 
-def _lead(place: torchrun.Place, cfg: DictConfig, out_dir: Path, job: Job) -> Record:
+def _lead(place: torchrun.Place, cfg: DictConfig, out_dir: Path, job: Invocation) -> Record:
     """Train as the first of the processes that torchrun has started; the others are in `follow`."""
     config = app_config(cfg)
     with alone(out_dir), joined(place) as ranks, _in_turn(ranks):
         earlier = require_own_folder(out_dir, config)
-        done = completed_record(cfg, out_dir, job, earlier)
-        ranks.from_first(None if done else (config, out_dir, job))
-        if done is not None:
-            return done
+        record = completed_record(config, out_dir, earlier, partial(_make, cfg.data, "data"))
+        ranks.from_first(None if record else (config, out_dir, job))
+        if record is not None:
+            _announce_completed(cfg, record, out_dir, job)
+            return record
         _check_torchrun(config["trainer"], place.count)
         with keep_completed(earlier, out_dir):
             return _run(cfg, out_dir, job, ranks, earlier)
@@ -155,7 +177,7 @@ def follow() -> None:
     place = torchrun.place()
     assert place is not None
     with joined(place) as ranks, _in_turn(ranks):
-        told: tuple[dict[str, Any], Path, Job] | None = ranks.from_first(None)
+        told: tuple[dict[str, Any], Path, Invocation] | None = ranks.from_first(None)
         if told is not None:
             config, out_dir, job = told
             _run(OmegaConf.create(config), out_dir, job, ranks, None)
@@ -223,7 +245,7 @@ def _train(
     )
     plan = Plan(recipe.epochs, len(loader.plan), sum(map(sum, loader.plan)))
     _describe(record, data, model, trainer)
-    journal.programs = programs = training_programs(record, saved, say=ranks.first)
+    journal.programs = programs = training_programs(record, saved, external_code(record.config), say=ranks.first)
     trainer.about = partial(describe_checkpoint, record, programs)
     given: dict[str, Any] = {"record": record, "plan": plan, "shared": shared, "folder": journal.folder}
     media: Media = _make(cfg.tracking.media, "tracking.media")

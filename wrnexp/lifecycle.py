@@ -1,20 +1,14 @@
 """The life of a run's folder: whose it is, what is resumed there, and what is complete already."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any
-
-from omegaconf import DictConfig, OmegaConf
+from typing import Any, Protocol
 
 from wrnexp import identity, provenance
-from wrnexp.data import Dataset
-from wrnexp.engine import Checkpoints
 from wrnexp.errors import UserError
-from wrnexp.launch.naming import Job
-from wrnexp.objects import external_code, make
+from wrnexp.invocation import Invocation
 from wrnexp.ownership import (
     RESTORE,
     RESULTS,
@@ -25,10 +19,29 @@ from wrnexp.ownership import (
     set_aside,
 )
 from wrnexp.provenance import PROGRAM, Programs
-from wrnexp.records import SCHEMA_VERSION, Record, read_metrics, write_record
-from wrnexp.terminal import Terminal, printable, warn
-from wrnexp.tracking import retell
-from wrnexp.tracking.console import print_summary
+from wrnexp.records import SCHEMA_VERSION, Record, write_record
+from wrnexp.terminal import warn
+
+
+class CheckpointReader(Protocol):
+    """The checkpoints of a run, as `engine.Checkpoints` reads them."""
+
+    opened: Path
+    epochs: int
+    begun: int
+
+    def open(self, *, required: bool) -> Mapping[str, Any] | None:
+        """Read the last state; return what it says of its run, None without one."""
+
+
+class Images(Protocol):
+    """The images of a run, as `data.Dataset` has them: SHA-256 by split, and the names of the classes."""
+
+    @property
+    def digest(self) -> Mapping[str, str]: ...  # noqa: D102
+
+    @property
+    def classes(self) -> Sequence[str]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ class Saved:
 
 
 def claim_folder(
-    checkpoints: Checkpoints, folder: Path, config: dict[str, Any], earlier: Record | None
+    checkpoints: CheckpointReader, folder: Path, config: dict[str, Any], earlier: Record | None
 ) -> Saved | None:
     """Read the checkpoint, before anything is written; None if there is none.
 
@@ -71,7 +84,7 @@ def claim_folder(
 
 
 def _read_checkpoint(
-    checkpoints: Checkpoints, folder: Path, config: dict[str, Any], earlier: Record | None
+    checkpoints: CheckpointReader, folder: Path, config: dict[str, Any], earlier: Record | None
 ) -> Saved | None:
     completed = earlier is not None and earlier.status == "completed"
     about = checkpoints.open(required=completed)
@@ -90,7 +103,7 @@ def _read_checkpoint(
     return _saved_by_earlier_version(checkpoints, earlier)
 
 
-def _saved_by_earlier_version(checkpoints: Checkpoints, record: Record) -> Saved:
+def _saved_by_earlier_version(checkpoints: CheckpointReader, record: Record) -> Saved:
     """Return what the record says, for a checkpoint that says nothing: of the programs it has the last one."""
     signature = record.data and record.data.signature
     program = {key: record.provenance[key] for key in PROGRAM if key in record.provenance}
@@ -117,7 +130,7 @@ def keep_completed(earlier: Record | None, folder: Path) -> Iterator[None]:
         raise
 
 
-def new_record(config: dict[str, Any], job: Job, earlier: Record | None, saved: Saved | None) -> Record:
+def new_record(config: dict[str, Any], invocation: Invocation, earlier: Record | None, saved: Saved | None) -> Record:
     """Return the record of a run that starts or resumes in this process.
 
     One that resumes keeps what the earlier record says of data, figures and programs: this process may end before it
@@ -125,11 +138,11 @@ def new_record(config: dict[str, Any], job: Job, earlier: Record | None, saved: 
 
     Args:
         config: resolved; may be wrong.
-        job: what is known of the command.
+        invocation: the command.
         earlier: the record that was in the folder.
         saved: of the checkpoint; None if there is none.
     """
-    seed, label = config["seed"], config["label"] or job.recipe
+    seed, label = config["seed"], config["label"] or invocation.recipe
     resumed: dict[str, Any] = {}
     if earlier is not None and saved is not None:
         copy = earlier.model_copy(deep=True)
@@ -140,11 +153,11 @@ def new_record(config: dict[str, Any], job: Job, earlier: Record | None, saved: 
         run_id=identity.run_id(config),
         arm_id=identity.arm_id(config),
         label=str(label),
-        sweep=job.sweep,
+        sweep=invocation.sweep,
         seed=seed if isinstance(seed, int) else -1,  # a wrong config has a record too: a failed one
-        overrides=job.overrides,
+        overrides=invocation.overrides,
         config=config,
-        provenance={"recipe": job.recipe}
+        provenance={"recipe": invocation.recipe}
         | provenance.collect(Path(__file__).parent)
         | _begun(earlier)
         | {"programs": programs},
@@ -164,9 +177,9 @@ def _begun(earlier: Record | None) -> dict[str, Any]:
     return {name: known[name] for name in ("started", "resumed", "wandb_run") if name in known}
 
 
-def training_programs(record: Record, saved: Saved, *, say: bool) -> Programs:
+def training_programs(record: Record, saved: Saved, external_code: Mapping[str, str], *, say: bool) -> Programs:
     """Return the programs that train the run; say in one line what differs from the one before."""
-    record.provenance["external_code"] = external_code(record.config)
+    record.provenance["external_code"] = dict(external_code)
     programs = Programs(saved.programs, record.provenance, saved.epochs + 1)
     if say and (changes := programs.changes):
         texts = [f"{key} {then} then, {now} now" for key, (then, now) in changes.items()]
@@ -191,8 +204,10 @@ def describe_checkpoint(record: Record, programs: Programs, epochs: int) -> dict
     }
 
 
-def completed_record(cfg: DictConfig, folder: Path, job: Job, record: Record | None) -> Record | None:
-    """Return the record of a run that is complete, after saying so to all who wait for it.
+def completed_record(
+    config: Mapping[str, Any], folder: Path, record: Record | None, load_images: Callable[[], Images]
+) -> Record | None:
+    """Return the record of a run that is complete.
 
     None where it is not, or where its files are damaged: then they are written again.
 
@@ -201,22 +216,15 @@ def completed_record(cfg: DictConfig, folder: Path, job: Job, record: Record | N
     """
     if record is None or record.status != "completed":
         return None
-    _compare_images(cfg, folder, record)
+    _compare_images(config, folder, record, load_images)
     if names := results_to_repair(folder, record):
         line = f"{folder}: damaged or absent, to be written again from the checkpoint: {', '.join(names)}"
         warn(line)
         return None
-    terminal = Terminal()
-    line = (
-        f"complete already, {len(read_metrics(folder))} epochs: {folder} (rerun=true trains it again in a new folder)"
-    )
-    terminal.print(printable(line), soft_wrap=True)
-    print_summary(terminal, record)
-    _retell(cfg, record, folder, job)
     return record
 
 
-def _compare_images(cfg: DictConfig, folder: Path, record: Record) -> None:
+def _compare_images(config: Mapping[str, Any], folder: Path, record: Record, load_images: Callable[[], Images]) -> None:
     """Compare the images of a completed run with those that are there now, if their name does not say which they are.
 
     Raises:
@@ -224,22 +232,12 @@ def _compare_images(cfg: DictConfig, folder: Path, record: Record) -> None:
     """
     if record.data is None or identity.has_known_content(record.config):
         return
-    root = OmegaConf.select(cfg, "data.root")
+    data = config.get("data")
+    root = data.get("root") if isinstance(data, Mapping) else None
     if isinstance(root, str) and not Path(root).expanduser().exists():
         line = f"{folder}: data.root={root} is not there: that its images are those of the run was not checked"
         warn(line)
         return
-    data: Dataset = make(cfg.data, "data")
+    images = load_images()
     classes = record.data.signature.classes if record.data.signature else ()
-    require_same_data(folder, record.data.digest, data.digest, classes, data.classes)
-
-
-def _retell(cfg: DictConfig, record: Record, folder: Path, job: Job) -> None:
-    """Give a W&B sweep's agent the result that it waits for: its W&B run becomes that of the complete run."""
-    agents, node = provenance.agents_run(), OmegaConf.select(cfg, "tracking.wandb")
-    if agents is None or node is None:
-        return
-    record.provenance["wandb_run"] = agents
-    # No code: the program that trained the run may have been another.
-    given = {"record": record, "shared": job.shared or folder.parent, "folder": folder, "code": False}
-    retell(partial(make, node, "tracking.wandb", **given), record, folder)
+    require_same_data(folder, record.data.digest, images.digest, classes, images.classes)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from wrnexp.batching import step_plan
 from wrnexp.data.epochs import Epochs, shuffled
 from wrnexp.errors import UserError
+from wrnexp.generators import step_plan
 from wrnexp.seeding import derive
 
 

@@ -11,11 +11,11 @@ from PIL import Image
 from torch import Tensor
 
 from wrnexp.augment import Augment
-from wrnexp.batching import step_plan
 from wrnexp.data import Dataset, ResidentLoader, TrainLoader
 from wrnexp.data.epochs import shuffled
 from wrnexp.data.tensors import labelled
 from wrnexp.errors import UserError
+from wrnexp.generators import step_plan
 from wrnexp.seeding import derive
 
 Make = Callable[..., TrainLoader]

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from wrnexp.batching import step_plan
 from wrnexp.engine import Checkpoints, Trainer
 from wrnexp.engine.trainer import Splits
+from wrnexp.generators import step_plan
 from wrnexp.models import WideResNet
 from wrnexp.optim import Cosine, SGDRecipe, averaged
 

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wrnexp.batching import share, step_plan
 from wrnexp.engine import Checkpoints, Trainer
 from wrnexp.engine.evaluate import Splits
 from wrnexp.engine.norm import shared_norms
 from wrnexp.engine.ranks import AgreedStop, Ranks, joined
 from wrnexp.engine.trainer import Outcome
 from wrnexp.errors import DivergedError, Stopped
+from wrnexp.generators import share, step_plan
 from wrnexp.models import WideResNet
 from wrnexp.optim import Cosine, SGDRecipe, averaged
 from wrnexp.stopping import TimeLimit

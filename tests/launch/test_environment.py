@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from wrnexp.invocation import Invocation
 from wrnexp.launch import environment, one_message
-from wrnexp.launch.naming import Job
 
 READ_ONLY = OSError(errno.EROFS, "Read-only file system", "/media/cd/outputs")
 
@@ -34,7 +34,7 @@ def raised(error: BaseException, cause: BaseException | None = None, module: str
 def test_a_folder_that_cannot_be_written_is_one_line(
     error: BaseException, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as end, one_message(Job()):
+    with pytest.raises(SystemExit) as end, one_message(Invocation()):
         raise error
     assert end.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -53,7 +53,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     ],
 )
 def test_other_errors_are_not_taken_for_that(error: Exception) -> None:
-    with pytest.raises(type(error)), one_message(Job()):
+    with pytest.raises(type(error)), one_message(Invocation()):
         raise error
 
 

@@ -13,11 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 from tests.launch.sweeping import figures, run, states
 from wrnexp import app, identity
 from wrnexp.errors import OutOfTimeError, Stopped
+from wrnexp.invocation import Invocation
 from wrnexp.launch import limit as limits
 from wrnexp.launch import one_message
 from wrnexp.launch.jobs import Job
 from wrnexp.launch.limit import SweepLimit
-from wrnexp.launch.naming import Job as CurrentJob
 from wrnexp.launch.naming import app_config
 from wrnexp.records import Record, find_record, read_record, write_metrics, write_record
 from wrnexp.stopping import TimeLimit
@@ -166,7 +166,7 @@ def test_a_launcher_that_does_not_end_is_broken_off_some_time_after_the_limit(
 
 
 def test_a_job_hears_of_the_sweeps_limit_and_its_record_holds_what_the_user_gave(tiny: Tiny, tmp_path: Path) -> None:
-    current = CurrentJob(sweep="s", limit=PASSED)
+    current = Invocation(sweep="s", limit=PASSED)
     with pytest.raises(OutOfTimeError), one_message(current):
         app.run(tiny("sweep.max_seconds=60"), tmp_path, current)
     record = read_record(tmp_path)
@@ -174,7 +174,7 @@ def test_a_job_hears_of_the_sweeps_limit_and_its_record_holds_what_the_user_gave
     assert record.error == (
         "Stopped: time limit of 60 s reached (sweep.max_seconds); checkpointed up to step 1 of 6 in epoch 1"
     )
-    alone = CurrentJob(limit=PASSED)
+    alone = Invocation(limit=PASSED)
     with pytest.raises(Stopped), one_message(alone):
         app.run(tiny(), tmp_path, alone)
 

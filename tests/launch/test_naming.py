@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig
 
 from wrnexp.launch import naming
-from wrnexp.launch.jobs import arm_label, escaped
+from wrnexp.launch.jobs import arm_label
 from wrnexp.launch.naming import recipe_name, swept_keys
+from wrnexp.launch.overrides import escaped
 from wrnexp.launch.sweeper import together
 from wrnexp.records import record_folders
 from wrnexp.schema.text import TEXT_LIMIT

@@ -13,7 +13,7 @@ from tests.wandb_server import WandbServer, check
 from wrnexp import app
 from wrnexp.cli import main
 from wrnexp.errors import UserError
-from wrnexp.launch import Job
+from wrnexp.invocation import Invocation
 from wrnexp.locks import alone
 from wrnexp.publishing import runs, server
 from wrnexp.publishing.local import LocalRun, find_runs, one_each
@@ -47,7 +47,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory, tiny: Tiny) -> Path:
     folder = tmp_path_factory.mktemp("kept")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("WANDB_API_KEY", raising=False)
-        app.run(tiny(*OFFLINE, *PICTURES), folder / "run", Job(shared=folder))
+        app.run(tiny(*OFFLINE, *PICTURES), folder / "run", Invocation(shared=folder))
     return folder
 
 
@@ -135,11 +135,11 @@ def test_pieces_of_a_run_become_one(tiny: Tiny, tmp_path: Path, wandb_server: Wa
         patch.setattr(Wandb, "log", killed)
         patch.setattr(Wandb, "finish", lambda self, record: None)
         with pytest.raises(Killed):
-            app.run(tiny(*OFFLINE), tmp_path / "run", Job(shared=tmp_path))
+            app.run(tiny(*OFFLINE), tmp_path / "run", Invocation(shared=tmp_path))
         import wandb
 
         wandb.teardown(137)
-    app.run(tiny(*OFFLINE), tmp_path / "run", Job(shared=tmp_path))
+    app.run(tiny(*OFFLINE), tmp_path / "run", Invocation(shared=tmp_path))
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 2
     assert published(tmp_path) == 0
     (run,) = wandb_server.runs.values()
@@ -303,8 +303,10 @@ def test_one_experiment_online_and_offline_is_one_run(
     tiny: Tiny, tmp_path: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The one record names the entity, the other leaves it to the account."""
-    app.run(tiny("tracking.wandb.mode=online", "tracking.wandb.code=false"), tmp_path / "one", Job(shared=tmp_path))
-    app.run(tiny(*OFFLINE), tmp_path / "two", Job(shared=tmp_path))
+    app.run(
+        tiny("tracking.wandb.mode=online", "tracking.wandb.code=false"), tmp_path / "one", Invocation(shared=tmp_path)
+    )
+    app.run(tiny(*OFFLINE), tmp_path / "two", Invocation(shared=tmp_path))
     assert published(tmp_path) == 0
     changes(wandb_server)
     assert published(tmp_path) == 0

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from wrnexp.augment import colour, points
 from wrnexp.augment.geometry import CPU, Matrix, Sources, rotation, shear_x, shear_y, translation
-from wrnexp.transfer import on
+from wrnexp.generators import on
 
 Kernel = Callable[[Tensor, Tensor], Tensor]  # images [N, 3, H, W] and strengths [N] to images
 

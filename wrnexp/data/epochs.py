@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wrnexp.batching import share, step_plan
 from wrnexp.errors import UserError
+from wrnexp.generators import share, step_plan
 from wrnexp.seeding import derive
 
 

@@ -9,7 +9,7 @@ import torch
 from wrnexp.data.augmentation import Batch
 from wrnexp.data.images import Dataset, ImageSet
 from wrnexp.data.tensors import labelled
-from wrnexp.transfer import on
+from wrnexp.generators import on
 
 BATCH_SIZE = 500
 

@@ -14,8 +14,7 @@ from wrnexp.data.epochs import Epochs, Key
 from wrnexp.data.evaluation import EvalBatches
 from wrnexp.data.images import Dataset, ImageSet
 from wrnexp.data.tensors import labelled
-from wrnexp.generators import preserve_generators
-from wrnexp.transfer import on
+from wrnexp.generators import on, preserve_generators
 
 
 class ResidentLoader:

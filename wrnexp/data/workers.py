@@ -20,10 +20,9 @@ from wrnexp.data.epochs import Epochs, Key
 from wrnexp.data.evaluation import EvalBatches
 from wrnexp.data.images import Dataset, ImageSet
 from wrnexp.data.tensors import labelled
-from wrnexp.generators import preserve_generators
+from wrnexp.generators import on, preserve_generators
 from wrnexp.parents import when_parent_is_gone
 from wrnexp.seeding import derive
-from wrnexp.transfer import on
 
 Loaded = tuple[Tensor, Tensor, int, int]  # a batch as a worker sends it, its epoch, the position of its first image
 

@@ -6,7 +6,6 @@ Configs are composed once, when the sweep starts, from one reading of conf/: wha
 import copy
 import itertools
 import pickle
-import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from wrnexp import identity
 from wrnexp.errors import UserError
 from wrnexp.launch.naming import RECIPE, SWEEP_LIMIT, app_config, fitted, recipe_name, swept_keys
+from wrnexp.launch.overrides import escaped
 from wrnexp.stopping import TimeLimit
 
 CHOICES = ("experiment", *RECIPE)
@@ -243,14 +243,6 @@ def arm_label(
     named = () if label else CHOICES if not choices.get("experiment") else ("experiment",)
     text = " ".join([label or recipe_name(choices), *(f"{key}={values[key]}" for key in swept if key not in named)])
     return fitted(text)
-
-
-def escaped(text: str) -> str:
-    """Return `text` as it stands between single quotes in Hydra's grammar.
-
-    There a backslash is one only before a quote: those, and those at the end, are doubled.
-    """
-    return re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", "\\'"), text)
 
 
 def _parse(overrides: Sequence[str]) -> list[Any]:

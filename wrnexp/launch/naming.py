@@ -6,7 +6,6 @@ through the resolvers `wrnexp.label`, `wrnexp.folder` and `wrnexp.sweep` that co
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,37 +17,22 @@ from omegaconf import DictConfig, OmegaConf
 
 from wrnexp import identity
 from wrnexp.errors import UserError
+from wrnexp.invocation import Invocation
 from wrnexp.stopping import TimeLimit
 
 RECIPE = ("model", "augment", "optim", "loader")
 SWEEP_LIMIT = "WRNEXP_SWEEP_LIMIT"  # a variable of a job's environment; in no config, id, label or record
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a run knows of the command that started it; the defaults are those of a run started from Python."""
-
-    sweep: str | None = None
-    overrides: list[str] = field(default_factory=list)
-    choices: Mapping[str, str | None] = field(default_factory=dict)
-    shared: Path | None = None  # the folder beside the runs' folders
-    limit: TimeLimit | None = None  # of the sweep that it belongs to
-
-    @property
-    def recipe(self) -> str:
-        """The name of what the groups were set to, for instance `light`."""
-        return recipe_name(self.choices)
-
-
-def current_job() -> Job:
-    """Return the job that Hydra is running now."""
+def current_job() -> Invocation:
+    """Return the command of the job that Hydra is running now."""
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     multirun = hydra.mode == RunMode.MULTIRUN
-    return Job(
+    return Invocation(
+        recipe=recipe_name(_choices(hydra.runtime.choices)),
         sweep=Path(hydra.sweep.dir).name if multirun else None,
         overrides=list(hydra.overrides.task),
-        choices=_choices(hydra.runtime.choices),
         # The layout of conf/config.yaml has a folder a label in between; a run.dir of the user's own has not.
         shared=folder.parent.parent if not multirun and folder.parent.parent.name == "outputs" else folder.parent,
         limit=TimeLimit.read(hydra.job.env_set.get(SWEEP_LIMIT)),

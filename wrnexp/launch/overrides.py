@@ -7,7 +7,6 @@ from typing import Any
 
 from wrnexp.changes import ABSENT, NAME, Difference
 from wrnexp.errors import UserError
-from wrnexp.launch.jobs import escaped
 
 # Words that need no quotes and that Hydra's grammar takes for text.
 BARE = re.compile(r"[A-Za-z][A-Za-z0-9_.]*")
@@ -81,6 +80,14 @@ def _overrides(difference: Difference) -> Iterator[str]:
 def verbatim(text: str) -> str:
     """Keep OmegaConf from reading `${` as the start of an interpolation."""
     return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + "\\${", text)
+
+
+def escaped(text: str) -> str:
+    """Return `text` as it stands between single quotes in Hydra's grammar.
+
+    There a backslash is one only before a quote: those, and those at the end, are doubled.
+    """
+    return re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", "\\'"), text)
 
 
 def _key(key: Any) -> str:

@@ -15,7 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from wrnexp import torchrun
 from wrnexp.errors import OutOfTimeError, Stopped, TrainingError, UserError, causes, one_line
-from wrnexp.launch.naming import Job, app_config
+from wrnexp.invocation import Invocation
+from wrnexp.launch.naming import app_config
 from wrnexp.stopping import STOPPING
 
 WANTS_TRACEBACK = "WRNEXP_FULL_ERROR"
@@ -63,7 +64,7 @@ def start(main: Callable[[], object], root: Path, follow: Callable[[], object] |
 
 
 @contextmanager
-def one_message(job: Job) -> Iterator[None]:
+def one_message(job: Invocation) -> Iterator[None]:
     """End a single run at once where the user or training is at fault; in a sweep the error goes on to Hydra.
 
     Hydra would put a line of its own before the message. In a sweep that line is wanted, for it names the job, and an

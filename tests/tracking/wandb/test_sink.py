@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from tests.wandb_server import WandbServer, check
 from wrnexp import app
 from wrnexp.errors import TrainingError
-from wrnexp.launch import Job
+from wrnexp.invocation import Invocation
 from wrnexp.records import Record, read_metrics, read_record
 from wrnexp.tracking.wandb.files import fragments
 from wrnexp.tracking.wandb.sink import Wandb
@@ -43,7 +43,7 @@ def entries(folder: Path, kind: str) -> list[Any]:
 
 
 def test_an_offline_run_mirrors_the_record(tiny: Tiny, tmp_path: Path) -> None:
-    job = Job(sweep="two", overrides=["seed=0"], choices={"experiment": "base"}, shared=tmp_path)
+    job = Invocation(sweep="two", overrides=["seed=0"], recipe="base", shared=tmp_path)
     record = app.run(tiny(*OFFLINE), tmp_path / "run", job)
     (folder,) = (tmp_path / "wandb").glob("offline-run-*")
     assert folder.name.endswith(record.run_id)
@@ -57,7 +57,7 @@ def test_an_offline_run_mirrors_the_record(tiny: Tiny, tmp_path: Path) -> None:
 
 def test_two_runs_in_one_process_are_two(tiny: Tiny, tmp_path: Path) -> None:
     for seed in (0, 1):
-        app.run(tiny(*OFFLINE, f"seed={seed}", *SHORT), tmp_path / str(seed), Job(shared=tmp_path))
+        app.run(tiny(*OFFLINE, f"seed={seed}", *SHORT), tmp_path / str(seed), Invocation(shared=tmp_path))
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 2
     for seed in (0, 1):
         (fragment,) = fragments(tmp_path / "wandb", read_record(tmp_path / str(seed)).run_id)
@@ -65,7 +65,7 @@ def test_two_runs_in_one_process_are_two(tiny: Tiny, tmp_path: Path) -> None:
 
 
 def test_an_online_run_mirrors_the_record(tiny: Tiny, tmp_path: Path, wandb_server: WandbServer) -> None:
-    job = Job(sweep="two", overrides=["seed=0"], choices={"experiment": "light"}, shared=tmp_path)
+    job = Invocation(sweep="two", overrides=["seed=0"], recipe="light", shared=tmp_path)
     extra = ("tracking.wandb.project=paper", "tracking.wandb.tags=[one,two]", "data.val_size=16", *PICTURES)
     record = app.run(tiny(*ONLINE, *extra), tmp_path / "run", job)
     (run,) = wandb_server.runs.values()
@@ -90,7 +90,7 @@ def test_an_online_run_mirrors_the_record(tiny: Tiny, tmp_path: Path, wandb_serv
 
 def test_a_failed_run_has_failed_at_the_server(tiny: Tiny, tmp_path: Path, wandb_server: WandbServer) -> None:
     with pytest.raises(TrainingError):
-        app.run(tiny(*ONLINE, "optim.lr=1e30"), tmp_path / "run", Job(shared=tmp_path))
+        app.run(tiny(*ONLINE, "optim.lr=1e30"), tmp_path / "run", Invocation(shared=tmp_path))
     (run,) = wandb_server.runs.values()
     assert (run.state, run.exit_code, run.summary["status"]) == ("failed", 1, "failed")
     assert "the training loss is" in run.summary["error"]
@@ -101,7 +101,7 @@ def test_code_is_saved_once_and_results_on_request(tiny: Tiny, tmp_path: Path, w
         app.run(
             tiny("tracking.wandb.mode=online", "tracking.wandb.artifacts=true", f"seed={seed}", *SHORT),
             tmp_path / str(seed),
-            Job(shared=tmp_path),
+            Invocation(shared=tmp_path),
         )
     assert wandb_server.state.unknown == []
     source, *_ = found = wandb_server.artifacts
@@ -123,11 +123,11 @@ def test_code_is_saved_once_and_results_on_request(tiny: Tiny, tmp_path: Path, w
 def test_a_run_that_goes_on_continues_its_own(tiny: Tiny, tmp_path: Path, wandb_server: WandbServer) -> None:
     """Three processes, offline, online and online: each tells what W&B has not got, the last one after completion."""
     whole = tiny(*ONLINE, *PICTURES)
-    app.run(whole, tmp_path / "run", Job(shared=tmp_path))
+    app.run(whole, tmp_path / "run", Invocation(shared=tmp_path))
     before = [dict(row) for row in wandb_server.runs[read_record(tmp_path / "run").run_id].history]
     for name in ("record.json", "predictions.npz", "model.safetensors"):  # as if killed after the last checkpoint
         (tmp_path / "run" / name).unlink()
-    app.run(whole, tmp_path / "run", Job(shared=tmp_path))
+    app.run(whole, tmp_path / "run", Invocation(shared=tmp_path))
     (run,) = wandb_server.runs.values()
     check(run, tmp_path / "run")
     assert run.history == before
@@ -147,7 +147,7 @@ def test_a_server_that_does_not_answer_is_not_waited_for(
         wandb_server.fail["graphql"] = (500 if fault == "error" else 401, 10**6)
     settings = (*ONLINE, "tracking.wandb.patience=1.5", *SHORT)
     for seed in (0, 1):  # the second job does not ask again
-        record = app.run(tiny(*settings, f"seed={seed}"), tmp_path / str(seed), Job(shared=tmp_path))
+        record = app.run(tiny(*settings, f"seed={seed}"), tmp_path / str(seed), Invocation(shared=tmp_path))
         assert record.status == "completed"
         assert record.provenance["wandb_run"]["mode"] == "offline"
         (fragment,) = [one for one in fragments(tmp_path / "wandb", record.run_id) if one.epochs]
@@ -170,7 +170,7 @@ def test_a_server_that_dies_keeps_no_run_from_ending(
 
     before = Wandb.log
     monkeypatch.setattr(Wandb, "log", log)
-    record = app.run(tiny(*ONLINE, "tracking.wandb.patience=2"), tmp_path / "run", Job(shared=tmp_path))
+    record = app.run(tiny(*ONLINE, "tracking.wandb.patience=2"), tmp_path / "run", Invocation(shared=tmp_path))
     assert record.status == "completed"
     (fragment,) = fragments(tmp_path / "wandb", record.run_id)
     assert fragment.epochs == [1, 2]
@@ -183,7 +183,7 @@ def test_a_folder_that_cannot_be_written_is_said_and_no_other_taken(
     tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "wandb").write_text("a file where W&B's folder would be")
-    record = app.run(tiny(*OFFLINE, *SHORT), tmp_path / "run", Job(shared=tmp_path))
+    record = app.run(tiny(*OFFLINE, *SHORT), tmp_path / "run", Invocation(shared=tmp_path))
     assert record.status == "completed"
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("W&B")]
     assert len(told) == 1
@@ -197,7 +197,7 @@ def test_a_full_disk_is_said_once(
         free = 0
 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Full)
-    record = app.run(tiny(*OFFLINE), tmp_path / "run", Job(shared=tmp_path))
+    record = app.run(tiny(*OFFLINE), tmp_path / "run", Invocation(shared=tmp_path))
     assert record.status == "completed"
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("W&B")]
     assert len(told) == 1
