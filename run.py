@@ -7,7 +7,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from wrnexp import launch
+from wrnexp.hydra_app.main import one_message, start
+from wrnexp.hydra_app.naming import current_job
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -15,8 +16,8 @@ def main(cfg: DictConfig) -> float | None:
     """Train one run in the folder that Hydra made for it; return its validation accuracy for sweepers that search."""
     from wrnexp import app  # torch comes with it: not for --help, --cfg and tab completion
 
-    job = launch.current_job()
-    with launch.one_message(job):
+    job = current_job()
+    with one_message(job):
         return app.run(cfg, Path(HydraConfig.get().runtime.output_dir), job).metrics.get("val_accuracy")
 
 
@@ -28,4 +29,4 @@ def follow() -> None:
 
 
 if __name__ == "__main__":
-    launch.start(main, Path(__file__).parent, follow)
+    start(main, Path(__file__).parent, follow)

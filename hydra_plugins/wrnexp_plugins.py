@@ -1,6 +1,6 @@
 """What Hydra finds by itself in every process that it starts: names by identity, the sweeps folder, the sweeper.
 
-Hydra takes plugins only from a package of this name; what they do is in `wrnexp.launch`.
+Hydra takes plugins only from a package of this name; what they do is in `wrnexp.hydra_app`.
 """
 
 from pathlib import Path
@@ -8,7 +8,10 @@ from pathlib import Path
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-from wrnexp.launch import local, naming, ray, search, slurm, sweeper
+from wrnexp.hydra_app import naming
+from wrnexp.sweeps import grid
+from wrnexp.sweeps.launchers import local, ray, slurm
+from wrnexp.sweeps.search import sweeper
 
 naming.register()
 
@@ -21,21 +24,21 @@ class SweepsSearchPath(SearchPathPlugin):
         search_path.append("wrnexp", f"file://{Path(__file__).parents[1] / 'sweeps'}")
 
 
-class LabelledSweeper(sweeper.LabelledSweeper):
-    """`wrnexp.launch.sweeper.LabelledSweeper` under the name that `hydra.sweeper._target_` may have."""
+class LabelledSweeper(grid.LabelledSweeper):
+    """`wrnexp.sweeps.grid.LabelledSweeper` under the name that `hydra.sweeper._target_` may have."""
 
 
-class SearchSweeper(search.SearchSweeper):
-    """`wrnexp.launch.search.SearchSweeper` under the name that `hydra.sweeper._target_` may have."""
+class SearchSweeper(sweeper.SearchSweeper):
+    """`wrnexp.sweeps.search.sweeper.SearchSweeper` under the name that `hydra.sweeper._target_` may have."""
 
 
 class LocalLauncher(local.LocalLauncher):
-    """`wrnexp.launch.local.LocalLauncher` under the name that `hydra.launcher._target_` may have."""
+    """`wrnexp.sweeps.launchers.local.LocalLauncher` under the name that `hydra.launcher._target_` may have."""
 
 
 class SlurmLauncher(slurm.SlurmLauncher):
-    """`wrnexp.launch.slurm.SlurmLauncher` under the name that `hydra.launcher._target_` may have."""
+    """`wrnexp.sweeps.launchers.slurm.SlurmLauncher` under the name that `hydra.launcher._target_` may have."""
 
 
 class RayLauncher(ray.RayLauncher):
-    """`wrnexp.launch.ray.RayLauncher` under the name that `hydra.launcher._target_` may have."""
+    """`wrnexp.sweeps.launchers.ray.RayLauncher` under the name that `hydra.launcher._target_` may have."""

@@ -17,8 +17,8 @@ from omegaconf import DictConfig
 
 from tests.optional_packages import pytest_pycollect_makemodule, pytest_runtest_call, pytest_runtest_setup
 from tests.wandb_server import WandbServer
-from wrnexp.launch.jobs import OneReading
-from wrnexp.provenance import usable_cores
+from wrnexp.runs.provenance import usable_cores
+from wrnexp.sweeps.jobs import OneReading
 
 __all__ = ["pytest_pycollect_makemodule", "pytest_runtest_call", "pytest_runtest_setup"]
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from wrnexp.tracking import Journal
+from wrnexp.runs.journal import Journal
 
 
 @contextmanager

@@ -15,13 +15,14 @@ from omegaconf import DictConfig
 from safetensors.torch import load_file
 
 from tests.stopping_halfway import interrupting
-from wrnexp import app, identity
-from wrnexp.digests import damaged_files
+from wrnexp import app
+from wrnexp.config import identity
 from wrnexp.errors import DivergedError, Stopped, UserError, is_diverged
-from wrnexp.invocation import Invocation
 from wrnexp.models import WideResNet
 from wrnexp.optim import SGDRecipe
-from wrnexp.records import Record, read_metrics, read_record
+from wrnexp.runs.digests import damaged_files
+from wrnexp.runs.invocation import Invocation
+from wrnexp.runs.record import Record, read_metrics, read_record
 
 Tiny = Callable[..., DictConfig]
 

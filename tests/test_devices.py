@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from wrnexp import app
 from wrnexp.errors import UserError
-from wrnexp.records import MEASURED, Record, find_record, read_metrics, read_record
+from wrnexp.runs.record import MEASURED, Record, find_record, read_metrics, read_record
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from wrnexp.locks import held as is_held
-from wrnexp.records import MEASURED, read_metrics, read_record
+from wrnexp.runs.locks import held as is_held
+from wrnexp.runs.record import MEASURED, read_metrics, read_record
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wrnexp.records import read_metrics, read_record
+from wrnexp.runs.record import read_metrics, read_record
 
 ROOT = Path(__file__).parents[1]
 

@@ -18,8 +18,8 @@ from tests.wandb_server import WandbServer, check
 from wrnexp import app
 from wrnexp.cli import main
 from wrnexp.errors import Stopped
-from wrnexp.records import read_metrics, read_record, record_folders
-from wrnexp.tracking import Journal
+from wrnexp.runs.journal import Journal
+from wrnexp.runs.record import read_metrics, read_record, record_folders
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, str(ROOT / "run.py")]

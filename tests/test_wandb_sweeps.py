@@ -20,7 +20,7 @@ from tests.wandb_server.state import Sweep
 from wrnexp import app
 from wrnexp.cli import main
 from wrnexp.errors import UserError
-from wrnexp.records import read_metrics, read_record, record_folders
+from wrnexp.runs.record import read_metrics, read_record, record_folders
 from wrnexp.tracking.wandb.sink import Wandb
 
 ROOT = Path(__file__).parents[1]

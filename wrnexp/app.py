@@ -10,20 +10,32 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from wrnexp import provenance, torchrun
-from wrnexp.allocation import keep_freed_memory
+from wrnexp.config.check import check
 from wrnexp.data import Dataset, signature
 from wrnexp.engine import Checkpoints, Hardware, Outcome, Trainer
+from wrnexp.engine.distributed.member import hold_off
+from wrnexp.engine.distributed.processes import launch, processes
+from wrnexp.engine.distributed.ranks import AgreedStop, Ranks, joined
 from wrnexp.engine.evaluate import Splits
 from wrnexp.engine.machine import settled_before, threads
-from wrnexp.engine.member import hold_off
-from wrnexp.engine.processes import launch, processes
-from wrnexp.engine.ranks import AgreedStop, Ranks, joined
 from wrnexp.engine.results import final_metrics, save_results
 from wrnexp.errors import Pruned, UserError
-from wrnexp.invocation import Invocation
-from wrnexp.launch.naming import app_config
-from wrnexp.lifecycle import (
+from wrnexp.hydra_app.instantiate import external_code
+from wrnexp.hydra_app.instantiate import make as _make
+from wrnexp.hydra_app.naming import app_config
+from wrnexp.models import multiply_adds
+from wrnexp.optim import averaged
+from wrnexp.process import torchrun
+from wrnexp.process.malloc import keep_freed_memory
+from wrnexp.process.packages import require
+from wrnexp.process.signals import Stop, TimeLimit
+from wrnexp.process.terminal import Terminal, harmless, printable
+from wrnexp.report.figures.curves import plot_run
+from wrnexp.report.media import Media
+from wrnexp.runs import provenance
+from wrnexp.runs.invocation import Invocation
+from wrnexp.runs.journal import Journal, Plan, Sink, close_after, retell
+from wrnexp.runs.lifecycle import (
     Saved,
     claim_folder,
     completed_record,
@@ -32,21 +44,10 @@ from wrnexp.lifecycle import (
     new_record,
     training_programs,
 )
-from wrnexp.locks import alone, writing
-from wrnexp.models import multiply_adds
-from wrnexp.objects import external_code
-from wrnexp.objects import make as _make
-from wrnexp.optim import averaged
-from wrnexp.ownership import require_own_folder, require_same_data
-from wrnexp.packages import require
-from wrnexp.records import DataInfo, Record, read_metrics, read_record
-from wrnexp.report.curves import plot_run
-from wrnexp.report.media import Media
-from wrnexp.schema import check
+from wrnexp.runs.locks import alone, writing
+from wrnexp.runs.ownership import require_own_folder, require_same_data
+from wrnexp.runs.record import DataInfo, Record, read_metrics, read_record
 from wrnexp.seeding import derive
-from wrnexp.stopping import Stop, TimeLimit
-from wrnexp.terminal import Terminal, harmless, printable
-from wrnexp.tracking import Journal, Plan, Sink, close_after, retell
 from wrnexp.tracking.console import print_summary
 
 SINK_PACKAGES = {"tensorboard": "tensorboard"}  # by sink: the package that it needs; its extra has the sink's name

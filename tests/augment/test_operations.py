@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from wrnexp.augment import colour, points
+from wrnexp.augment import colour, pointwise
 from wrnexp.augment.geometry import Sources
 from wrnexp.augment.operations import NUMBERS, Plan, Variant, grouped, kernels, masked
 
@@ -46,16 +46,16 @@ OPERATIONS: dict[str, tuple[Kernel, Reference, list[float], int]] = {
     "saturation": (colour.saturation, F.adjust_saturation, [0.0, 0.1, 0.73, 1.0, 1.27, 1.9], 1),
     "sharpness": (colour.sharpness, F.adjust_sharpness, [0.0, 0.1, 0.73, 1.0, 1.27, 1.9], 1),
     "hue": (colour.hue, F.adjust_hue, [-0.5, -0.1, 0.0, 0.05, 0.333, 0.5], 1),
-    "posterize": (points.posterize, lambda x, bits: F.posterize(x, int(bits)), [0, 1, 2, 4, 6, 7, 8], 0),
+    "posterize": (pointwise.posterize, lambda x, bits: F.posterize(x, int(bits)), [0, 1, 2, 4, 6, 7, 8], 0),
     "solarize": (
-        points.solarize,
+        pointwise.solarize,
         lambda x, share: F.solarize(x, share * (1.0 if x.is_floating_point() else 255.0)),
         [float(share) for share in torch.linspace(0, 1, 31)],
         0,
     ),
-    "invert": (lambda x, _: points.invert(x), lambda x, _: F.invert(x), [0.0], 0),
-    "autocontrast": (lambda x, _: points.autocontrast(x), lambda x, _: F.autocontrast(x), [0.0], 0),
-    "equalize": (lambda x, _: points.equalize(x), lambda x, _: F.equalize(x), [0.0], 0),
+    "invert": (lambda x, _: pointwise.invert(x), lambda x, _: F.invert(x), [0.0], 0),
+    "autocontrast": (lambda x, _: pointwise.autocontrast(x), lambda x, _: F.autocontrast(x), [0.0], 0),
+    "equalize": (lambda x, _: pointwise.equalize(x), lambda x, _: F.equalize(x), [0.0], 0),
 }
 
 

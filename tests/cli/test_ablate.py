@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from wrnexp.changes import differences
 from wrnexp.cli import ablate, main
-from wrnexp.identity import effective, run_id
-from wrnexp.launch.ablation import ablation
-from wrnexp.launch.arms import KINDS
+from wrnexp.config.differences import differences
+from wrnexp.config.identity import effective, run_id
+from wrnexp.sweeps.ablation.arms import KINDS
+from wrnexp.sweeps.ablation.design import ablation
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

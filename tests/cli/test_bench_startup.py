@@ -9,7 +9,7 @@ import wrnexp
 from wrnexp import cli
 from wrnexp.cli.bench import startup
 from wrnexp.errors import UserError
-from wrnexp.records import read_record
+from wrnexp.runs.record import read_record
 
 ROOT = Path(__file__).parents[2]
 

@@ -18,7 +18,7 @@ from wrnexp.cli.bench.step import bare
 from wrnexp.cli.bench.training import MATRIX_ROWS, Repeated, SyntheticTraining, batch_size, matrix_product
 from wrnexp.engine import Hardware
 from wrnexp.models import WideResNet, multiply_adds, parameter_count
-from wrnexp.provenance import usable_cores
+from wrnexp.runs.provenance import usable_cores
 
 SMALL = ("--model", "small", "--batch", "8", "--device", "cpu")
 

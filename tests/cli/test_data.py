@@ -10,8 +10,8 @@ from PIL import Image
 
 from wrnexp.cli.data import add_parser
 from wrnexp.data.canonical import content_digest, image_hashes
-from wrnexp.data.cifar import CIFAR10, CIFARS
 from wrnexp.data.content import Split, SplitName
+from wrnexp.data.sources.cifar import CIFAR10, CIFARS
 from wrnexp.errors import UserError
 
 
@@ -113,7 +113,9 @@ def test_verify_finds_a_damaged_copy(pictures: Path, cache: Path) -> None:
 
 
 def test_verify_finds_an_image_that_changed_unseen(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wrnexp.data.folder._entry_state", lambda entry: entry.name)  # a file system without times
+    monkeypatch.setattr(
+        "wrnexp.data.sources.folder._entry_state", lambda entry: entry.name
+    )  # a file system without times
     run("verify", "--name", "folder", "--root", pictures)
     (pictures / "test" / "a" / "10.bmp").write_bytes((pictures / "train" / "a" / "2.bmp").read_bytes())
     assert run("info", "--name", "folder", "--root", pictures) == 0

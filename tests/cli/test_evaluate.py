@@ -9,7 +9,7 @@ import pytest
 
 from wrnexp import cli
 from wrnexp.data import load
-from wrnexp.records import LaterEvaluation, read_evaluations, read_record
+from wrnexp.runs.record import LaterEvaluation, read_evaluations, read_record
 from wrnexp.trained import Trained, evaluate_run
 
 

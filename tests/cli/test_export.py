@@ -12,8 +12,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from wrnexp import cli
-from wrnexp.engine import formats
-from wrnexp.records import read_record
+from wrnexp.runs.record import read_record
+from wrnexp.trained import formats
 
 ELSEWHERE = """
 import json, sys, torch

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from scipy import stats as distributions
 
-from wrnexp import identity
 from wrnexp.cli.plan import ROOT, add_parser
 from wrnexp.cli.plan.sources import Planned, Run, from_file, from_folder
 from wrnexp.cli.plan.statistics import Aim, deviation, needs
+from wrnexp.config import identity
 from wrnexp.errors import UserError
-from wrnexp.records import DataInfo, Record, write_metrics, write_record
+from wrnexp.runs.record import DataInfo, Record, write_metrics, write_record
 
 DATA = DataInfo(name="cifar100", digest={"test": "d3cd5d87"}, train=5000, val=1000, test=2000)
 HERE = {"device": "AMD EPYC, 2 threads", "device_type": "cpu"}

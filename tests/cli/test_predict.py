@@ -13,9 +13,9 @@ from scipy.special import softmax
 
 from wrnexp import cli
 from wrnexp.data import load
-from wrnexp.data.shapes import draw
+from wrnexp.data.sources.shapes import draw
 from wrnexp.models import WideResNet
-from wrnexp.pictures import read_mistakes
+from wrnexp.runs.media import read_mistakes
 
 DATA = load("shapes", None, 0, None, None, False)
 

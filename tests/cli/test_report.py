@@ -6,7 +6,7 @@ import pytest
 
 from wrnexp.cli.report import add_parser
 from wrnexp.errors import UserError
-from wrnexp.records import Cost, DataInfo, Record, write_record
+from wrnexp.runs.record import Cost, DataInfo, Record, write_record
 
 ACCURACIES = {"base": [0.710, 0.712, 0.711], "light": [0.700, 0.701, 0.703], "wide": [0.720, 0.721, 0.725]}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from wrnexp.cli import main
-from wrnexp.sweeps import JobEntry, Sweep, update_sweep
+from wrnexp.sweeps.sweep_json import JobEntry, Sweep, update_sweep
 
 MARKUP = "is [/x] [bold]better[/bold] than :smile:?"
 

@@ -20,8 +20,8 @@ from PIL import Image
 
 from wrnexp.augment import Augment, Jitter
 from wrnexp.data import Dataset, ImageSet
-from wrnexp.data.cifar import CIFAR10, CIFAR100, CIFARS, Cifar
 from wrnexp.data.content import Content, Split
+from wrnexp.data.sources.cifar import CIFAR10, CIFAR100, CIFARS, Cifar
 
 CLASSES = ("cat", "dog", "fox")
 

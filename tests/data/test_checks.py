@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from wrnexp.data import Dataset, checks, load
-from wrnexp.digests import file_digest
 from wrnexp.errors import UserError
+from wrnexp.runs.digests import file_digest
 
 
 def flip(path: Path) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from wrnexp.augment import Augment
 from wrnexp.data import Dataset, ResidentLoader, TrainLoader
-from wrnexp.data import resident as resident_loading
+from wrnexp.data.loaders import resident as resident_loading
 
 Loader = TrainLoader | ResidentLoader
 OPTIONS: dict[str, Any] = {"seed": 3, "device": "cpu", "accumulate": 2, "batch_size": 8, "drop_last": False}

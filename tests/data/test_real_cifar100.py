@@ -11,9 +11,9 @@ import pytest
 
 from wrnexp.data import Dataset, load
 from wrnexp.data.canonical import duplicates
-from wrnexp.data.cifar import CIFAR100
 from wrnexp.data.content import Content
 from wrnexp.data.datasets import find_source, obtain
+from wrnexp.data.sources.cifar import CIFAR100
 from wrnexp.errors import UserError
 
 

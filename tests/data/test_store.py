@@ -17,8 +17,8 @@ from tests.damage import broken, flipped
 from wrnexp.data import store
 from wrnexp.data.content import SPLITS, Content, Split
 from wrnexp.data.statistics import channel_statistics
-from wrnexp.digests import file_digest
 from wrnexp.errors import UserError
+from wrnexp.runs.digests import file_digest
 
 
 def some_content(seed: int = 0) -> Content:

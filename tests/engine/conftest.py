@@ -11,9 +11,9 @@ from torch import Tensor
 
 from wrnexp.engine import Checkpoints, Trainer
 from wrnexp.engine.trainer import Splits
-from wrnexp.generators import step_plan
 from wrnexp.models import WideResNet
 from wrnexp.optim import Cosine, SGDRecipe, averaged
+from wrnexp.tensors import step_plan
 
 CLASSES, IMAGES, SIZE = 5, 26, 8
 

@@ -19,18 +19,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wrnexp.engine import Hardware, Trainer, divergence, guard
+from wrnexp.engine import Hardware, Trainer, divergence, divergence_guard
+from wrnexp.engine.distributed.ranks import Ranks
 from wrnexp.engine.divergence import PERIOD, StepFigures, StepReader
+from wrnexp.engine.divergence_guard import Guard
 from wrnexp.engine.evaluate import Evaluation, Splits
-from wrnexp.engine.guard import Guard
 from wrnexp.engine.meters import Meters
-from wrnexp.engine.ranks import Ranks
 from wrnexp.engine.step import TrainStep
 from wrnexp.engine.trainer import Outcome
 from wrnexp.errors import DivergedError, Stopped
 from wrnexp.models import WideResNet
 from wrnexp.optim import averaged
-from wrnexp.records import MEASURED, read_metrics, read_record
+from wrnexp.runs.record import MEASURED, read_metrics, read_record
 
 Make = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
@@ -373,7 +373,7 @@ def test_final_logits_must_fit_into_predictions(
 def test_too_many_skipped_steps_in_a_row_or_a_whole_epoch_end_the_run(
     trainer: Make, poisoned: Make, monkeypatch: pytest.MonkeyPatch, most: int, bad: range, words: str
 ) -> None:
-    monkeypatch.setattr(guard, "MOST_SKIPPED", most)
+    monkeypatch.setattr(divergence_guard, "MOST_SKIPPED", most)
     ours = trainer(batches=poisoned(2, *bad), on_divergence="skip", watcher=Watcher())
     with pytest.raises(DivergedError, match=words) as error:
         ours.fit()

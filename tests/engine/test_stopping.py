@@ -16,8 +16,8 @@ from wrnexp.engine.evaluate import Splits
 from wrnexp.engine.sealed import load_sealed
 from wrnexp.engine.trainer import Outcome
 from wrnexp.errors import Stopped
-from wrnexp.records import MEASURED
-from wrnexp.stopping import Stop, TimeLimit
+from wrnexp.process.signals import Stop, TimeLimit
+from wrnexp.runs.record import MEASURED
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 

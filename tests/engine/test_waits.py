@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from wrnexp.engine import Hardware, Trainer
-from wrnexp.engine.guard import Guard
+from wrnexp.engine.distributed.ranks import Ranks
+from wrnexp.engine.divergence_guard import Guard
 from wrnexp.engine.meters import DeviceClock, HostClock, Meters, Waiting, clock
-from wrnexp.engine.ranks import Ranks
 from wrnexp.engine.step import TrainStep
 from wrnexp.models import WideResNet
 from wrnexp.optim import averaged

@@ -8,10 +8,11 @@ from typing import Any
 
 import yaml
 
-from wrnexp.publishing import workspace, writeup
-from wrnexp.records import Cost, DataInfo, Record, write_metrics, write_record
 from wrnexp.report.build import gathered
-from wrnexp.report.sentences import question
+from wrnexp.report.text.summary_text import question
+from wrnexp.runs.record import Cost, DataInfo, Record, write_metrics, write_record
+from wrnexp.wandb_publish import report as wandb_report
+from wrnexp.wandb_publish import workspace
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "wandb"
@@ -43,9 +44,9 @@ def workspace_json() -> str:
 def report_json(folder: Path) -> str:
     """Return the report on the runs below a folder, indented; its panels name no project, which only a server knows."""
     report = gathered([folder], folder / "report")
-    made = writeup.writeup(report, writeup.titled([folder]))
+    made = wandb_report.writeup(report, wandb_report.titled([folder]))
     return _text(
-        {"displayName": made.title, "description": question(report), "spec": json.loads(writeup.spec(made))},
+        {"displayName": made.title, "description": question(report), "spec": json.loads(wandb_report.spec(made))},
     )
 
 

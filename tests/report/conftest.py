@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from wrnexp.records import Cost, DataInfo, Record, write_metrics, write_record
+from wrnexp.runs.record import Cost, DataInfo, Record, write_metrics, write_record
 
 WriteRun = Callable[..., Path]
 

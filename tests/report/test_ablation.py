@@ -11,14 +11,15 @@ import pytest
 from PIL import Image
 from scipy import stats as distributions
 
-from wrnexp.report import attribution, effects
+from wrnexp.process.terminal import Terminal
+from wrnexp.report import ablation_tables
 from wrnexp.report.ablation import Ablation, ablations
 from wrnexp.report.build import build
 from wrnexp.report.collect import comparable, find_runs
-from wrnexp.report.console import print_ablation
-from wrnexp.report.findings import findings
-from wrnexp.sweeps import JobEntry, Sweep
-from wrnexp.terminal import Terminal
+from wrnexp.report.figures import ablation_plot
+from wrnexp.report.text.ablation_text import findings
+from wrnexp.report.text.console import print_ablation
+from wrnexp.sweeps.sweep_json import JobEntry, Sweep
 
 WriteRun = Callable[..., Path]
 
@@ -194,7 +195,7 @@ def test_costs_do_not_compare_across_devices_or_other_processes(write_study: Wri
 
 
 def test_settings_are_those_of_the_records(write_study: WriteStudy) -> None:
-    study = {one.change: attribution.settings(one) for one in read(write_study()).changes}
+    study = {one.change: ablation_tables.settings(one) for one in read(write_study()).changes}
     assert study == {"u": "28 to 16", "v": "0.1 to 0.8", "w": "null to 0.5"}
 
 
@@ -220,7 +221,7 @@ def test_one_seed_has_no_interval_and_no_star(write_study: WriteStudy, tmp_path:
         assert all(effect.paired.ci95 is None and effect.p_holm is None for effect in one.effects)
         assert one.interaction is not None
         assert one.interaction.ci95 is None
-        assert not any("*" in cell or "(" in cell for cell in attribution.worth_cells(one)[2:5])
+        assert not any("*" in cell or "(" in cell for cell in ablation_tables.worth_cells(one)[2:5])
     said = findings(study)
     assert said[-1].startswith("One seed an arm: the differences have no intervals")
     assert not any("depend" in one or "owes" in one for one in said)
@@ -283,7 +284,7 @@ def test_the_page_has_words_tables_and_plots(write_study: WriteStudy, tmp_path: 
     build([write_study()], tmp_path / "report")
     page = (tmp_path / "report/report.md").read_text()
     section = page.split("## What each change is worth\n")[1].split("\n## ")[0]
-    assert "![What each change is worth, with its 95% interval](effects.png)" in section
+    assert "![What each change is worth, with its 95% interval](ablation_plot.png)" in section
     assert "(ladder.png)" in section
     assert "| change | settings | in b | added to a | its step of the ladder | training time |" in section
     assert (
@@ -299,17 +300,17 @@ def test_several_ablations_each_have_their_section(write_study: WriteStudy, outp
     page = (out / "report.md").read_text()
     assert "## What each change is worth: one\n" in page
     assert "## What each change is worth: two\n" in page
-    assert {path.name for path in out.glob("[el]*.png")} >= {"effects.png", "effects_2.png", "ladder_2.png"}
+    assert {path.name for path in out.glob("[el]*.png")} >= {"ablation_plot.png", "effects_2.png", "ladder_2.png"}
     build([outputs / "one"], out)
     assert not (out / "effects_2.png").exists()
 
 
 def test_the_plots_show_every_place_in_its_colour(write_study: WriteStudy, tmp_path: Path) -> None:
-    assert effects.draw([read(write_study())], tmp_path) == {"ablate_a_b": ["effects.png", "ladder.png"]}
-    with Image.open(tmp_path / "effects.png") as image:
+    assert ablation_plot.draw([read(write_study())], tmp_path) == {"ablate_a_b": ["ablation_plot.png", "ladder.png"]}
+    with Image.open(tmp_path / "ablation_plot.png") as image:
         pixels = np.asarray(image.convert("RGB"), dtype=np.int64) @ [1 << 16, 1 << 8, 1]
     found = {f"#{pixel:06X}" for pixel in np.unique(pixels)}
-    assert {effects.IN_B, effects.ADDED, effects.STEP} <= found
+    assert {ablation_plot.IN_B, ablation_plot.ADDED, ablation_plot.STEP} <= found
 
 
 def test_the_terminal_shows_every_change_within_eighty_columns(write_study: WriteStudy) -> None:

@@ -267,7 +267,8 @@ def test_means_of_costs_are_over_the_runs_that_have_them(write_run: WriteRun, ou
 def test_reports_need_no_torch_wandb_or_hydra() -> None:
     code = (
         "import sys, wrnexp.stats\n"
-        "from wrnexp.report import build, console, curves, plots\n"
+        "from wrnexp.report import build; from wrnexp.report.text import console\n"
+        "from wrnexp.report.figures import curves, plots\n"
         "print(sorted({name.split('.')[0] for name in sys.modules} & {'torch', 'wandb', 'hydra', 'omegaconf'}))\n"
         "print('matplotlib.pyplot' in sys.modules)\n"
         "print(sorted({'jinja2', 'vl_convert'} & set(sys.modules)))"

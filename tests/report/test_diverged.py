@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from wrnexp.errors import UserError
-from wrnexp.records import Divergence
+from wrnexp.process.terminal import Terminal
 from wrnexp.report.build import build
 from wrnexp.report.collect import find_runs
-from wrnexp.report.console import print_report
-from wrnexp.terminal import Terminal
+from wrnexp.report.text.console import print_report
+from wrnexp.runs.record import Divergence
 
 WriteRun = Callable[..., Path]
 

@@ -15,13 +15,13 @@ from markdown_it.token import Token
 
 from tests.hostile import AFTER, BEFORE, hostile, planted
 from tests.report.page.made import write_run
-from wrnexp.records import Signature, read_record, record_folders, write_record
+from wrnexp.process.terminal import Terminal, printable
 from wrnexp.report.build import build
-from wrnexp.report.console import print_report
-from wrnexp.report.markdown import sections
 from wrnexp.report.tables import Report
-from wrnexp.sweeps import JobEntry, Sweep
-from wrnexp.terminal import Terminal, printable
+from wrnexp.report.text.console import print_report
+from wrnexp.report.text.markdown import sections
+from wrnexp.runs.record import Signature, read_record, record_folders, write_record
+from wrnexp.sweeps.sweep_json import JobEntry, Sweep
 
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 ROLES: dict[str, list[dict[str, Any]]] = {
@@ -204,7 +204,7 @@ STARTS = ["# x", "> x", "- x", "+ x", "* x", "1. x", "2) x", "---", "===", "| a 
 
 @pytest.mark.parametrize("start", STARTS)
 def test_no_line_of_markdown_begins_with_a_block(start: str) -> None:
-    from wrnexp.report.markdown import _paragraphs
+    from wrnexp.report.text.markdown import _paragraphs
 
     tokens = PARSER.parse(f"{_paragraphs([start, 'next'])}\n")
     assert [token.type for token in tokens] == ["paragraph_open", "inline", "paragraph_close"] * 2

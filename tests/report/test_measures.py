@@ -6,11 +6,11 @@ from statistics import stdev
 import pytest
 
 from tests.damage import broken, flipped
-from wrnexp.digests import bytes_digest
-from wrnexp.records import LaterEvaluation, add_evaluation, read_record
 from wrnexp.report.build import gathered
 from wrnexp.report.measures import Run, epoch_seconds, late_oscillation, series, step_images
-from wrnexp.report.notes import notes
+from wrnexp.report.text.notes import notes
+from wrnexp.runs.digests import bytes_digest
+from wrnexp.runs.record import LaterEvaluation, add_evaluation, read_record
 
 WriteRun = Callable[..., Path]
 

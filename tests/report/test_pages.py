@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from wrnexp.process.terminal import Terminal
 from wrnexp.report.build import build, compare
-from wrnexp.report.console import print_report
-from wrnexp.report.sentences import pair_sentence
+from wrnexp.report.format import listed, p_value, seconds, times
 from wrnexp.report.tables import PairRow, Report
-from wrnexp.report.wording import listed, p_value, seconds, times
+from wrnexp.report.text.console import print_report
+from wrnexp.report.text.summary_text import pair_sentence
 from wrnexp.stats import Equivalence, Paired, Verdict
-from wrnexp.terminal import Terminal
 
 WriteRun = Callable[..., Path]
 

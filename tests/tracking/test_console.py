@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from rich.console import Console as Terminal
 
-from wrnexp.records import Divergence, Record
-from wrnexp.tracking import Console, Plan
+from wrnexp.runs.journal import Plan
+from wrnexp.runs.record import Divergence, Record
+from wrnexp.tracking import Console
 from wrnexp.tracking.console import config_tree, epoch_line, summary
 
 ROW: dict[str, Any] = {

@@ -6,9 +6,9 @@ import pytest
 from optuna.distributions import FloatDistribution
 
 from wrnexp.errors import Pruned, is_pruned, one_line
-from wrnexp.records import Record
-from wrnexp.study import FILE, Study
-from wrnexp.tracking import Plan
+from wrnexp.runs.journal import Plan
+from wrnexp.runs.record import Record
+from wrnexp.sweeps.search.study import FILE, Study
 from wrnexp.tracking.search import Search
 
 RECORD = Record(run_id="a", arm_id="b", label="c", seed=0)

@@ -15,11 +15,11 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from wrnexp import app, packages
+from wrnexp import app
 from wrnexp.errors import UserError
-from wrnexp.records import Record, read_metrics
-from wrnexp.tracking import Plan
-from wrnexp.tracking.journal import Journal, Row
+from wrnexp.process import packages
+from wrnexp.runs.journal import Journal, Plan, Row
+from wrnexp.runs.record import Record, read_metrics
 from wrnexp.tracking.tensorboard import TAGS, TensorBoard, _as_text
 
 Tiny = Callable[..., DictConfig]

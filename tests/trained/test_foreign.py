@@ -16,7 +16,7 @@ from PIL import Image
 from wrnexp import app, cli
 from wrnexp.errors import UserError
 from wrnexp.trained import dataset, network, open_run, opening
-from wrnexp.trained.targets import check_targets
+from wrnexp.trained.allowed_targets import check_targets
 
 Edit = Callable[[dict[str, Any]], object]
 
@@ -53,8 +53,8 @@ CALLS: dict[str, dict[str, Any]] = {
     "pathlib.Path.unlink": {"self": {"_target_": "pathlib.Path", "_args_": ["{file}"]}},
     "urllib.request.urlretrieve": {"url": "file://{file}", "filename": "{canary}"},
     "numpy.savetxt": {"fname": "{canary}", "X": [1.0]},
-    "wrnexp.records.write_atomic": {"path": {"_target_": "pathlib.Path", "_args_": ["{canary}"]}, "data": "x"},
-    "wrnexp.records.write_json": {"path": {"_target_": "pathlib.Path", "_args_": ["{canary}"]}, "value": 1},
+    "wrnexp.runs.record.write_atomic": {"path": {"_target_": "pathlib.Path", "_args_": ["{canary}"]}, "data": "x"},
+    "wrnexp.runs.record.write_json": {"path": {"_target_": "pathlib.Path", "_args_": ["{canary}"]}, "value": 1},
     "torch.utils.cpp_extension.load_inline": {"name": "x", "cpp_sources": "#include <none>"},
     "os.system": {"command": "touch {canary}"},
     "builtins.open": {"file": "{canary}", "mode": "w"},
@@ -71,7 +71,7 @@ BESIDE = [
     "torch.nn.Module.__init__.__globals__", "torch.nn", "torch.nn.", "wrnexp.models.multiply_adds", "wrnexp.models",
     "torch.nnevil.Linear", "wrnexp.models_evil.Net", "torch.nn.modules.planted.Net", "wrnexp.models.planted.Net",
     "torch.nn.quantized.Linear", " torch.nn.Linear", "torch.nn.Linear ", "torch.nn..Linear", "", "Linear",
-    "wrnexp.data.load", "wrnexp.trained.targets.nn.Linear",
+    "wrnexp.data.load", "wrnexp.trained.allowed_targets.nn.Linear",
 ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from tests.damage import broken, flipped
 from wrnexp import app
 from wrnexp.data import load
 from wrnexp.errors import UserError
-from wrnexp.records import read_record
+from wrnexp.runs.record import read_record
 from wrnexp.trained import dataset, hardware, network, open_run, opening
 
 HEADER = 4096  # bytes of a safetensors file that name and place its tensors, about

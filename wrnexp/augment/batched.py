@@ -18,8 +18,8 @@ from wrnexp.augment.mixing import Mixing
 from wrnexp.augment.operations import Kernel, Plan, grouped, kernels, masked
 from wrnexp.augment.policies import PolicyPlans, policy
 from wrnexp.augment.recipe import Augment
-from wrnexp.generators import on
 from wrnexp.seeding import Numbers, below, derive, uniforms
+from wrnexp.tensors import on
 
 
 class BatchAugment:

@@ -8,7 +8,7 @@ level.
 import torch
 from torch import Tensor
 
-from wrnexp.augment.points import as_levels, cut, levels_of
+from wrnexp.augment.pointwise import as_levels, cut, levels_of
 
 GREY = (0.2989, 0.587, 0.114)  # ITU-R BT.601 luma, as torchvision rounds it
 TO_LEVELS = 255.999 / 255  # so that cutting to whole levels gives each an equal share, as torchvision's conversion does

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wrnexp.generators import on
 from wrnexp.seeding import Numbers, below
+from wrnexp.tensors import on
 
 
 class Boxes(NamedTuple):

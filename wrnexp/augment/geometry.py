@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wrnexp.generators import on
+from wrnexp.tensors import on
 
 # Rows of the inverse affine matrix: a pixel (x, y) of the result, counted from the image's centre with y downwards,
 # comes from (a x + b y + c, d x + e y + f).

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wrnexp.augment.erasing import Boxes, outside
-from wrnexp.generators import on
 from wrnexp.seeding import Numbers, below
+from wrnexp.tensors import on
 
 
 class Mixing:

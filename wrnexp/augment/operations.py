@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wrnexp.augment import colour, points
+from wrnexp.augment import colour, pointwise
 from wrnexp.augment.geometry import CPU, Matrix, Sources, rotation, shear_x, shear_y, translation
-from wrnexp.generators import on
+from wrnexp.tensors import on
 
 Kernel = Callable[[Tensor, Tensor], Tensor]  # images [N, 3, H, W] and strengths [N] to images
 
@@ -45,15 +45,15 @@ def identity(images: Tensor, strength: Tensor) -> Tensor:
 
 
 def _invert(images: Tensor, strength: Tensor) -> Tensor:
-    return points.invert(images)
+    return pointwise.invert(images)
 
 
 def _autocontrast(images: Tensor, strength: Tensor) -> Tensor:
-    return points.autocontrast(images)
+    return pointwise.autocontrast(images)
 
 
 def _equalize(images: Tensor, strength: Tensor) -> Tensor:
-    return points.equalize(images)
+    return pointwise.equalize(images)
 
 
 LEVELS: dict[str, Kernel] = {
@@ -63,8 +63,8 @@ LEVELS: dict[str, Kernel] = {
     "saturation": colour.saturation,
     "hue": colour.hue,
     "sharpness": colour.sharpness,
-    "posterize": points.posterize,
-    "solarize": points.solarize,
+    "posterize": pointwise.posterize,
+    "solarize": pointwise.solarize,
     "invert": _invert,
     "autocontrast": _autocontrast,
     "equalize": _equalize,

@@ -19,7 +19,7 @@ from wrnexp.cli.publish import add_parser as add_publish
 from wrnexp.cli.report import add_parser as add_report
 from wrnexp.cli.sweeps import add_parser as add_sweeps
 from wrnexp.errors import UserError
-from wrnexp.terminal import printable, warn
+from wrnexp.process.terminal import printable, warn
 
 
 class _Parser(argparse.ArgumentParser):

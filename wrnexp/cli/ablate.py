@@ -11,10 +11,10 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from wrnexp.errors import UserError
-from wrnexp.terminal import Terminal, safe_text
+from wrnexp.process.terminal import Terminal, safe_text
 
 if TYPE_CHECKING:
-    from wrnexp.launch.ablation import Ablation
+    from wrnexp.sweeps.ablation.design import Ablation
 
 ROOT = Path(__file__).parents[2]
 KINDS = ("ladder", "leave-one-out", "add-one")
@@ -62,8 +62,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def ablate(args: argparse.Namespace) -> int:
     """Show, write or run the ablation; return the sweep's exit code."""
-    from wrnexp.launch.ablation import ablation, write  # hydra takes a while to import
-    from wrnexp.launch.overrides import quote_letters
+    from wrnexp.hydra_app.overrides import quote_letters
+    from wrnexp.sweeps.ablation.design import ablation, write  # hydra takes a while to import
 
     if not (ROOT / "conf").is_dir():
         raise UserError(f"there is no folder conf in {ROOT}: ablate needs wrnexp's repository, as run.py does")
@@ -104,7 +104,7 @@ def _show(study: "Ablation", *, brief: bool) -> None:
 
 def _seconds(study: "Ablation") -> list[float | None]:
     """Return how long a run of each arm takes, by what runs on record took."""
-    from wrnexp.estimates import Measured
+    from wrnexp.sweeps.estimates import Measured
 
     measured = Measured.read([Path("outputs"), Path("multirun")])
     found = (measured.run_seconds(config) for _, config in study.arms)
@@ -148,7 +148,7 @@ def _names(text: str) -> list[str]:
 def _report(folder: Path) -> None:
     """Report on what has been run so far; nothing where that is too little."""
     from wrnexp.report.build import build
-    from wrnexp.report.console import print_ablation
+    from wrnexp.report.text.console import print_ablation
 
     try:
         report = build([folder], folder / "report")

@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from wrnexp.terminal import Terminal, printable, safe_text
+from wrnexp.process.terminal import Terminal, printable, safe_text
 
 if TYPE_CHECKING:
     from wrnexp.data.store import Stored

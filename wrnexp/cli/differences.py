@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from wrnexp.changes import Difference, shown
 from wrnexp.cli.plan.show import time
-from wrnexp.launch.ablation import Ablation
-from wrnexp.launch.arms import Arm
-from wrnexp.launch.overrides import overrides
-from wrnexp.terminal import Terminal, safe_text
+from wrnexp.config.differences import Difference, shown
+from wrnexp.hydra_app.overrides import overrides
+from wrnexp.process.terminal import Terminal, safe_text
+from wrnexp.sweeps.ablation.arms import Arm
+from wrnexp.sweeps.ablation.design import Ablation
 
 TITLES = {"add-one": "added to {a}", "leave-one-out": "left out of {b}", "ladder": "ladder {step}"}
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from wrnexp import provenance
-from wrnexp.caches import cache_folder
-from wrnexp.packages import is_installed, missing_message
-from wrnexp.terminal import Terminal, safe_text
+from wrnexp.process.packages import is_installed, missing_message
+from wrnexp.process.terminal import Terminal, safe_text
+from wrnexp.runs import provenance
+from wrnexp.runs.cache import cache_folder
 
 if TYPE_CHECKING:
     from wrnexp.engine import Hardware

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from wrnexp.cli.runs import add_run, find_run
 from wrnexp.errors import UserError
-from wrnexp.terminal import Terminal, printable, safe_text
+from wrnexp.process.terminal import Terminal, printable, safe_text
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from wrnexp.records import CorruptionFigures, LaterEvaluation, Record
+    from wrnexp.runs.record import CorruptionFigures, LaterEvaluation, Record
     from wrnexp.trained import Trained
 
 DESCRIPTION = """\
@@ -72,7 +72,7 @@ def _check_earlier(folder: Path) -> None:
     Raises:
         UserError: evaluations.json is damaged.
     """
-    from wrnexp.records import RecordError, read_evaluations
+    from wrnexp.runs.record import RecordError, read_evaluations
 
     try:
         read_evaluations(folder)
@@ -85,8 +85,8 @@ def _check_earlier(folder: Path) -> None:
 
 def _keep(run: "Trained", found: "LaterEvaluation") -> int:
     """Add to evaluations.json; return how often the test set has been read for this run."""
-    from wrnexp.locks import alone
-    from wrnexp.records import RecordError, add_evaluation, read_evaluations
+    from wrnexp.runs.locks import alone
+    from wrnexp.runs.record import RecordError, add_evaluation, read_evaluations
 
     path = run.folder / "evaluations.json"
     try:
@@ -100,7 +100,7 @@ def _keep(run: "Trained", found: "LaterEvaluation") -> int:
 
 
 def _write(path: Path, record: "Record", found: "LaterEvaluation") -> None:
-    from wrnexp.records import write_json
+    from wrnexp.runs.record import write_json
 
     named = {"run_id": record.run_id, "label": record.label, "seed": record.seed, "record": record.metrics}
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from wrnexp.cli.runs import add_run, find_run
 from wrnexp.errors import UserError
-from wrnexp.terminal import printable, warn
+from wrnexp.process.terminal import printable, warn
 
 FORMATS = ("safetensors", "onnx", "pt2")
 
@@ -30,8 +30,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def export(args: argparse.Namespace) -> int:
     """Write the file; return 1 where it would not be as good as the network."""
-    from wrnexp.engine.export import ExportError
     from wrnexp.trained import export_run, open_run
+    from wrnexp.trained.checked_export import ExportError
 
     run = open_run(find_run(args.run_folder), allow=args.allow_target)
     file = args.out or run.folder / f"exported.{args.format}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from wrnexp.cli.runs import add_run, find_run
 from wrnexp.errors import UserError
-from wrnexp.terminal import printable, warn
+from wrnexp.process.terminal import printable, warn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +67,7 @@ def predict(args: argparse.Namespace) -> int:
 
 def _read(files: Sequence[str], side: int) -> tuple[list[Picture], list[UserError]]:
     """Return the images, and what is wrong with the files that are none."""
-    from wrnexp.data.decode import decode_sized
+    from wrnexp.data.sources.decode import decode_sized
 
     pictures, mistakes = [], []
     for file in files:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wrnexp.errors import UserError
-from wrnexp.packages import require
-from wrnexp.terminal import Terminal, printable, warn
+from wrnexp.process.packages import require
+from wrnexp.process.terminal import Terminal, printable, warn
 
 if TYPE_CHECKING:
-    from wrnexp.publishing.local import LeftOut, LocalRun
-    from wrnexp.publishing.server import Server
+    from wrnexp.wandb_publish.local import LeftOut, LocalRun
+    from wrnexp.wandb_publish.server import Server
 
 DESCRIPTION = """\
 Put runs into W&B that were trained offline, or whose server was lost, and complete those that are not whole there. What
@@ -39,9 +39,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def publish(args: argparse.Namespace) -> int:
     """Publish, and say of each run what was done."""
     require("wrnexp publish", "wandb")
-    from wrnexp.publishing.local import find_runs, one_each
-    from wrnexp.publishing.server import Server, ServerError, close, refuse_settings
     from wrnexp.tracking.wandb.account import quiet
+    from wrnexp.wandb_publish.local import find_runs, one_each
+    from wrnexp.wandb_publish.server import Server, ServerError, close, refuse_settings
 
     console = Terminal(soft_wrap=True)
     runs, left = find_runs(args.folders, args.project, args.entity)
@@ -63,9 +63,9 @@ def publish(args: argparse.Namespace) -> int:
 
 def _runs(runs: Sequence["LocalRun"], server: "Server", args: argparse.Namespace, console: Terminal) -> bool:
     """Publish runs; return whether all are there. A run that fails does not stop the others."""
-    from wrnexp.publishing.runs import need
-    from wrnexp.publishing.runs import publish as publish_runs
-    from wrnexp.publishing.server import ServerError
+    from wrnexp.wandb_publish.runs import need
+    from wrnexp.wandb_publish.runs import publish as publish_runs
+    from wrnexp.wandb_publish.server import ServerError
 
     def head(run: "LocalRun", number: int) -> str:
         return f"[{number}/{len(runs)}] {run.name}  {server.entity(run.entity)}/{run.project}/{run.identity}"
@@ -105,10 +105,10 @@ def _dashboards(runs: Sequence["LocalRun"], server: "Server", args: argparse.Nam
         raise UserError(f"the runs are in several projects ({named}): give folders of one, or --project")
     ((entity, project),) = places
     if args.workspace:
-        from wrnexp.publishing.workspace import save_workspace
+        from wrnexp.wandb_publish.workspace import save_workspace
 
         console.print(f"workspace: {save_workspace(entity, project)}")
     if args.report:
-        from wrnexp.publishing.writeup import save_report
+        from wrnexp.wandb_publish.report import save_report
 
         console.print(f"report: {save_report(entity, project, args.folders)}")

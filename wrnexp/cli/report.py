@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wrnexp.config.identity import slug
 from wrnexp.errors import UserError
-from wrnexp.identity import slug
-from wrnexp.terminal import Terminal
+from wrnexp.process.terminal import Terminal
 
 if TYPE_CHECKING:
     from wrnexp.report.tables import Report
@@ -71,7 +71,7 @@ def _add_compare(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
 
 
 def _shown(built: "Report") -> int:
-    from wrnexp.report.console import print_report
+    from wrnexp.report.text.console import print_report
 
     print_report(built, Terminal())
     return 0

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from wrnexp.errors import UserError
-from wrnexp.records import Record, find_record, record_folders
+from wrnexp.runs.record import Record, find_record, record_folders
 
 FOLDERS = (Path("outputs"), Path("multirun"))
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wrnexp.errors import UserError
-from wrnexp.terminal import Terminal, printable, warn
+from wrnexp.process.terminal import Terminal, printable, warn
 
 if TYPE_CHECKING:
-    from wrnexp.estimates import Measured
-    from wrnexp.sweeps import JobEntry, Sweep
+    from wrnexp.sweeps.estimates import Measured
+    from wrnexp.sweeps.sweep_json import JobEntry, Sweep
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -29,8 +29,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def sweeps(args: argparse.Namespace) -> int:
     """Print a table of all sweeps, or of the jobs of some; return 2 if one cannot be read."""
-    from wrnexp.estimates import Measured
-    from wrnexp.sweeps import jobs_table, read_sweep, sweeps_table, totals
+    from wrnexp.sweeps.estimates import Measured
+    from wrnexp.sweeps.sweep_json import read_sweep
+    from wrnexp.sweeps.tables import jobs_table, sweeps_table, totals
 
     console = Terminal(soft_wrap=True)
     measured = Measured.read([Path("outputs"), args.dir])
@@ -59,8 +60,8 @@ def sweeps(args: argparse.Namespace) -> int:
 
 def _left(jobs: "Sequence[JobEntry]", sweep: "Sweep", folder: Path, measured: "Measured") -> str:
     """Return the time that some jobs still need, one after another; nothing where they are done."""
-    from wrnexp import identity
-    from wrnexp.sweeps import duration
+    from wrnexp.config import identity
+    from wrnexp.sweeps.tables import duration
 
     open_ = [job for job in jobs if not job.over]
     if not open_:

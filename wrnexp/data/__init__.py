@@ -9,9 +9,9 @@ from wrnexp.data.datasets import load
 from wrnexp.data.images import Dataset, ImageSet, signature
 
 if TYPE_CHECKING:
-    from wrnexp.data.evaluation import EvalBatches
-    from wrnexp.data.resident import ResidentLoader
-    from wrnexp.data.workers import TrainLoader
+    from wrnexp.data.loaders.evaluation import EvalBatches
+    from wrnexp.data.loaders.resident import ResidentLoader
+    from wrnexp.data.loaders.workers import TrainLoader
 
 __all__ = ["Dataset", "EvalBatches", "ImageSet", "ResidentLoader", "TrainLoader", "load", "signature"]
 
@@ -19,8 +19,8 @@ __all__ = ["Dataset", "EvalBatches", "ImageSet", "ResidentLoader", "TrainLoader"
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from wrnexp.data.evaluation import EvalBatches
-    from wrnexp.data.resident import ResidentLoader
-    from wrnexp.data.workers import TrainLoader
+    from wrnexp.data.loaders.evaluation import EvalBatches
+    from wrnexp.data.loaders.resident import ResidentLoader
+    from wrnexp.data.loaders.workers import TrainLoader
 
     return {"EvalBatches": EvalBatches, "ResidentLoader": ResidentLoader, "TrainLoader": TrainLoader}[name]

@@ -4,8 +4,8 @@ import os
 import threading
 from pathlib import Path
 
-from wrnexp.digests import file_digest
 from wrnexp.errors import UserError
+from wrnexp.runs.digests import file_digest
 
 _checks: dict[tuple[object, ...], "FileCheck"] = {}  # of this process
 _lock = threading.Lock()

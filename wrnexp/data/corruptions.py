@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from wrnexp.data.content import SIDE
 from wrnexp.data.images import ImageSet
-from wrnexp.data.wording import reason
+from wrnexp.data.messages import reason
 from wrnexp.errors import UserError
 
 SEVERITIES = 5

@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from wrnexp.caches import cache_folder
 from wrnexp.data import store
-from wrnexp.data.archive import PackedArchive
-from wrnexp.data.cifar import CIFARS, Cifar
 from wrnexp.data.content import SIDE, Content
-from wrnexp.data.download import download
 from wrnexp.data.images import Dataset, ImageSet
-from wrnexp.data.shapes import Shapes
-from wrnexp.data.sources import Source, find_cifar, find_folder
+from wrnexp.data.sources.archive import PackedArchive
+from wrnexp.data.sources.cifar import CIFARS, Cifar
+from wrnexp.data.sources.detect import Source, find_cifar, find_folder
+from wrnexp.data.sources.download import download
+from wrnexp.data.sources.shapes import Shapes
 from wrnexp.data.splits import stratified
 from wrnexp.data.store import Stored
 from wrnexp.errors import UserError
+from wrnexp.runs.cache import cache_folder
 
 NAMES = (*CIFARS, "shapes", "folder")
 

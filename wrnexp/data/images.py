@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wrnexp.data.checks import FileCheck
-from wrnexp.records import Signature
+from wrnexp.runs.record import Signature
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from wrnexp.terminal import Terminal
+    from wrnexp.process.terminal import Terminal
 
 T = TypeVar("T")
 
@@ -16,7 +16,7 @@ def tracked(items: Sequence[T], description: str) -> Iterable[T]:
     from rich.markup import escape
     from rich.progress import track
 
-    from wrnexp.terminal import printable
+    from wrnexp.process.terminal import printable
 
     console = _console()
     return track(
@@ -34,6 +34,6 @@ def download_bar() -> "Progress":
 
 
 def _console() -> "Terminal":
-    from wrnexp.terminal import Terminal
+    from wrnexp.process.terminal import Terminal
 
     return Terminal(stderr=True)

@@ -24,20 +24,20 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from wrnexp.caches import cache_folder
 from wrnexp.data import checks
 from wrnexp.data.canonical import canonical_order, content_digest, image_hashes
 from wrnexp.data.content import SPLITS, Content, Split, SplitName
 from wrnexp.data.images import ImageSet
-from wrnexp.data.sources import Source
+from wrnexp.data.messages import reason
+from wrnexp.data.sources.detect import Source
 from wrnexp.data.statistics import Triple, channel_statistics
-from wrnexp.data.wording import reason
-from wrnexp.digests import bytes_digest, file_digest
 from wrnexp.errors import UserError
-from wrnexp.files import read_regular
-from wrnexp.records import write_json
-from wrnexp.strict_json import loads
-from wrnexp.terminal import warn
+from wrnexp.process.terminal import warn
+from wrnexp.runs.cache import cache_folder
+from wrnexp.runs.digests import bytes_digest, file_digest
+from wrnexp.runs.files import read_regular
+from wrnexp.runs.record import write_json
+from wrnexp.runs.strict_json import loads
 
 ARRAYS = tuple(f"{split}{kind}.npy" for split in SPLITS for kind in ("", "_labels"))
 FORMAT = 1  # raise it where stored folders of before cannot be used

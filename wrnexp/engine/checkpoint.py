@@ -16,8 +16,8 @@ from torch import Tensor
 
 from wrnexp.engine.sealed import DamagedError, load_sealed, save_sealed
 from wrnexp.errors import TrainingError, UserError, one_line
-from wrnexp.ownership import describes_run, set_aside
-from wrnexp.terminal import warn
+from wrnexp.process.terminal import warn
+from wrnexp.runs.ownership import describes_run, set_aside
 
 State = Mapping[str, Any]
 

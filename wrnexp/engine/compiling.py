@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wrnexp.caches import cache_folder
+from wrnexp.runs.cache import cache_folder
 
 # Below this much arithmetic in a micro-batch, starting kernels is taken to be what bounds a step on a GPU. An estimate,
 # not a measurement: forward, backward and update of a compiled WRN-16-8 start a few hundred kernels, 1 to 3 ms of the

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wrnexp.engine.distributed.ranks import Ranks
 from wrnexp.engine.evaluate import Evaluation
-from wrnexp.engine.ranks import Ranks
 
 # Mean cross-entropy per image of a step, in nats, and of the final weights on a whole split. A guess among a million
 # classes costs 14; nets at rates that are far too high, but that recover, stay below some hundred.

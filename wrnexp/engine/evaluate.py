@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wrnexp.engine.compiling import FixedSize, compiled
+from wrnexp.engine.distributed.ranks import Ranks
 from wrnexp.engine.hardware import Hardware
-from wrnexp.engine.ranks import Ranks
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from wrnexp.engine.compiling import kernels_kept, launch_bound
 from wrnexp.engine.peaks import peak_flops
 from wrnexp.errors import UserError
-from wrnexp.generators import on
+from wrnexp.tensors import on
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from wrnexp.provenance import usable_cores
+from wrnexp.runs.provenance import usable_cores
 
 # By key of the trainer: the value that leaves the choice to the machine, and whether the choice holds on other kinds of
 # device too.

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from wrnexp.engine.ranks import Ranks
+from wrnexp.engine.distributed.ranks import Ranks
 
 T = TypeVar("T")
 

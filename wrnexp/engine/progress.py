@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
+from wrnexp.engine.distributed.ranks import Ranks
 from wrnexp.engine.meters import Meters, StepCheck, Waiting, clock
-from wrnexp.engine.ranks import Ranks
 from wrnexp.engine.step import Batch
-from wrnexp.generators import generator_states, restore_generators
+from wrnexp.tensors import generator_states, restore_generators
 
 State = Mapping[str, Any]
 

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import save
 
-from wrnexp import metrics
-from wrnexp.digests import bytes_digest
 from wrnexp.engine.evaluate import Evaluation
 from wrnexp.engine.trainer import Outcome
-from wrnexp.records import write_atomic
+from wrnexp.runs.digests import bytes_digest
+from wrnexp.runs.record import write_atomic
+from wrnexp.stats import metrics
 
 
 def final_metrics(test: Evaluation) -> dict[str, float]:

@@ -14,7 +14,7 @@ from typing import IO, Any, cast
 
 import torch
 
-from wrnexp.files import NoFileError, open_regular
+from wrnexp.runs.files import NoFileError, open_regular
 
 PREFIX = b"wrnexp sha256 "
 COMMENT = len(PREFIX) + 2 * hashlib.sha256().digest_size  # bytes

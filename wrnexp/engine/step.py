@@ -7,12 +7,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from wrnexp.engine.distributed.batch_norm import shared_norms
+from wrnexp.engine.distributed.ranks import Ranks
 from wrnexp.engine.hardware import Hardware
 from wrnexp.engine.memory import batch_of, budgeted
 from wrnexp.engine.meters import Meters
-from wrnexp.engine.norm import shared_norms
-from wrnexp.engine.ranks import Ranks
-from wrnexp.generators import preserve_generators, share
+from wrnexp.tensors import preserve_generators, share
 
 Batch = tuple[Tensor, Tensor]
 

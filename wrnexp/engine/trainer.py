@@ -12,21 +12,21 @@ import torch
 from torch import nn
 
 from wrnexp.engine.checkpoint import Checkpoints
+from wrnexp.engine.distributed.ranks import Ranks
 from wrnexp.engine.divergence import not_finite
+from wrnexp.engine.divergence_guard import Guard
 from wrnexp.engine.evaluate import Evaluation, Evaluator
 from wrnexp.engine.evaluate import Splits as Splits  # one of the trainer's arguments
-from wrnexp.engine.guard import Guard
 from wrnexp.engine.hardware import Hardware
 from wrnexp.engine.memory import out_of_memory
 from wrnexp.engine.meters import HostClock
 from wrnexp.engine.progress import Progress
 from wrnexp.engine.protocols import Batches, Row, Watcher
-from wrnexp.engine.ranks import Ranks
 from wrnexp.engine.step import Average, Batch, Recipe, TrainStep
 from wrnexp.errors import Stopped, TrainingError, UserError, one_line
-from wrnexp.generators import preserve_generators
+from wrnexp.process.signals import Stop
 from wrnexp.seeding import derive
-from wrnexp.stopping import Stop
+from wrnexp.tensors import preserve_generators
 
 
 @dataclass(frozen=True)

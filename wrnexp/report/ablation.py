@@ -6,12 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from wrnexp.changes import Difference, differences
-from wrnexp.identity import WITHOUT_EFFECT, effective
+from wrnexp.config.differences import Difference, differences
+from wrnexp.config.identity import WITHOUT_EFFECT, effective
 from wrnexp.report.arms import Arm
 from wrnexp.report.measures import Run, cost
 from wrnexp.stats import Paired, Ratio, holm, paired, paired_ratio
-from wrnexp.sweeps import JobEntry, read_sweep
+from wrnexp.sweeps.sweep_json import JobEntry, read_sweep
 
 # Keys that change no result and may change how long a run takes.
 COSTS = ("train_seconds", "peak_memory_bytes")

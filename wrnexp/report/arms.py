@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from wrnexp import identity
+from wrnexp.config import identity
 from wrnexp.errors import UserError
-from wrnexp.records import Record
 from wrnexp.report.measures import Run
+from wrnexp.runs.record import Record
 
 ABSENT = "absent"
 SHOWN_DIFFERENCES = 3

@@ -5,19 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from wrnexp.errors import MissingPackageError, UserError, one_line
-from wrnexp.records import RecordError, read_record, write_atomic, write_json
+from wrnexp.process.terminal import warn
 from wrnexp.report import diverged
 from wrnexp.report.ablation import ablations
-from wrnexp.report.answers import predictions
 from wrnexp.report.arms import Arm, find
 from wrnexp.report.claims import all_claims, pair_claims, read_ledgers
 from wrnexp.report.collect import Collection, comparable, find_runs, reasons
-from wrnexp.report.crossed import crossed
+from wrnexp.report.factorial import crossed
 from wrnexp.report.images import calibrated, image_pairs
 from wrnexp.report.literature import beside
-from wrnexp.report.markdown import page
+from wrnexp.report.predictions import predictions
 from wrnexp.report.tables import Report, arm_rows, as_json, config_rows, origins, pair_rows
-from wrnexp.terminal import warn
+from wrnexp.report.text.markdown import page
+from wrnexp.runs.record import RecordError, read_record, write_atomic, write_json
 
 BASELINES = ("base", "demo_base")
 
@@ -159,11 +159,11 @@ def _drawn(report: Report) -> tuple[list[str], dict[str, list[str]]]:
     """Draw the plots and return their file names, those of each ablation by its name; none where matplotlib fails."""
     # It takes a while to import, as jinja2 and vl_convert do: not before the records are known to be good.
     try:
-        from wrnexp.report import effects, heat
-        from wrnexp.report.plots import draw
+        from wrnexp.report.figures import ablation_plot, factorial_plot
+        from wrnexp.report.figures.plots import draw
 
-        heat.draw(report.crossed, report.folder)
-        return draw(report, report.folder), effects.draw(report.ablations, report.folder)
+        factorial_plot.draw(report.crossed, report.folder)
+        return draw(report, report.folder), ablation_plot.draw(report.ablations, report.folder)
     except OSError:  # of the folder
         raise
     except Exception as error:

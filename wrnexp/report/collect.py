@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from wrnexp.errors import UserError
-from wrnexp.files import read_regular
-from wrnexp.records import DataInfo, Record, RecordError, read_record, record_folders
 from wrnexp.report import diverged
 from wrnexp.report.arms import Arm, group
 from wrnexp.report.measures import Run
-from wrnexp.strict_json import loads
+from wrnexp.runs.files import read_regular
+from wrnexp.runs.record import DataInfo, Record, RecordError, read_record, record_folders
+from wrnexp.runs.strict_json import loads
 
 
 @dataclass(frozen=True)

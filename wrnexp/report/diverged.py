@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wrnexp.errors import diverged_briefly, is_diverged
-from wrnexp.records import Record
 from wrnexp.report.arms import distinct_labels
-from wrnexp.report.wording import NONE, listed, several
+from wrnexp.report.format import NONE, listed, several
+from wrnexp.runs.record import Record
 
 if TYPE_CHECKING:
     from wrnexp.report.arms import Arm

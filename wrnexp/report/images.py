@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wrnexp.report.answers import Answers, Calibration, Predictions
+from wrnexp.report.predictions import Answers, Calibration, Predictions
 from wrnexp.stats import Paired, PerImage, holm, paired, per_image
 
 CAUTION = (

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from wrnexp.report.arms import ABSENT, Arm
-from wrnexp.report.wording import listed, percent, points
+from wrnexp.report.format import listed, percent, points
 
 FILE = Path(__file__).parents[2] / "conf" / "literature.yaml"
 NET = ("model.depth", "model.width")

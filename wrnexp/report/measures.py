@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from wrnexp.digests import FileState, file_state
-from wrnexp.records import LaterEvaluation, Record, RecordError, read_evaluations, read_metrics
+from wrnexp.runs.digests import FileState, file_state
+from wrnexp.runs.record import LaterEvaluation, Record, RecordError, read_evaluations, read_metrics
 
 LATE_CHANGES = 3
 # A record names a processor with its threads, as in `AMD EPYC 9V74, 2 threads`; GPUs have none.

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from wrnexp.report.ablation import Ablation
-from wrnexp.report.answers import Predictions
+from wrnexp.report.ablation_tables import as_json as ablation_json
 from wrnexp.report.arms import ABSENT, Arm, differing
-from wrnexp.report.attribution import as_json as ablation_json
 from wrnexp.report.claims import Claim
 from wrnexp.report.collect import Excluded
-from wrnexp.report.crossed import Crossed
-from wrnexp.report.crossed import as_json as crossed_json
 from wrnexp.report.diverged import diverged
+from wrnexp.report.factorial import Crossed
+from wrnexp.report.factorial import as_json as crossed_json
 from wrnexp.report.images import Calibrated, ImagePair, pair_json
 from wrnexp.report.literature import Beside
 from wrnexp.report.literature import as_json as literature_json
 from wrnexp.report.measures import Run, cost, metric, times_include_start
+from wrnexp.report.predictions import Predictions
 from wrnexp.stats import (
     Equivalence,
     Paired,

@@ -8,15 +8,7 @@ training.
 from wrnexp.stats.equivalence import COMPARABLE, Equivalence, equivalence
 from wrnexp.stats.factorial import Cells, Effect, Factorial, FTest, factorial
 from wrnexp.stats.images import PerImage, per_image
-from wrnexp.stats.power import (
-    POWER,
-    USUAL_EFFECT,
-    USUAL_SD,
-    paired_power,
-    seeds_needed,
-    shortfall,
-    smallest_difference,
-)
+from wrnexp.stats.power import POWER, USUAL_EFFECT, USUAL_SD, paired_power, seeds_needed, shortfall, smallest_difference
 from wrnexp.stats.seeds import (
     ALPHA,
     Interval,

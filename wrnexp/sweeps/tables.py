@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from wrnexp.errors import diverged_briefly, is_diverged, is_out_of_time
-from wrnexp.ownership import STUDY
-from wrnexp.sweeps.store import JobEntry, Sweep, completed_record
-from wrnexp.terminal import safe_text
+from wrnexp.process.terminal import safe_text
+from wrnexp.runs.ownership import STUDY
+from wrnexp.sweeps.sweep_json import JobEntry, Sweep, completed_record
 
 STYLES = {
     "completed": "green",

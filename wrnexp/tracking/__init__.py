@@ -3,7 +3,7 @@
 `wrnexp.tracking.wandb` is not imported here: wandb takes its time, and a run may do without it.
 """
 
+from wrnexp.runs.journal import Journal, Plan, Sink, close_after, retell
 from wrnexp.tracking.console import Console
-from wrnexp.tracking.journal import Journal, Plan, Sink, close_after, retell
 
 __all__ = ["Console", "Journal", "Plan", "Sink", "close_after", "retell"]

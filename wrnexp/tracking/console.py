@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from wrnexp.records import TIME_TO, Record
-from wrnexp.terminal import Terminal, safe_text
-from wrnexp.tracking.journal import Plan, Row, Sink
+from wrnexp.process.terminal import Terminal, safe_text
+from wrnexp.runs.journal import Plan, Row, Sink
+from wrnexp.runs.record import TIME_TO, Record
 
 # Where each figure of the summary stands in the record, with how it is written.
 SUMMARY = (

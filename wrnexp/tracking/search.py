@@ -6,9 +6,9 @@ from pathlib import Path
 from optuna.pruners import MedianPruner
 
 from wrnexp.errors import Pruned
-from wrnexp.records import Record
-from wrnexp.study import followed, open_study
-from wrnexp.tracking.journal import Plan, Row, Sink
+from wrnexp.runs.journal import Plan, Row, Sink
+from wrnexp.runs.record import Record
+from wrnexp.sweeps.search.study import followed, open_study
 
 
 class Search(Sink):

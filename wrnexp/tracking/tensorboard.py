@@ -19,9 +19,9 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import RecordWriter
 from torch.utils.tensorboard.summary import hparams, scalar, text
 
-from wrnexp.pictures import pictures
-from wrnexp.records import Record
-from wrnexp.tracking.journal import Plan, Row, Sink
+from wrnexp.runs.journal import Plan, Row, Sink
+from wrnexp.runs.media import pictures
+from wrnexp.runs.record import Record
 
 TAGS = {
     "train_loss": "loss/train",

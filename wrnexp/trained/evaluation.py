@@ -9,16 +9,16 @@ from typing import Any
 
 from torch import nn
 
-from wrnexp import provenance
-from wrnexp.caches import cache_folder
 from wrnexp.data import Dataset, EvalBatches, ImageSet
 from wrnexp.data.corruptions import BENCHMARK, EXTRA, SEVERITIES, Corrupted, find_corrupted
 from wrnexp.data.progress import tracked
 from wrnexp.engine import Evaluation, Hardware, evaluate
-from wrnexp.engine.classifier import Mirrored
 from wrnexp.engine.results import final_metrics
-from wrnexp.records import CorruptionFigures, LaterEvaluation, Record
-from wrnexp.strict_json import finite
+from wrnexp.runs import provenance
+from wrnexp.runs.cache import cache_folder
+from wrnexp.runs.record import CorruptionFigures, LaterEvaluation, Record
+from wrnexp.runs.strict_json import finite
+from wrnexp.trained.classifier import Mirrored
 from wrnexp.trained.opening import Trained, dataset, hardware
 
 # What may make the same weights answer otherwise, as records name it.

@@ -14,14 +14,14 @@ from torch.nn.parameter import is_lazy
 
 from wrnexp.data import Dataset
 from wrnexp.data import signature as signature_of
-from wrnexp.digests import FileState, file_state
 from wrnexp.engine import Hardware
-from wrnexp.engine.classifier import Classifier
 from wrnexp.errors import UserError, one_line
-from wrnexp.files import open_regular
-from wrnexp.objects import make
-from wrnexp.records import Record, RecordError, Signature, read_record
-from wrnexp.trained.targets import check_targets
+from wrnexp.hydra_app.instantiate import make
+from wrnexp.runs.digests import FileState, file_state
+from wrnexp.runs.files import open_regular
+from wrnexp.runs.record import Record, RecordError, Signature, read_record
+from wrnexp.trained.allowed_targets import check_targets
+from wrnexp.trained.classifier import Classifier
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = "model.safetensors"

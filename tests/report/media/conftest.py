@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from wrnexp.report import style
+from wrnexp.report.figures import style
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import pytest
 from matplotlib.colors import to_hex
 
 from tests.report.page.made import answers
-from wrnexp.data.cifar import CIFAR100
-from wrnexp.records import DataInfo, Signature
-from wrnexp.report import style
+from wrnexp.data.sources.cifar import CIFAR100
+from wrnexp.report.figures import style
 from wrnexp.report.media import Confusion, confusion
 from wrnexp.report.media.confusion import draw_confusion
+from wrnexp.runs.record import DataInfo, Signature
 
 
 def data(name: str, classes: list[str]) -> DataInfo:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.report.page.made import answers
-from wrnexp.records import DataInfo, Record, Signature
 from wrnexp.report.media import Media, Switches, draw_answers, drawing, pictures, read_mistakes
+from wrnexp.runs.record import DataInfo, Record, Signature
 
 CLASSES = ["cat", "dog", "fox"]
 SIGNATURE = Signature(classes=CLASSES, mean=(0.5,) * 3, std=(0.2,) * 3, image_size=32)

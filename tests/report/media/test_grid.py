@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from wrnexp.records import Signature
 from wrnexp.report.media import grid
 from wrnexp.report.media.grid import captions, draw_grid, pixels
+from wrnexp.runs.record import Signature
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
 SIGNATURE = Signature(classes=["cat", "maple_tree", "fox"], mean=MEAN, std=STD, image_size=32)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from wrnexp.pictures import Mistake, read_mistakes
 from wrnexp.report.media.mistakes import draw_mistakes, worst
+from wrnexp.runs.media import Mistake, read_mistakes
 
 NAMES = ("cat", "dog", "fox", "owl")
 Lists = list[list[float]]

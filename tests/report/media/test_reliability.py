@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.report.page.made import answers
-from wrnexp import metrics
 from wrnexp.report.media.reliability import draw_reliability
+from wrnexp.stats import metrics
 
 
 def test_bars_marks_and_counts_are_those_of_a_plain_loop(tmp_path: Path, figures: list[Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from wrnexp.records import Cost, DataInfo, Record, write_metrics, write_record
+from wrnexp.runs.record import Cost, DataInfo, Record, write_metrics, write_record
 
 DROPOUT, SMOOTHING = (0.0, 0.15, 0.3), (0.0, 0.1, 0.2)
 PROVENANCE = {

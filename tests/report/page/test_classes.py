@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wrnexp.records import DataInfo
 from wrnexp.report.page.classes import classes, thumbnails
+from wrnexp.runs.record import DataInfo
 
 # The coarse label of each fine label in CIFAR-100's archive, as it is widely reprinted.
 COARSE = [

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.damage import broken, flipped
-from wrnexp.digests import bytes_digest
-from wrnexp.records import Record
+from wrnexp.runs.digests import bytes_digest
+from wrnexp.runs.record import Record
 from wrnexp.tracking.wandb.artifacts import log_results
 
 DATA = bytes(range(256)) * 32

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from wrnexp.records import Record
+from wrnexp.runs.record import Record
 from wrnexp.tracking.wandb import content
 
 

@@ -15,8 +15,8 @@ from omegaconf import DictConfig
 from tests.wandb_server import WandbServer, check
 from wrnexp import app
 from wrnexp.errors import TrainingError
-from wrnexp.invocation import Invocation
-from wrnexp.records import Record, read_metrics, read_record
+from wrnexp.runs.invocation import Invocation
+from wrnexp.runs.record import Record, read_metrics, read_record
 from wrnexp.tracking.wandb.files import fragments
 from wrnexp.tracking.wandb.sink import Wandb
 

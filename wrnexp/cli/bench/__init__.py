@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from wrnexp.records import write_json
+from wrnexp.runs.record import write_json
 
 NAME_WIDTH = 64
 

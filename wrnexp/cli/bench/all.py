@@ -11,7 +11,7 @@ from wrnexp.cli.bench import add_parser as add_bench
 from wrnexp.cli.bench.pace import add_quick
 from wrnexp.cli.bench.training import NETS
 from wrnexp.errors import UserError
-from wrnexp.terminal import warn
+from wrnexp.process.terminal import warn
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:

@@ -48,8 +48,8 @@ def measure(args: argparse.Namespace) -> Iterator[Figure]:
     """Yield a figure for each recipe and reference, and on a GPU those of the device."""
     import torch
 
-    from wrnexp.allocation import keep_freed_memory
     from wrnexp.engine import Hardware
+    from wrnexp.process.malloc import keep_freed_memory
 
     hardware = Hardware.settle(args.device)
     before = torch.get_num_threads()

@@ -38,7 +38,7 @@ def _watch(note: Callable[[str], None]) -> None:
     """Import what a run imports; note the end of loading, the start of training, the end of its first step."""
     from wrnexp import app, data  # noqa: F401 (the time of importing app is the point)
     from wrnexp.engine import Trainer
-    from wrnexp.tracking import Journal
+    from wrnexp.runs.journal import Journal
 
     load, fit = data.load, Trainer.fit
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from wrnexp.cli.bench import Figure, positive
 from wrnexp.cli.bench.pace import Effort, Side, add_quick, count, timed
 from wrnexp.cli.bench.recipes import QUICK_RECIPES, RECIPES, dataset, recipe
-from wrnexp.provenance import usable_cores
+from wrnexp.runs.provenance import usable_cores
 
 if TYPE_CHECKING:
     from wrnexp.data import Dataset, ResidentLoader, TrainLoader
@@ -43,8 +43,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def measure(args: argparse.Namespace) -> Iterator[Figure]:
     """Yield a figure for each recipe and loader."""
-    from wrnexp.allocation import keep_freed_memory
     from wrnexp.engine import Hardware
+    from wrnexp.process.malloc import keep_freed_memory
 
     keep_freed_memory()
     hardware = Hardware.settle(args.device)

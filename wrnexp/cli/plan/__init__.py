@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wrnexp.errors import UserError
-from wrnexp.terminal import Terminal
+from wrnexp.process.terminal import Terminal
 
 if TYPE_CHECKING:
     from wrnexp.cli.plan.sources import Planned

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wrnexp.cli.plan.sources import Planned, Run
-from wrnexp.estimates import Estimate, Measured
+from wrnexp.sweeps.estimates import Estimate, Measured
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from rich.table import Table
 from wrnexp.cli.plan.costs import ArmCost, Costs
 from wrnexp.cli.plan.sources import Planned
 from wrnexp.cli.plan.statistics import Aim, Deviation, Need
+from wrnexp.process.terminal import Terminal, safe_text
 from wrnexp.stats import ALPHA
-from wrnexp.sweeps import duration
-from wrnexp.terminal import Terminal, safe_text
+from wrnexp.sweeps.tables import duration
 
 UNKNOWN = "?"
 

@@ -13,16 +13,16 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from wrnexp import identity
+from wrnexp.config import identity
+from wrnexp.config.check import check, known_keys, message, nearest
 from wrnexp.errors import UserError
-from wrnexp.launch.jobs import Composer, Job, combinations, read_arms
-from wrnexp.launch.sweeper import seeded, together
-from wrnexp.records import RecordError, read_record
 from wrnexp.report.arms import Arm
 from wrnexp.report.collect import comparable, find_runs
 from wrnexp.report.measures import Run as Recorded
-from wrnexp.schema import check, known_keys, message, nearest
-from wrnexp.sweeps import JobEntry, question_of, read_sweep
+from wrnexp.runs.record import RecordError, read_record
+from wrnexp.sweeps.grid import seeded, together
+from wrnexp.sweeps.jobs import Composer, Job, combinations, read_arms
+from wrnexp.sweeps.sweep_json import JobEntry, question_of, read_sweep
 
 
 @dataclass(frozen=True)

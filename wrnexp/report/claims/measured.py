@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from wrnexp.report.arms import Arm
+from wrnexp.report.format import count
 from wrnexp.report.measures import Run, cost, drops, epoch_seconds, late_oscillation, series, step_images
-from wrnexp.report.wording import count
 
 RECORDED = "not recorded in any common seed"
 

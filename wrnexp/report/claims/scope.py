@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from wrnexp.report.arms import Arm
+from wrnexp.report.format import count, listed
 from wrnexp.report.measures import Run, times_include_start
-from wrnexp.report.wording import count, listed
 
 ELSEWHERE = "not the setting of the claims (CIFAR-100 in full on a GPU)"
 CIFAR100_SIZES = (50_000, 10_000)

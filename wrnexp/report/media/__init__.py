@@ -4,9 +4,9 @@
 record; `pictures` says what lies there. Sinks mirror the files and draw nothing themselves.
 """
 
-from wrnexp.pictures import FOLDER, Picture, pictures, read_mistakes
 from wrnexp.report.media.confusion import Confusion, confusion
 from wrnexp.report.media.drawing import Media, Switches, draw_answers
+from wrnexp.runs.media import FOLDER, Picture, pictures, read_mistakes
 
 __all__ = [
     "FOLDER",

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wrnexp.records import DataInfo
 from wrnexp.report.page.classes import classes
+from wrnexp.runs.record import DataInfo
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,7 +66,7 @@ def draw_confusion(path: Path, found: Confusion, title: str) -> None:
         title: what stands first above the plot.
     """
     # matplotlib takes half a second to import: only a run that ends needs it.
-    from wrnexp.report import style
+    from wrnexp.report.figures import style
 
     count = len(found.names)
     figure = style.blank(3.0 + 0.3 * count, 2.4 + 0.25 * count)
@@ -89,7 +89,7 @@ def _cells(axes: "Axes", counts: NDArray[np.int64]) -> None:
     """Paint the cells and write their shares into them."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    from wrnexp.report import style
+    from wrnexp.report.figures import style
 
     shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
     own = np.eye(len(counts), dtype=bool)

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wrnexp import metrics
-from wrnexp.pictures import AUGMENTED, CONFUSION, FOLDER, MISTAKES, RELIABILITY, place
-from wrnexp.records import Record
+from wrnexp.process.terminal import harmless
 from wrnexp.report.media.confusion import confusion, draw_confusion
 from wrnexp.report.media.grid import TILES, draw_grid
 from wrnexp.report.media.mistakes import Gather, draw_mistakes, worst
 from wrnexp.report.media.reliability import draw_reliability
 from wrnexp.report.page.classes import classes
-from wrnexp.terminal import harmless
+from wrnexp.runs.media import AUGMENTED, CONFUSION, FOLDER, MISTAKES, RELIABILITY, place
+from wrnexp.runs.record import Record
+from wrnexp.stats import metrics
 
 Logits = NDArray[np.floating]
 Labels = NDArray[np.int64]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wrnexp.records import Signature, write_atomic
+from wrnexp.runs.record import Signature, write_atomic
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont, ImageFont

@@ -1,6 +1,6 @@
 """The worst mistakes on the test set: a sprite of the images, and what was answered.
 
-`wrnexp.pictures` says how they are kept, and reads them.
+`wrnexp.runs.media` says how they are kept, and reads them.
 """
 
 import io
@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wrnexp import metrics
-from wrnexp.pictures import MISTAKES, Mistake, place
-from wrnexp.records import write_atomic, write_json
+from wrnexp.runs.media import MISTAKES, Mistake, place
+from wrnexp.runs.record import write_atomic, write_json
+from wrnexp.stats import metrics
 
 COLUMNS, MOST = 8, 64
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wrnexp.metrics import Reliability
+from wrnexp.stats.metrics import Reliability
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,11 +16,11 @@ def draw_reliability(path: Path, found: Reliability, title: str) -> None:
 
     Args:
         path: the file to write, atomically.
-        found: the images by confidence, as `wrnexp.metrics.reliability` counts them.
+        found: the images by confidence, as `wrnexp.stats.metrics.reliability` counts them.
         title: what stands above the plot.
     """
     # matplotlib takes half a second to import: only a run that ends needs it.
-    from wrnexp.report import style
+    from wrnexp.report.figures import style
 
     figure = style.blank(5.4, 6)
     figure.suptitle(title, x=0.02, ha="left", fontsize=11, color=style.INK, parse_math=False)
@@ -31,7 +31,7 @@ def draw_reliability(path: Path, found: Reliability, title: str) -> None:
 
 
 def _diagram(axes: "Axes", found: Reliability) -> None:
-    from wrnexp.report import style
+    from wrnexp.report.figures import style
 
     filled = np.flatnonzero(found.images)
     images = found.images[filled]
@@ -57,7 +57,7 @@ def _diagram(axes: "Axes", found: Reliability) -> None:
 
 
 def _counts(axes: "Axes", found: Reliability) -> None:
-    from wrnexp.report import style
+    from wrnexp.report.figures import style
 
     width = 100 / len(found.images)
     centres = (np.arange(len(found.images)) + 0.5) * width

@@ -9,7 +9,7 @@ from itertools import cycle, islice
 from typing import Any
 
 from wrnexp.report.arms import Arm
-from wrnexp.report.style import brief
+from wrnexp.report.figures.style import brief
 
 Row = dict[str, Any]
 Spec = dict[str, Any]

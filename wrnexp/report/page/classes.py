@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wrnexp.caches import cache_folder
-from wrnexp.digests import bytes_digest
-from wrnexp.files import read_regular
-from wrnexp.records import DataInfo
-from wrnexp.strict_json import loads
-from wrnexp.terminal import warn
+from wrnexp.process.terminal import warn
+from wrnexp.runs.cache import cache_folder
+from wrnexp.runs.digests import bytes_digest
+from wrnexp.runs.files import read_regular
+from wrnexp.runs.record import DataInfo
+from wrnexp.runs.strict_json import loads
 
 # CIFAR-100's superclasses and their classes, as https://www.cs.toronto.edu/~kriz/cifar.html lists them. A class's label
 # is its place among all 100 names in alphabetical order.

@@ -5,8 +5,8 @@ from itertools import accumulate
 from statistics import fmean
 
 from wrnexp.report.arms import Arm
+from wrnexp.report.format import listed, seconds, several
 from wrnexp.report.measures import Run, series
-from wrnexp.report.notes import older_times
 from wrnexp.report.page.chart import (
     ArmMark,
     Chart,
@@ -20,7 +20,7 @@ from wrnexp.report.page.chart import (
     quantity,
     tooltip,
 )
-from wrnexp.report.wording import listed, seconds, several
+from wrnexp.report.text.notes import older_times
 
 MOST_POINTS = 5_000
 LEVELS = [level / 100 for level in range(5, 100, 5)]

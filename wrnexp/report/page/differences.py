@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 
 from wrnexp.report.ablation import Ablation, Effect
-from wrnexp.report.attribution import resolved
-from wrnexp.report.crossed import Crossed
+from wrnexp.report.ablation_tables import resolved
+from wrnexp.report.factorial import Crossed
+from wrnexp.report.format import listed, points, several
 from wrnexp.report.page.chart import COLOURS, GREY, Chart, Row, Spec, Variant, chart, extent, quantity, tooltip
 from wrnexp.report.tables import PairRow
-from wrnexp.report.wording import listed, points, several
 from wrnexp.stats import Paired
 
 VERDICTS = {"better": COLOURS[0], "worse": COLOURS[1], "unresolved": GREY}

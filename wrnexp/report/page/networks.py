@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from wrnexp.report.answers import NO_VALIDATION, Predictions
+from wrnexp.report.format import count, decimals, listed, p_value, points, several, span
 from wrnexp.report.images import CAUTION, GroupChange, ImagePair, group_changes
-from wrnexp.report.page.answers import groups_chart, reliability_chart
 from wrnexp.report.page.chart import ArmMark
 from wrnexp.report.page.classes import Classes, classes, thumbnails
 from wrnexp.report.page.parts import Part, Pictures, Table, table
+from wrnexp.report.page.predictions import groups_chart, reliability_chart
+from wrnexp.report.predictions import NO_VALIDATION, Predictions
 from wrnexp.report.tables import Report
-from wrnexp.report.wording import count, decimals, listed, p_value, points, several, span
 from wrnexp.stats import ALPHA, PerImage
 
 NOTHING = "No run's answers could be read, so there is nothing to show here."

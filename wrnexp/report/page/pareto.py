@@ -5,10 +5,10 @@ from functools import partial
 from statistics import fmean
 
 from wrnexp.report.arms import Arm
+from wrnexp.report.format import listed
 from wrnexp.report.measures import Run, cost
-from wrnexp.report.notes import older_times
 from wrnexp.report.page.chart import ArmMark, Chart, Row, Spec, Variant, chart, coloured, parameters, quantity, tooltip
-from wrnexp.report.wording import listed
+from wrnexp.report.text.notes import older_times
 
 COSTS = {
     "train_seconds": ("Training time, seconds", 1.0),

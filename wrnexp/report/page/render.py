@@ -9,12 +9,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from wrnexp.packages import require
+from wrnexp.process.packages import require
+from wrnexp.process.terminal import printable
 from wrnexp.report.page.chart import Chart, marks
 from wrnexp.report.page.parts import Part, Pictures, Section, Table
 from wrnexp.report.page.sections import sections, summary
 from wrnexp.report.tables import Report
-from wrnexp.terminal import printable
 
 BREAKS = re.compile(r"(?<=[,._])(?=[^\W\d][\w.]*=)")
 

@@ -2,20 +2,20 @@
 
 from collections.abc import Sequence
 
-from wrnexp.report import attribution, crossed, diverged, literature
-from wrnexp.report.cells import ARM_COLUMNS, CLAIM_COLUMNS, PAIR_COLUMNS, arm_cells, claim_cells, pair_cells
+from wrnexp.report import ablation_tables, diverged, factorial, literature
 from wrnexp.report.claims import Claim
-from wrnexp.report.findings import findings
-from wrnexp.report.notes import notes
+from wrnexp.report.format import count, several
 from wrnexp.report.page.chart import ArmMark, Chart
 from wrnexp.report.page.curves import learning, time_to_accuracy
 from wrnexp.report.page.differences import effects_chart, heat_chart, pairs_chart
 from wrnexp.report.page.networks import calibration, class_changes, image_changes
 from wrnexp.report.page.pareto import pareto
 from wrnexp.report.page.parts import Part, Section, table
-from wrnexp.report.sentences import claims_sentence, overview, results
 from wrnexp.report.tables import PROVENANCE, Report, looks
-from wrnexp.report.wording import count, several
+from wrnexp.report.text.ablation_text import findings
+from wrnexp.report.text.notes import notes
+from wrnexp.report.text.rows import ARM_COLUMNS, CLAIM_COLUMNS, PAIR_COLUMNS, arm_cells, claim_cells, pair_cells
+from wrnexp.report.text.summary_text import claims_sentence, overview, results
 
 MOST_CONFIG_ROWS = 400
 
@@ -90,14 +90,14 @@ def _arms(report: Report, marks: Sequence[ArmMark]) -> list[Part]:
 def _ablations(report: Report) -> list[Section]:
     found = []
     for number, study in enumerate(report.ablations, start=1):
-        worth = map(attribution.worth_cells, study.changes)
-        tests = [attribution.test_cells(change, effect) for change, effect in attribution.tests(study)]
+        worth = map(ablation_tables.worth_cells, study.changes)
+        tests = [ablation_tables.test_cells(change, effect) for change, effect in ablation_tables.tests(study)]
         parts: list[Part] = [
             *findings(study),
             *_present(effects_chart(study, number)),
-            table("What each change is worth, in points", attribution.worth_columns(study), worth),
-            *attribution.notes(study),
-            table("Every test of this section", attribution.TEST_COLUMNS, tests, folded=True),
+            table("What each change is worth, in points", ablation_tables.worth_columns(study), worth),
+            *ablation_tables.notes(study),
+            table("Every test of this section", ablation_tables.TEST_COLUMNS, tests, folded=True),
         ]
         title = "What each change is worth" + (f": {study.sweep}" if len(report.ablations) > 1 else "")
         found.append(Section(f"ablation-{number}", title, parts))
@@ -110,14 +110,14 @@ def _factorial(report: Report) -> list[Section]:
         return []
     caption = f"Mean test accuracy, %, by {study.keys[0]} and {study.keys[1]}"
     parts: list[Part] = [
-        *crossed.findings(study),
+        *factorial.findings(study),
         heat_chart(study),
-        table(caption, crossed.columns(study), crossed.rows(study), numbers=True),
+        table(caption, factorial.columns(study), factorial.rows(study), numbers=True),
     ]
     if study.found:
-        analysis, effects = crossed.test_rows(study), crossed.effect_rows(study)
-        parts.append(table("Analysis of variance, repeated measures", crossed.TEST_COLUMNS, analysis, numbers=True))
-        parts.append(table("Effect of each level", crossed.EFFECT_COLUMNS, effects, numbers=True))
+        analysis, effects = factorial.test_rows(study), factorial.effect_rows(study)
+        parts.append(table("Analysis of variance, repeated measures", factorial.TEST_COLUMNS, analysis, numbers=True))
+        parts.append(table("Effect of each level", factorial.EFFECT_COLUMNS, effects, numbers=True))
     return [Section("factorial", f"{study.keys[0]} and {study.keys[1]} crossed", parts)]
 
 

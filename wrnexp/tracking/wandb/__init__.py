@@ -2,7 +2,7 @@
 
 `content` says what of a record stands where in W&B, `account` whether there is one, `files` what W&B keeps on this
 machine, `mirror` talks to the SDK, and `sink` is what a run is watched by. Nothing else imports wandb, but for
-`wrnexp.publishing`.
+`wrnexp.wandb_publish`.
 """
 
 from wrnexp.tracking.wandb.account import has_key, settle_mode

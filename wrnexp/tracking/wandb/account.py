@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
-from wrnexp.packages import is_installed, missing_message
-from wrnexp.terminal import warn
+from wrnexp.process.packages import is_installed, missing_message
+from wrnexp.process.terminal import warn
 
 MODES = ("online", "offline", "disabled")
 _OURS: set[str] = set()  # the variables that are set here, not by the user

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import wandb
 
-from wrnexp.digests import FileState, file_state
-from wrnexp.provenance import code_digest
-from wrnexp.records import Record, write_atomic
-from wrnexp.terminal import warn
+from wrnexp.process.terminal import warn
+from wrnexp.runs.digests import FileState, file_state
+from wrnexp.runs.provenance import code_digest
+from wrnexp.runs.record import Record, write_atomic
 
 SAVED = {".py", ".yaml", ".j2", ".css", ".js"}
 RESULTS = (("model", "model.safetensors"), ("predictions", "predictions.npz"))

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wrnexp.errors import is_pruned
-from wrnexp.records import Record
-from wrnexp.strict_json import finite
-from wrnexp.tracking.journal import Row
+from wrnexp.runs.journal import Row
+from wrnexp.runs.record import Record
+from wrnexp.runs.strict_json import finite
 
 KILLED = 130  # the exit code of a run that a signal has ended
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from wrnexp.errors import one_line
-from wrnexp.pictures import AUGMENTED, FOLDER
-from wrnexp.terminal import warn
+from wrnexp.process.terminal import warn
+from wrnexp.runs.media import AUGMENTED, FOLDER
 
 NAME = "wandb"  # of W&B's folder, beside the runs' folders
 

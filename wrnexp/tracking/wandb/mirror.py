@@ -7,9 +7,9 @@ from typing import Any
 
 import wandb
 
-from wrnexp.pictures import AUGMENTED
-from wrnexp.records import Record
-from wrnexp.tracking.journal import Row
+from wrnexp.runs.journal import Row
+from wrnexp.runs.media import AUGMENTED
+from wrnexp.runs.record import Record
 from wrnexp.tracking.wandb import content
 from wrnexp.tracking.wandb.artifacts import log_code, log_results
 from wrnexp.tracking.wandb.pictures import pictures

@@ -6,8 +6,8 @@ from typing import Any
 
 import wandb
 
-from wrnexp.pictures import FOLDER, MISTAKES, Picture, read_mistakes
-from wrnexp.pictures import pictures as drawn
+from wrnexp.runs.media import FOLDER, MISTAKES, Picture, read_mistakes
+from wrnexp.runs.media import pictures as drawn
 
 TOLD = ("true", "predicted", "p_true", "p_predicted", "loss", "index")
 

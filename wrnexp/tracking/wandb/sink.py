@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wrnexp.errors import one_line
-from wrnexp.records import Record
-from wrnexp.terminal import warn
-from wrnexp.tracking.journal import Plan, Row, Sink
+from wrnexp.process.terminal import warn
+from wrnexp.runs.journal import Plan, Row, Sink
+from wrnexp.runs.record import Record
 from wrnexp.tracking.wandb import content
 from wrnexp.tracking.wandb.account import quiet, server, settle_mode
 from wrnexp.tracking.wandb.files import NAME, last_told

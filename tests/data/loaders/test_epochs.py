@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from wrnexp.data.loaders.epochs import Epochs, shuffled
+from wrnexp.errors import UserError
+from wrnexp.seeding import derive
+from wrnexp.tensors import step_plan
+
+
+def test_the_order_is_fixed_for_good() -> None:
+    words = np.random.PCG64(derive(0, "shuffle", 1)).random_raw(12)
+    assert shuffled(0, 1, 12).tolist() == sorted(range(12), key=lambda index: words[index])
+    assert shuffled(0, 1, 12).tolist() == [1, 0, 9, 8, 4, 6, 5, 10, 3, 7, 2, 11]
+
+
+@pytest.mark.parametrize("context", [0, 1])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_keys_follow_the_plan_and_the_order(drop_last: bool, context: int) -> None:
+    epochs = Epochs(45, 8, 2, drop_last=drop_last, seed=3, context=context)
+    sizes = [size for step in step_plan(45, 8, 2, drop_last=drop_last) for size in step]
+    keys, order = epochs.keys(4), shuffled(3, 4, 45)
+    assert [len(key.indices) - context for key in keys] == sizes
+    assert len(epochs) == len(keys)
+    first = 0
+    for key, size in zip(keys, sizes, strict=True):
+        assert (key.epoch, key.first) == (4, first)
+        assert key.indices.tolist() == np.take(order, range(first, first + size + context), mode="wrap").tolist()
+        first += size
+
+
+@pytest.mark.parametrize("context", [0, 1])
+@pytest.mark.parametrize("ranks", [2, 3, 11])
+def test_processes_share_out_each_micro_batch_as_it_stands(ranks: int, context: int) -> None:
+    alone = Epochs(45, 8, 2, drop_last=False, seed=3, context=context)
+    shared = [
+        Epochs(45, 8, 2, drop_last=False, seed=3, context=context, rank=rank, ranks=ranks) for rank in range(ranks)
+    ]
+    assert all(one.plan == alone.plan for one in shared)
+    following = shuffled(3, 4, 45)
+    for whole, parts in zip(alone.keys(4), zip(*(one.keys(4) for one in shared), strict=True), strict=True):
+        own = [part.indices[: len(part.indices) - context].tolist() for part in parts]
+        assert [index for part in own for index in part] == whole.indices[: len(whole.indices) - context].tolist()
+        first = whole.first
+        for part, indices in zip(parts, own, strict=True):
+            assert part.first == first
+            first += len(indices)
+            if context:
+                assert part.indices[-1] == following[first % 45]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulate", "drop_last", "message"),
+    [
+        (46, 2, False, "loader.batch_size=46 is more than the 45 training images"),
+        (16, 3, True, "loader.batch_size=16 x optim.accumulate=3 is more than the 45 training images"),
+    ],
+)
+def test_a_batch_larger_than_the_data(batch_size: int, accumulate: int, drop_last: bool, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Epochs(45, batch_size, accumulate, drop_last=drop_last, seed=0)
+
+
+def test_a_step_larger_than_the_data_is_fine_where_nothing_is_dropped() -> None:
+    assert Epochs(45, 16, 9, drop_last=False, seed=0).plan == [(16, 16, 13)]

@@ -1,0 +1,366 @@
+"""Runs put into W&B: what each needs, and that the server then holds what its record says."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import DictConfig
+
+from tests.wandb_server import WandbServer, check
+from wrnexp import app
+from wrnexp.cli import main
+from wrnexp.errors import UserError
+from wrnexp.runs.invocation import Invocation
+from wrnexp.runs.locks import alone
+from wrnexp.runs.record import read_metrics, read_record, write_metrics, write_record
+from wrnexp.tracking.wandb import content
+from wrnexp.tracking.wandb.sink import Wandb
+from wrnexp.wandb_publish import runs, server
+from wrnexp.wandb_publish.local import LocalRun, find_runs, one_each
+from wrnexp.wandb_publish.runs import Need, need
+from wrnexp.wandb_publish.server import RemoteRun
+
+Tiny = Callable[..., DictConfig]
+OFFLINE = ("tracking.wandb.mode=offline", "tracking.wandb.code=false")
+PICTURES = [f"tracking.media.{name}=true" for name in ("augmented", "mistakes", "confusion", "reliability")]
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Wandb, "_asked_in_vain", None)
+    monkeypatch.setattr(runs, "SETTLING", 1.0)  # this server shows at once what it was sent
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait a short while for a server that fails; one that works may take long on a machine with other work."""
+    monkeypatch.setattr(runs, "PATIENCE", 5.0)
+    monkeypatch.setattr(server, "SECONDS", 3)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory, tiny: Tiny) -> Path:
+    """Return a folder of one offline run with pictures, of two epochs, and W&B's files of it."""
+    folder = tmp_path_factory.mktemp("kept")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("WANDB_API_KEY", raising=False)
+        app.run(tiny(*OFFLINE, *PICTURES), folder / "run", Invocation(shared=folder))
+    return folder
+
+
+@pytest.fixture
+def offline(kept: Path, tmp_path: Path) -> Path:
+    """Return a copy of that folder."""
+    return Path(shutil.copytree(kept, tmp_path / "offline", symlinks=True))
+
+
+def published(folder: Path, *options: str) -> int:
+    return main(["publish", str(folder), *options])
+
+
+def changes(found: WandbServer) -> list[str]:
+    """Return what the server was asked to change since the last call."""
+    asked = [name for name in found.state.calls if name.startswith(("Upsert", "Create", "Commit", "Use", "Mark"))]
+    found.state.calls.clear()
+    return asked
+
+
+def test_an_offline_run_is_sent_and_then_left_alone(
+    offline: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert published(offline, "--dry-run") == 0
+    assert "would be sent from W&B's files, 2 epochs" in capsys.readouterr().out
+    assert changes(wandb_server) == []
+    assert published(offline) == 0
+    (run,) = wandb_server.runs.values()
+    check(run, offline / "run")
+    assert {"requirements.txt", "wandb-metadata.json"} <= run.files.keys()  # which only W&B's files hold
+    before = json.dumps([run.history, run.summary, run.config, run.files])
+    assert changes(wandb_server)
+    assert published(offline) == 0
+    assert changes(wandb_server) == []
+    assert json.dumps([run.history, run.summary, run.config, run.files]) == before
+    assert "is there, nothing to do" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_run_is_made_from_its_record_alone(offline: Path, wandb_server: WandbServer, lost: bool) -> None:
+    if lost:
+        shutil.rmtree(offline / "wandb")
+    assert published(offline, *(() if lost else ("--rebuild",)), "--project", "other") == 0
+    assert wandb_server.state.calls.count("Run") <= 4  # nothing was waited for that had not been sent
+    (run,) = wandb_server.runs.values()
+    check(run, offline / "run")
+    record = read_record(offline / "run")
+    assert (run.project, run.name, run.job_type) == ("other", record.run_id, "base")
+    assert run.settings["optim"]["lr"] == record.config["optim"]["lr"]
+    assert run.settings["provenance"]["git_commit"] == record.provenance["git_commit"]
+    shown = {key: row["_step"] for row in run.history for key in row if key.startswith("media/")}
+    assert shown == {"media/augmented": 0, "media/mistakes": 2, "media/confusion": 2, "media/reliability": 2}
+    changes(wandb_server)
+    assert published(offline, "--project", "other") == 0
+    assert changes(wandb_server) == []
+
+
+@pytest.mark.parametrize("epochs", [0, 1, 2])
+def test_a_run_that_is_there_in_part_gets_the_rest(offline: Path, wandb_server: WandbServer, epochs: int) -> None:
+    """The server was lost after so many epochs: W&B's files would bring these once more."""
+    record, rows = read_record(offline / "run"), read_metrics(offline / "run")
+    run = wandb_server.state.make(None, "wrnexp", record.run_id)
+    run.config = {key: {"value": value} for key, value in record.config.items()}
+    run.history = [{"_step": row["epoch"], **content.values(row)} for row in rows[:epochs]]
+    run.summary = dict(run.history[-1]) if epochs else {}
+    assert published(offline) == 0
+    check(run, offline / "run")
+    changes(wandb_server)
+    assert published(offline) == 0
+    assert changes(wandb_server) == []
+
+
+def test_pieces_of_a_run_become_one(tiny: Tiny, tmp_path: Path, wandb_server: WandbServer) -> None:
+    """A process was killed after the first epoch, another went on, both offline."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(self: Wandb, *told: Any) -> None:
+        before(self, *told)
+        raise Killed
+
+    before = Wandb.log
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Wandb, "log", killed)
+        patch.setattr(Wandb, "finish", lambda self, record: None)
+        with pytest.raises(Killed):
+            app.run(tiny(*OFFLINE), tmp_path / "run", Invocation(shared=tmp_path))
+        import wandb
+
+        wandb.teardown(137)
+    app.run(tiny(*OFFLINE), tmp_path / "run", Invocation(shared=tmp_path))
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 2
+    assert published(tmp_path) == 0
+    (run,) = wandb_server.runs.values()
+    check(run, tmp_path / "run")
+
+
+def test_files_with_a_gap_are_not_sent(offline: Path, wandb_server: WandbServer) -> None:
+    """The disk was full for a while, so W&B's files lack what the record has."""
+    rows, record = read_metrics(offline / "run"), read_record(offline / "run")
+    write_record(offline / "run", record.model_copy(update={"files": {}}))
+    first = rows[0] | {"epoch": 1, "step": 1}
+    write_metrics(offline / "run", [first, rows[0] | {"epoch": 2}, rows[1] | {"epoch": 3}])
+    ((run,), _) = find_runs([offline], None, None)
+    assert need(run, None).what == "send"  # 1 and 2 are the first of three
+    write_metrics(offline / "run", [first, rows[1] | {"epoch": 3}])
+    ((run,), _) = find_runs([offline], None, None)
+    assert need(run, None).what == "complete"
+    assert published(offline) == 0
+    assert [row["epoch"] for row in wandb_server.runs[run.identity].epochs] == [1, 3]
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_server_that_fails_on_the_way_is_gone_on_with(
+    offline: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wandb_server.fail["file_stream"] = (404, 10**6)  # one that the SDK does not try again
+    assert published(offline) == 1
+    told = capsys.readouterr()
+    assert "failed: " in told.out
+    assert "1 of 1 runs are not whole in W&B; the same command tries again" in told.err
+    wandb_server.fail.clear()
+    assert published(offline) == 0
+    (run,) = wandb_server.runs.values()
+    check(run, offline / "run")
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_server_that_does_not_answer_is_said(
+    offline: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wandb_server.die()
+    assert published(offline) == 1
+    assert f"error: {wandb_server.url} does not answer" in capsys.readouterr().err
+
+
+def test_a_failed_run_is_put_there_as_failed(offline: Path, wandb_server: WandbServer) -> None:
+    record = read_record(offline / "run")
+    record.status, record.error = "failed", "TrainingError: no memory"
+    write_record(offline / "run", record)
+    shutil.rmtree(offline / "wandb")
+    assert published(offline) == 0
+    check(wandb_server.runs[record.run_id], offline / "run")
+    changes(wandb_server)
+    assert published(offline) == 0
+    assert changes(wandb_server) == []
+
+
+def test_a_run_in_training_is_left(
+    offline: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with alone(offline / "run"):
+        assert published(offline) == 0
+    assert "left, it is being trained" in capsys.readouterr().out
+    assert wandb_server.runs == {}
+
+
+def test_the_same_experiment_in_two_folders_is_one_run(
+    offline: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(offline / "run", offline / "unfinished")
+    record = read_record(offline / "unfinished")
+    record.status = "failed"
+    write_record(offline / "unfinished", record)
+    assert published(offline) == 0
+    assert list(wandb_server.runs) == [record.run_id]
+    check(wandb_server.runs[record.run_id], offline / "run")
+    assert f"left out: {offline / 'unfinished'}: the same experiment" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: folder / "absent", "is no folder"),
+        (lambda folder: folder, "no record.json in or below"),
+    ],
+)
+def test_a_folder_without_runs_is_a_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], make: Callable[[Path], Path], message: str
+) -> None:
+    assert published(make(tmp_path)) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_publishing_without_a_key_says_what_to_do(
+    offline: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert published(offline) == 2
+    assert "set WANDB_API_KEY, or use `wandb login`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["wandb", ".wandb"])
+@pytest.mark.parametrize("below", [".", "run"])
+def test_settings_that_came_with_the_runs_choose_no_server(
+    offline: Path, name: str, below: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = offline / below / name / "settings"
+    settings.parent.mkdir(exist_ok=True)
+    settings.write_text("[default]\nbase_url = http://evil.example\n")
+    monkeypatch.chdir(offline / below)
+    assert published(offline) == 2
+    assert f"error: {settings} came with the runs" in capsys.readouterr().err
+
+
+def test_a_key_that_is_not_taken_is_said(
+    offline: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wandb_server.fail["graphql"] = (401, 10**6)
+    assert published(offline) == 2
+    assert "does not take the API key" in capsys.readouterr().err
+
+
+def test_what_a_run_lacks_is_named(offline: Path) -> None:
+    ((run,), _) = find_runs([offline], None, None)
+    remote = held(run)
+    assert need(run, remote).what == "there"
+    for changed, why in (
+        (RemoteRun([1], remote.pictures, remote.summary, "finished"), "1 epoch from its record"),
+        (RemoteRun(remote.epochs, frozenset(), remote.summary, "finished"), "4 pictures from its record"),
+        (RemoteRun(remote.epochs, remote.pictures, {}, "finished"), "its summary from its record"),
+        (RemoteRun(remote.epochs, remote.pictures, remote.summary, "crashed"), "its end from its record"),
+    ):
+        assert (need(run, changed).what, need(run, changed).why) == ("complete", why)
+    gap = need(run, RemoteRun([2], remote.pictures, remote.summary, "finished"))
+    assert gap == Need("there", "but for 1 epoch before its last one, which W&B takes no more")
+
+
+def held(run: LocalRun) -> RemoteRun:
+    shown = {f"media/{name}" for name in ("augmented", "mistakes", "confusion", "reliability")}
+    return RemoteRun(run.epochs, frozenset(shown), content.summary(run.record), "finished")
+
+
+def test_a_project_is_the_users_own_choice(offline: Path) -> None:
+    ((run,), _) = find_runs([offline], None, None)
+    assert (run.project, run.entity) == ("wrnexp", None)
+    ((run,), _) = find_runs([offline], "mine", "us")
+    assert (run.project, run.entity) == ("mine", "us")
+
+
+def test_a_record_that_cannot_be_read_is_left_out(offline: Path) -> None:
+    shutil.copytree(offline / "run", offline / "broken")
+    (offline / "broken" / "record.json").write_text("{")
+    _, (left,) = find_runs([offline], None, None)
+    assert left.folder == (offline / "broken").resolve()
+    assert "cannot be read" in left.reason
+    with pytest.raises(UserError, match="no record"):
+        find_runs([offline / "wandb"], None, None)
+
+
+def test_one_experiment_online_and_offline_is_one_run(
+    tiny: Tiny, tmp_path: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The one record names the entity, the other leaves it to the account."""
+    app.run(
+        tiny("tracking.wandb.mode=online", "tracking.wandb.code=false"), tmp_path / "one", Invocation(shared=tmp_path)
+    )
+    app.run(tiny(*OFFLINE), tmp_path / "two", Invocation(shared=tmp_path))
+    assert published(tmp_path) == 0
+    changes(wandb_server)
+    assert published(tmp_path) == 0
+    assert changes(wandb_server) == []
+    assert "the same experiment as" in capsys.readouterr().out
+
+
+def test_the_entity_is_that_of_training(offline: Path) -> None:
+    (found, _) = find_runs([offline], None, None)
+    ((run,), left) = one_each(found, lambda entity: entity or "account")
+    assert (run.entity, left) == ("account", [])
+
+
+def test_what_an_earlier_attempt_left_is_withdrawn(offline: Path, wandb_server: WandbServer) -> None:
+    record = read_record(offline / "run")
+    ((run,), _) = find_runs([offline], None, None)
+    assert published(offline) == 0
+    found = wandb_server.runs[record.run_id]
+    found.summary["error"] = "Stopped: told to end (SIGTERM)"
+    assert need(run, RemoteRun([1, 2], held(run).pictures, found.summary, "finished")).what == "complete"
+    assert published(offline) == 0
+    check(found, offline / "run")
+
+
+def test_a_damaged_picture_keeps_no_run_out(offline: Path, wandb_server: WandbServer) -> None:
+    shutil.rmtree(offline / "wandb")
+    (offline / "run" / "media" / "mistakes.json").unlink()
+    (offline / "run" / "media" / "confusion.png").write_bytes(b"no picture")
+    assert published(offline) == 0
+    (run,) = wandb_server.runs.values()
+    check(run, offline / "run")
+    shown = {key for row in run.history for key in row if key.startswith("media/")}
+    assert shown == {"media/augmented", "media/reliability"}
+
+
+def test_damaged_epochs_are_not_published(offline: Path, wandb_server: WandbServer) -> None:
+    path = offline / "run" / "metrics.jsonl"
+    for data in (path.read_bytes()[:-1], path.read_bytes().replace(b"0.", b"1.", 1), b"\xff", b""):
+        path.write_bytes(data)
+        runs_there, (left,) = find_runs([offline], None, None)
+        assert runs_there == []
+        assert left.reason == "metrics.jsonl is damaged: the run's command writes it again"
+    path.unlink()
+    _, (left,) = find_runs([offline], None, None)
+    assert left.reason == "metrics.jsonl is absent: the run's command writes it again"
+    assert published(offline) == 0
+    assert wandb_server.runs == {}
+
+
+def test_a_run_that_never_began_is_left_out(offline: Path) -> None:
+    shutil.copytree(offline / "run", offline / "wrong")
+    record = read_record(offline / "wrong")
+    record.status, record.error, record.data = "failed", "UserError: model.depth=17", None
+    write_record(offline / "wrong", record)
+    (offline / "wrong" / "metrics.jsonl").unlink()
+    _, (left,) = find_runs([offline], None, None)
+    assert left.reason == "it never began: UserError: model.depth=17"

@@ -1,0 +1,1 @@
+"""Config keys: types, ranges, identity, differences."""

@@ -1,0 +1,62 @@
+"""The batches of a split in its own order, for evaluation: bytes travel to the device, the arithmetic is done there."""
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from wrnexp.data.images import Dataset, ImageSet
+from wrnexp.data.loaders.augmentation import Batch
+from wrnexp.data.loaders.tensors import labelled
+from wrnexp.tensors import on
+
+BATCH_SIZE = 500
+
+
+class EvalBatches:
+    """The images of a split in order, normalised; may be iterated over again and again.
+
+    Args:
+        images: uint8 images.
+        data: whose mean and deviation of each channel normalise them.
+        device: where the batches are.
+        resident: keep the split on the device between iterations.
+        batch_size: images in a batch; the last may be smaller.
+        rank: which of the processes that share the run this is, from 0. Batches are dealt out whole, one to each in
+            turn, so that each is computed as it would be by one process.
+        ranks: how many there are.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        data: Dataset,
+        device: torch.device | str = "cpu",
+        *,
+        resident: bool = False,
+        batch_size: int = BATCH_SIZE,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        self._images, self._device, self._resident = images, torch.device(device), resident
+        self._batch_size = batch_size
+        self._starts = range(rank * batch_size, len(images), ranks * batch_size)
+        self._mean, self._std = data.mean, data.std
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield images float32 [B, 3, H, W] and labels int64 [B]."""
+        centre, scale = (on(torch.tensor(values).view(3, 1, 1), self._device) for values in (self._mean, self._std))
+        for pixels, labels in self._kept if self._resident else self._batches():
+            yield (pixels.float() / 255 - centre) / scale, labels
+
+    @cached_property
+    def _kept(self) -> list[Batch]:
+        return list(self._batches())
+
+    def _batches(self) -> Iterator[Batch]:
+        """Yield images uint8 [B, 3, H, W] and labels on the device."""
+        for start in self._starts:
+            positions = np.arange(start, min(start + self._batch_size, len(self._images)))
+            images, labels = labelled(self._images, positions)
+            yield on(images, self._device), on(labels, self._device)

@@ -1,0 +1,1 @@
+"""This process and its surroundings: signals, torchrun, parents, memory, packages, terminal."""
