@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from wrnexp.runs.locks import held as is_held
+from wrnexp.runs.locks import is_locked as is_held
 from wrnexp.runs.record import MEASURED, read_metrics, read_record
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")]

@@ -12,10 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from wrnexp.config.check import check
 from wrnexp.data import Dataset, signature
-from wrnexp.engine import Checkpoints, Hardware, Outcome, Trainer
+from wrnexp.engine import Checkpoints, Hardware, Trainer, TrainResult
 from wrnexp.engine.distributed.member import hold_off
 from wrnexp.engine.distributed.processes import launch, processes
-from wrnexp.engine.distributed.ranks import AgreedStop, Ranks, joined
+from wrnexp.engine.distributed.ranks import AgreedSignalGuard, Ranks, joined
 from wrnexp.engine.evaluate import Splits
 from wrnexp.engine.machine import settled_before, threads
 from wrnexp.engine.results import final_metrics, save_results
@@ -28,15 +28,15 @@ from wrnexp.optim import averaged
 from wrnexp.process import torchrun
 from wrnexp.process.malloc import keep_freed_memory
 from wrnexp.process.packages import require
-from wrnexp.process.signals import Stop, TimeLimit
+from wrnexp.process.signals import SignalGuard, TimeLimit
 from wrnexp.process.terminal import Terminal, harmless, printable
 from wrnexp.report.figures.curves import plot_run
 from wrnexp.report.media import Media
 from wrnexp.runs import provenance
 from wrnexp.runs.invocation import Invocation
-from wrnexp.runs.journal import Journal, Plan, Sink, close_after, retell
+from wrnexp.runs.journal import Journal, Sink, TrainingPlan, finalize_record, replay_to_sink
 from wrnexp.runs.lifecycle import (
-    Saved,
+    ResumeState,
     claim_folder,
     completed_record,
     describe_checkpoint,
@@ -44,7 +44,7 @@ from wrnexp.runs.lifecycle import (
     new_record,
     training_programs,
 )
-from wrnexp.runs.locks import alone, writing
+from wrnexp.runs.locks import exclusive_run, exclusive_writer
 from wrnexp.runs.ownership import require_own_folder, require_same_data
 from wrnexp.runs.record import DataInfo, Record, read_metrics, read_record
 from wrnexp.seeding import derive
@@ -73,7 +73,7 @@ def run(cfg: DictConfig, out_dir: Path, job: Invocation | None = None) -> Record
     job, place = _limited(job or Invocation(), cfg), torchrun.place()
     if place is not None:
         return _lead(place, cfg, out_dir, job)
-    with alone(out_dir):
+    with exclusive_run(out_dir):
         config = app_config(cfg)
         earlier = require_own_folder(out_dir, config)
         if record := completed_record(config, out_dir, earlier, partial(_make, cfg.data, "data")):
@@ -98,7 +98,7 @@ def _announce_completed(cfg: DictConfig, record: Record, folder: Path, job: Invo
     record.provenance["wandb_run"] = agents
     # No code: the program that trained the run may have been another.
     given = {"record": record, "shared": job.shared or folder.parent, "folder": folder, "code": False}
-    retell(partial(_make, node, "tracking.wandb", **given), record, folder)
+    replay_to_sink(partial(_make, node, "tracking.wandb", **given), record, folder)
 
 
 def _limited(job: Invocation, cfg: DictConfig) -> Invocation:
@@ -121,11 +121,11 @@ def _run(cfg: DictConfig, out_dir: Path, job: Invocation, ranks: Ranks, earlier:
     config = app_config(cfg)
     checkpoints = Checkpoints(out_dir / "checkpoints")
     saved = ranks.from_first(claim_folder(checkpoints, out_dir, config, earlier) if ranks.first else None)
-    stop = Stop(limit=job.limit) if ranks.count == 1 else AgreedStop(ranks, limit=job.limit)
+    stop = SignalGuard(limit=job.limit) if ranks.count == 1 else AgreedSignalGuard(ranks, limit=job.limit)
     journal = Journal(new_record(config, job, earlier, saved), out_dir, silent=not ranks.first)
     with threads(saved.program.get("threads") if saved else None), stop.heard(), suppress(Pruned), journal:
         check(config)
-        _train(cfg, journal, job.shared or out_dir.parent, stop, ranks, checkpoints, saved or Saved())
+        _train(cfg, journal, job.shared or out_dir.parent, stop, ranks, checkpoints, saved or ResumeState())
     return journal.record
 
 
@@ -141,7 +141,7 @@ def _spread(cfg: DictConfig, out_dir: Path, job: Invocation, earlier: Record | N
             return _run(cfg, out_dir, job, Ranks(), earlier)
         launch(_take_part, (config, out_dir, job, earlier), count)
     except BaseException as error:
-        close_after(error, out_dir, record)
+        finalize_record(error, out_dir, record)
         raise
     return read_record(out_dir)
 
@@ -150,14 +150,14 @@ def _take_part(config: dict[str, Any], out_dir: Path, job: Invocation, earlier: 
     """Be one of the processes that `_spread` starts."""
     place = torchrun.place()
     assert place is not None
-    with joined(place) as ranks, writing(out_dir) if ranks.first else nullcontext():
+    with joined(place) as ranks, exclusive_writer(out_dir) if ranks.first else nullcontext():
         _run(OmegaConf.create(config), out_dir, job, ranks, earlier)
 
 
 def _lead(place: torchrun.Place, cfg: DictConfig, out_dir: Path, job: Invocation) -> Record:
     """Train as the first of the processes that torchrun has started; the others are in `follow`."""
     config = app_config(cfg)
-    with alone(out_dir), joined(place) as ranks, _in_turn(ranks):
+    with exclusive_run(out_dir), joined(place) as ranks, _in_turn(ranks):
         earlier = require_own_folder(out_dir, config)
         record = completed_record(config, out_dir, earlier, partial(_make, cfg.data, "data"))
         ranks.from_first(None if record else (config, out_dir, job))
@@ -205,10 +205,10 @@ def _train(
     cfg: DictConfig,
     journal: Journal,
     shared: Path,
-    stop: Stop,
+    stop: SignalGuard,
     ranks: Ranks,
     checkpoints: Checkpoints,
-    saved: Saved,
+    saved: ResumeState,
 ) -> None:
     record = journal.record
     keep_freed_memory()
@@ -244,7 +244,7 @@ def _train(
         stop=stop,
         ranks=ranks,
     )
-    plan = Plan(recipe.epochs, len(loader.plan), sum(map(sum, loader.plan)))
+    plan = TrainingPlan(recipe.epochs, len(loader.plan), sum(map(sum, loader.plan)))
     _describe(record, data, model, trainer)
     journal.programs = programs = training_programs(record, saved, external_code(record.config), say=ranks.first)
     trainer.about = partial(describe_checkpoint, record, programs)
@@ -267,7 +267,7 @@ def _train(
         journal.on_pictures()
 
 
-def _hardware_settings(trainer: DictConfig, device: str, ranks: Ranks, saved: Saved) -> dict[str, Any]:
+def _hardware_settings(trainer: DictConfig, device: str, ranks: Ranks, saved: ResumeState) -> dict[str, Any]:
     """Return the trainer's keys that differ from the config: kept from an earlier process, or off for several."""
     settings: dict[str, Any] = {"cuda_graphs": trainer.cuda_graphs}
     settings |= settled_before(trainer, Hardware.settle(device).device.type, saved.program)
@@ -313,7 +313,7 @@ def _describe(record: Record, data: Dataset, model: torch.nn.Module, trainer: Tr
     record.provenance |= described
 
 
-def _finish(journal: Journal, outcome: Outcome, trainer: Trainer) -> None:
+def _finish(journal: Journal, outcome: TrainResult, trainer: Trainer) -> None:
     files = save_results(outcome, journal.folder)
     journal.complete(final_metrics(outcome.test), trainer.hardware.peak_memory(), outcome.test_looks, files)
     with harmless("the previous checkpoint was not removed", "the run is complete"):

@@ -49,7 +49,7 @@ def share(size: int, rank: int = 0, count: int = 1) -> slice:
     return slice(size * rank // count, size * (rank + 1) // count)
 
 
-def on(tensor: Tensor, device: torch.device) -> Tensor:
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """Return `tensor` on `device`.
 
     To a CUDA device it goes by way of page-locked memory and the host does not wait. Elsewhere the host waits: on mps a
@@ -60,7 +60,7 @@ def on(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device)
 
 
-def generator_states(device: torch.device) -> dict[str, Tensor]:
+def rng_states(device: torch.device) -> dict[str, Tensor]:
     """Return the states of torch's global generators of the CPU and of `device`, uint8 each."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
@@ -70,8 +70,8 @@ def generator_states(device: torch.device) -> dict[str, Tensor]:
     return states
 
 
-def restore_generators(device: torch.device, states: Mapping[str, Tensor]) -> None:
-    """Set torch's global generators to what `generator_states` returned, on this or another kind of device."""
+def restore_rng_states(device: torch.device, states: Mapping[str, Tensor]) -> None:
+    """Set torch's global generators to what `rng_states` returned, on this or another kind of device."""
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
@@ -80,12 +80,12 @@ def restore_generators(device: torch.device, states: Mapping[str, Tensor]) -> No
 
 
 @contextmanager
-def preserve_generators(device: torch.device = CPU) -> Iterator[None]:
+def preserve_rng_state(device: torch.device = CPU) -> Iterator[None]:
     """Restore the global generators of torch (of the CPU and of `device`), numpy and Python at the end of the block."""
-    torch_states, numpy_state, python_state = generator_states(device), np.random.get_state(), random.getstate()  # noqa: NPY002
+    torch_states, numpy_state, python_state = rng_states(device), np.random.get_state(), random.getstate()  # noqa: NPY002
     try:
         yield
     finally:
-        restore_generators(device, torch_states)
+        restore_rng_states(device, torch_states)
         np.random.set_state(numpy_state)  # noqa: NPY002
         random.setstate(python_state)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.promises import AUGMENTATION_SHARE, promised
 from wrnexp.augment import Augment
-from wrnexp.augment.operations import NUMBERS, Variant, kernels
+from wrnexp.augment.operations import NUMBERS, OpSpec, kernels
 from wrnexp.cli.bench.recipes import RECIPES, dataset, recipe
 from wrnexp.data import ResidentLoader
 
@@ -40,7 +40,7 @@ def no_waiting() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_every_operation_equals_the_cpus(name: str) -> None:
-    moves = [Variant("rotate", 20.0), Variant("shear_x", 0.2)]
+    moves = [OpSpec("rotate", 20.0), OpSpec("shear_x", 0.2)]
     kernel, there = (kernels(moves, SIDE, SIDE, torch.device(device))[NUMBERS[name]] for device in ("cpu", "cuda"))
     strength = torch.linspace(0, 1, 64)
     if name == "posterize":

@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional as F
 
 from wrnexp.augment import colour, pointwise
 from wrnexp.augment.geometry import Sources
-from wrnexp.augment.operations import NUMBERS, Plan, Variant, grouped, kernels, masked
+from wrnexp.augment.operations import NUMBERS, OpPlan, OpSpec, apply_grouped, apply_masked, kernels
 
 SIDE = 16
 Reference = Callable[[Tensor, float], Tensor]
@@ -110,7 +110,7 @@ def test_random_images_of_any_size(name: str, seed: int, data: st.DataObject) ->
     assert levels_apart(ours(images, drawn), each(images, reference, drawn)) <= apart
 
 
-def torchvision_move(image: Tensor, move: Variant) -> Tensor:
+def torchvision_move(image: Tensor, move: OpSpec) -> Tensor:
     """The movement as torchvision's automatic augmentations do it."""
     name, level = move
     degrees = math.degrees(math.atan(level))
@@ -129,9 +129,9 @@ def both_signs(last: float) -> list[float]:
 
 
 MOVES = [
-    *(Variant(name, x) for name in ("shear_x", "shear_y") for x in both_signs(0.3) + both_signs(0.99)),
-    *(Variant(name, float(x)) for name in ("translate_x", "translate_y") for x in range(-40, 41)),
-    *(Variant("rotate", x) for x in both_signs(30) + both_signs(135) + [90.0, -90.0, 180.0, 45.0]),
+    *(OpSpec(name, x) for name in ("shear_x", "shear_y") for x in both_signs(0.3) + both_signs(0.99)),
+    *(OpSpec(name, float(x)) for name in ("translate_x", "translate_y") for x in range(-40, 41)),
+    *(OpSpec("rotate", x) for x in both_signs(30) + both_signs(135) + [90.0, -90.0, 180.0, 45.0]),
 ]
 
 
@@ -147,25 +147,25 @@ def test_every_movement_equals_torchvision(shape: tuple[int, int]) -> None:
 
 def test_movements_keep_the_type_and_the_image() -> None:
     images = IMAGES.clone()
-    move = kernels([Variant("rotate", 30.0)], SIDE, SIDE)[NUMBERS["move"]]
+    move = kernels([OpSpec("rotate", 30.0)], SIDE, SIDE)[NUMBERS["move"]]
     assert move(images, torch.zeros(len(images))).dtype == torch.uint8
     assert torch.equal(images, IMAGES)
 
 
-PLAN_MOVES = [Variant("rotate", 20.0), Variant("translate_x", -3.0), Variant("shear_y", 0.2)]
+PLAN_MOVES = [OpSpec("rotate", 20.0), OpSpec("translate_x", -3.0), OpSpec("shear_y", 0.2)]
 
 
-def random_plan(count: int, steps: int) -> Plan:
+def random_plan(count: int, steps: int) -> OpPlan:
     """Draw any operation for any image, with a strength that it takes."""
     rng = np.random.default_rng(count)
     operations = rng.integers(0, len(NUMBERS), (count, steps))
     strengths = rng.uniform(0.0, 0.5, (count, steps)).astype(np.float32)
     strengths[operations == NUMBERS["posterize"]] = 4
     strengths[operations == NUMBERS["move"]] = 1
-    return Plan(operations, strengths)
+    return OpPlan(operations, strengths)
 
 
-def one_by_one(images: Tensor, plan: Plan, made: list[Any]) -> Tensor:
+def one_by_one(images: Tensor, plan: OpPlan, made: list[Any]) -> Tensor:
     """What a plain loop over images and steps gives."""
     results = []
     for image, operations, strengths in zip(images, *plan, strict=True):
@@ -184,8 +184,8 @@ def test_grouped_masked_and_a_plain_loop_agree(kind: torch.dtype) -> None:
     plan, made = random_plan(len(images), 3), kernels(PLAN_MOVES, SIDE, SIDE)
     expected = one_by_one(images, plan, made)
     operations, strengths = (torch.from_numpy(one) for one in plan)
-    assert torch.equal(grouped(images, plan, made), expected)
-    assert torch.equal(masked(images, operations, strengths, made, [range(len(NUMBERS))] * 3), expected)
+    assert torch.equal(apply_grouped(images, plan, made), expected)
+    assert torch.equal(apply_masked(images, operations, strengths, made, [range(len(NUMBERS))] * 3), expected)
     assert torch.equal(images, before)
 
 
@@ -198,7 +198,7 @@ def test_masked_reads_nothing_back() -> None:
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         images = mode.from_tensor(IMAGES[:6])
         operations, strengths = (mode.from_tensor(torch.from_numpy(one)) for one in plan)
-        assert masked(images, operations, strengths, made, [range(len(NUMBERS))] * 2).shape == images.shape
+        assert apply_masked(images, operations, strengths, made, [range(len(NUMBERS))] * 2).shape == images.shape
 
 
 def test_a_source_outside_is_black() -> None:

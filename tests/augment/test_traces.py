@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tests.fake_cuda import CUDA, fake_cuda, recorded_graphs
 from wrnexp.augment.geometry import crop_and_flip
-from wrnexp.augment.operations import LEVELS, NUMBERS, Variant, kernels
+from wrnexp.augment.operations import LEVELS, NUMBERS, OpSpec, kernels
 from wrnexp.cli.bench.recipes import CLASSES, SIDE, dataset, recipe
 from wrnexp.data import ResidentLoader, TrainLoader
 
@@ -88,7 +88,7 @@ def test_tensors_of_two_devices_are_refused() -> None:
         torch.zeros(3, device="cuda") + torch.zeros(3)
 
 
-MOVES = [Variant("rotate", 20.0), Variant("shear_x", 0.2), Variant("translate_y", -3.0)]
+MOVES = [OpSpec("rotate", 20.0), OpSpec("shear_x", 0.2), OpSpec("translate_y", -3.0)]
 COUNT = 18
 
 
@@ -98,7 +98,7 @@ def pictures() -> Tensor:
 
 
 def strengths(name: str) -> Tensor:
-    """A strength for each picture, as `Variant` says for each operation."""
+    """A strength for each picture, as `OpSpec` says for each operation."""
     match name:
         case "posterize":
             return (torch.arange(COUNT) % 9).float()

@@ -10,7 +10,7 @@ import yaml
 
 from wrnexp.cli import ablate, main
 from wrnexp.config.differences import differences
-from wrnexp.config.identity import effective, run_id
+from wrnexp.config.identity import identity_config, run_id
 from wrnexp.sweeps.ablation.arms import KINDS
 from wrnexp.sweeps.ablation.design import ablation
 
@@ -26,7 +26,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def _keys(a: str, b: str, *, of_effect: bool) -> list[str]:
     configs = [yaml.safe_load((GOLDEN / f"{name}.yaml").read_text()) for name in (a, b)]
     every = [one.key for one in differences(*configs)]
-    kept = [one.key for one in differences(*map(effective, configs))]
+    kept = [one.key for one in differences(*map(identity_config, configs))]
     return kept if of_effect else [key for key in every if key not in kept]
 
 

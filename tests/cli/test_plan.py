@@ -11,7 +11,7 @@ import pytest
 from scipy import stats as distributions
 
 from wrnexp.cli.plan import ROOT, add_parser
-from wrnexp.cli.plan.sources import Planned, Run, from_file, from_folder
+from wrnexp.cli.plan.sources import Planned, PlannedRun, from_file, from_folder
 from wrnexp.cli.plan.statistics import Aim, deviation, needs
 from wrnexp.config import identity
 from wrnexp.errors import UserError
@@ -40,7 +40,9 @@ def _shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return re.sub(r"[ \n]+", " ", capsys.readouterr().out)
 
 
-def _write(run: Run, seconds: list[float], accuracy: float = 0.7, status: Any = "completed", **where: str) -> None:
+def _write(
+    run: PlannedRun, seconds: list[float], accuracy: float = 0.7, status: Any = "completed", **where: str
+) -> None:
     """Write a run's record and epochs into its folder."""
     assert run.config is not None
     record = Record(
@@ -61,7 +63,7 @@ def _write(run: Run, seconds: list[float], accuracy: float = 0.7, status: Any = 
 def _planned(accuracies: Sequence[Mapping[int, float]], seeds: int = 3) -> Planned:
     """Return a sweep with an arm for each mapping from seed to accuracy; other seeds are still to come."""
     runs = [
-        Run(f"arm {number}", str(number), seed, Path(), seed in known, None, known.get(seed))
+        PlannedRun(f"arm {number}", str(number), seed, Path(), seed in known, None, known.get(seed))
         for number, known in enumerate(accuracies)
         for seed in range(seeds)
     ]

@@ -14,15 +14,15 @@ from wrnexp.config.differences import (
     ABSENT,
     Change,
     Difference,
-    changed,
+    apply_changes,
     differences,
-    grouped,
-    named,
-    ordered,
-    same,
-    together,
+    equal,
+    find,
+    group_changes,
+    merge,
+    reorder,
 )
-from wrnexp.config.identity import effective
+from wrnexp.config.identity import identity_config
 from wrnexp.errors import UserError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -51,7 +51,7 @@ BASE_TO_LIGHT = {
 
 
 def preset(name: str) -> dict[str, Any]:
-    return effective(yaml.safe_load((GOLDEN / f"{name}.yaml").read_text()))
+    return identity_config(yaml.safe_load((GOLDEN / f"{name}.yaml").read_text()))
 
 
 def keys(change: Change) -> set[str]:
@@ -59,14 +59,14 @@ def keys(change: Change) -> set[str]:
 
 
 def of(a: dict[str, Any], b: dict[str, Any]) -> dict[str, set[str]]:
-    return {change.name: keys(change) for change in grouped(differences(a, b))}
+    return {change.name: keys(change) for change in group_changes(differences(a, b))}
 
 
 def test_base_and_light_differ_in_eighteen_settings_that_are_twelve_changes() -> None:
     found = differences(preset("base"), preset("light"))
     assert len(found) == 18
     assert of(preset("base"), preset("light")) == BASE_TO_LIGHT
-    assert [change.name for change in grouped(found)] == list(BASE_TO_LIGHT)
+    assert [change.name for change in group_changes(found)] == list(BASE_TO_LIGHT)
 
 
 @settings(deadline=None)
@@ -76,11 +76,11 @@ def test_every_difference_is_in_one_change_and_all_changes_are_the_whole_differe
 ) -> None:
     kept = copy.deepcopy(a)
     found = differences(a, b)
-    changes = grouped(found)
+    changes = group_changes(found)
     assert Counter(one.key for change in changes for one in change.differences) == Counter(one.key for one in found)
     assert len({change.name for change in changes}) == len(changes)
-    assert same(changed(a, changes), b)
-    assert same(changed(b, changes, back=True), a)
+    assert equal(apply_changes(a, changes), b)
+    assert equal(apply_changes(b, changes, back=True), a)
     assert a == kept
 
 
@@ -89,12 +89,12 @@ def test_every_difference_is_in_one_change_and_all_changes_are_the_whole_differe
 def test_some_of_the_changes_alter_their_keys_and_no_others(
     a: dict[str, Any], b: dict[str, Any], data: st.DataObject
 ) -> None:
-    changes = grouped(differences(a, b))
+    changes = group_changes(differences(a, b))
     some = [change for change in changes if data.draw(st.booleans())]
-    between = changed(a, some)
+    between = apply_changes(a, some)
     assert {one.key for one in differences(a, between)} == {one.key for change in some for one in change.differences}
     rest = [change for change in changes if change not in some]
-    assert same(between, changed(b, rest, back=True))
+    assert equal(between, apply_changes(b, rest, back=True))
 
 
 def test_the_same_config_has_no_difference() -> None:
@@ -102,7 +102,7 @@ def test_the_same_config_has_no_difference() -> None:
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "equal"),
+    ("a", "b", "expected"),
     [
         (1, 1.0, True),
         (1, True, False),
@@ -115,9 +115,9 @@ def test_the_same_config_has_no_difference() -> None:
         (float("nan"), float("nan"), True),
     ],
 )
-def test_values_are_compared_by_what_they_mean(a: Any, b: Any, equal: bool) -> None:
-    assert same(a, b) is equal
-    assert (differences({"k": a}, {"k": b}) == []) is equal
+def test_values_are_compared_by_what_they_mean(a: Any, b: Any, expected: bool) -> None:
+    assert equal(a, b) is expected
+    assert (differences({"k": a}, {"k": b}) == []) is expected
 
 
 def test_a_node_on_one_side_is_one_difference_and_keys_of_both_are_compared() -> None:
@@ -157,7 +157,7 @@ def test_milestones_take_the_epochs_with_them() -> None:
 def test_another_class_takes_its_whole_node_with_it() -> None:
     a, b = preset("base"), preset("base")
     b["model"] = {"_target_": "their.net", "blocks": [1, 2], "dropout": 0.1}
-    (change,) = grouped(differences(a, b))
+    (change,) = group_changes(differences(a, b))
     assert change.name == "model"
     assert keys(change) == {
         f"model.{key}" for key in ("_target_", "_partial_", "depth", "width", "dropout", "stem_dropout", "blocks")
@@ -185,25 +185,25 @@ def test_settings_that_no_rule_names_are_changes_of_their_own() -> None:
 
 
 def test_a_reason_is_given_where_there_is_something_to_explain() -> None:
-    reasons = {change.name: change.reason for change in grouped(differences(preset("base"), preset("light")))}
+    reasons = {change.name: change.reason for change in group_changes(differences(preset("base"), preset("light")))}
     assert {name for name, reason in reasons.items() if reason} == {"colour jitter", "batch"}
 
 
 def test_changes_are_named_ordered_and_put_together_as_the_command_says() -> None:
-    changes = grouped(differences(preset("base"), preset("light")))
-    assert named(changes, "Stem_dropout") is named(changes, "stem-dropout") is named(changes, "model.stem_dropout")
-    front = ordered(changes, ["width", "optim.lr", "width"])
+    changes = group_changes(differences(preset("base"), preset("light")))
+    assert find(changes, "Stem_dropout") is find(changes, "stem-dropout") is find(changes, "model.stem_dropout")
+    front = reorder(changes, ["width", "optim.lr", "width"])
     assert [change.name for change in front[:3]] == ["width", "batch", "augmentation policy"]
     assert sorted(change.name for change in front) == sorted(BASE_TO_LIGHT)
-    net = together(changes, ["width", "depth"])
+    net = merge(changes, ["width", "depth"])
     assert [change.name for change in net][-1] == "width and depth"
     assert keys(net[-1]) == {"model.depth", "model.width"}
-    assert together(changes, ["width"]) == changes
+    assert merge(changes, ["width"]) == changes
     with pytest.raises(UserError, match="no change 'droput'; did you mean 'dropout'"):
-        ordered(changes, ["droput"])
+        reorder(changes, ["droput"])
 
 
 def test_schedules_with_lists_can_be_ordered_and_put_together() -> None:
-    changes = grouped(differences(preset("paper_wrn_28_10"), preset("light")))
-    assert ordered(changes, ["schedule"])[0].name == "schedule"
-    assert together(changes, ["schedule", "batch"])[-3].name == "schedule and batch"
+    changes = group_changes(differences(preset("paper_wrn_28_10"), preset("light")))
+    assert reorder(changes, ["schedule"])[0].name == "schedule"
+    assert merge(changes, ["schedule", "batch"])[-3].name == "schedule and batch"

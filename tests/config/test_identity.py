@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from wrnexp.config.identity import DEFAULTS, WITHOUT_EFFECT, arm_id, effective, run_id, slug
+from wrnexp.config.identity import DEFAULTS, IGNORED_KEYS, arm_id, identity_config, run_id, slug
 
 RESULTS = Path(__file__).parents[2] / "results"
 
@@ -48,7 +48,7 @@ def leaves(node: dict[str, Any], prefix: str = "") -> list[str]:
     ]
 
 
-EFFECT = [key for key in leaves(CONFIG) if not key.startswith((*WITHOUT_EFFECT, "data.root"))]
+EFFECT = [key for key in leaves(CONFIG) if not key.startswith((*IGNORED_KEYS, "data.root"))]
 
 
 def test_known_ids_hold_for_all_time() -> None:
@@ -76,7 +76,7 @@ def test_a_wrong_config_has_an_id_too(group: str, value: Any) -> None:
     assert run_id(CONFIG | {group: value}) != run_id(CONFIG) or group == "tracking"
 
 
-@pytest.mark.parametrize("key", WITHOUT_EFFECT)
+@pytest.mark.parametrize("key", IGNORED_KEYS)
 def test_keys_without_effect_do_not_count(key: str) -> None:
     changed = put(CONFIG, key, "something else")
     assert run_id(changed) == run_id(CONFIG)
@@ -153,7 +153,7 @@ def test_an_id_survives_json_and_leaves_the_config_alone(extra: dict[str, Any]) 
 
 def test_a_config_without_some_groups_has_an_id() -> None:
     assert run_id({"seed": 0}) != run_id({"seed": 1})
-    assert effective({"seed": 0, "label": "x"}) == {"seed": 0}
+    assert identity_config({"seed": 0, "label": "x"}) == {"seed": 0}
 
 
 any_text = st.text(st.characters())  # lone surrogates too: bytes of a command line that are not UTF-8

@@ -26,7 +26,7 @@ from wrnexp.engine.divergence_guard import Guard
 from wrnexp.engine.evaluate import Evaluation, Splits
 from wrnexp.engine.meters import Meters
 from wrnexp.engine.step import TrainStep
-from wrnexp.engine.trainer import Outcome
+from wrnexp.engine.trainer import TrainResult
 from wrnexp.errors import DivergedError, Stopped
 from wrnexp.models import WideResNet
 from wrnexp.optim import averaged
@@ -195,7 +195,7 @@ def test_without_a_diverged_step_results_are_the_same_bit_for_bit(trainer: Make,
     assert_equal(left[2], left[0])
 
 
-def results(trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
+def results(trainer: Trainer, outcome: TrainResult) -> dict[str, Any]:
     rows = [{key: value for key, value in row.items() if key not in MEASURED} for row in outcome.rows]
     return {
         "state": trainer.step.state_dict(),

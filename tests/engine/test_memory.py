@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch._functorch import config as functorch_config
 
 from wrnexp.engine import Hardware
-from wrnexp.engine.memory import Budgeted, Saved, budgeted, out_of_memory, saved_for_backward
+from wrnexp.engine.memory import Budgeted, SavedTensors, budgeted, out_of_memory, saved_for_backward
 from wrnexp.engine.meters import Meters
 from wrnexp.engine.step import TrainStep
 from wrnexp.errors import TrainingError, UserError
@@ -31,13 +31,13 @@ def test_saved_bytes_by_hand() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 64, 5))
     images = torch.randn(2, 3, 8, 8)
     # ReLU and the linear layer both keep ReLU's output, once; the convolution keeps the images, which do not count.
-    assert saved_for_backward(model, model, images) == Saved(activations=2 * 4 * 64 * 4, weights=0)
+    assert saved_for_backward(model, model, images) == SavedTensors(activations=2 * 4 * 64 * 4, weights=0)
     with torch.autocast("cpu", torch.bfloat16):
         found = saved_for_backward(model, model, images)
     # In bfloat16: the images' copy and ReLU's output; copies of both weights, the linear one's transposed.
-    assert found == Saved(activations=2 * (3 + 4) * 64 * 2, weights=(4 * 27 + 4 * 64 * 5) * 2)
+    assert found == SavedTensors(activations=2 * (3 + 4) * 64 * 2, weights=(4 * 27 + 4 * 64 * 5) * 2)
     with torch.no_grad():
-        assert saved_for_backward(model, model, images) == Saved(0, 0)
+        assert saved_for_backward(model, model, images) == SavedTensors(0, 0)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.25])

@@ -14,9 +14,9 @@ import torch
 from wrnexp.engine import Trainer
 from wrnexp.engine.evaluate import Splits
 from wrnexp.engine.sealed import load_sealed
-from wrnexp.engine.trainer import Outcome
+from wrnexp.engine.trainer import TrainResult
 from wrnexp.errors import Stopped
-from wrnexp.process.signals import Stop, TimeLimit
+from wrnexp.process.signals import SignalGuard, TimeLimit
 from wrnexp.runs.record import MEASURED
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
@@ -25,13 +25,13 @@ Make = Callable[..., Any]
 STEPS = 4  # an epoch of the shared training has
 
 
-def told(trainer: Trainer) -> Outcome:
+def told(trainer: Trainer) -> TrainResult:
     """Train with signals heard, as the app does."""
     with trainer.stop.heard():
         return trainer.fit()
 
 
-def differences(ours: Trainer, found: Outcome, theirs: Trainer, expected: Outcome) -> list[str]:
+def differences(ours: Trainer, found: TrainResult, theirs: Trainer, expected: TrainResult) -> list[str]:
     """Return what is not equal bit for bit in weights, averages, momentum, rows and answers."""
     pairs = {"logits": (found.test.logits, expected.test.logits)}
     mine, other = ours.step.state_dict(), theirs.step.state_dict()
@@ -168,7 +168,7 @@ def test_a_step_that_takes_too_long_is_broken_off_and_what_was_before_it_counts(
 
     undisturbed = trainer(folder=tmp_path / "undisturbed")
     expected = undisturbed.fit()
-    first = trainer(recipe=Stuck(recipe(), 10), stop=Stop(grace=0.1))
+    first = trainer(recipe=Stuck(recipe(), 10), stop=SignalGuard(grace=0.1))
     with pytest.raises(Stopped) as stopped:
         told(first)
     assert stopped.value.kept is None
@@ -185,11 +185,11 @@ def test_at_a_time_limit_each_process_makes_a_step_and_the_last_one_finishes(tra
     kept: list[str | None] = []
     while len(kept) < 3 * STEPS - 1:
         with pytest.raises(Stopped) as stopped:
-            told(trainer(stop=Stop(limit=passed), **settings))
+            told(trainer(stop=SignalGuard(limit=passed), **settings))
         kept.append(stopped.value.kept)
     steps = [(epoch, step) for epoch in (1, 2, 3) for step in range(1, STEPS + 1)]
     assert kept == [f"up to step {step} of {STEPS} in epoch {epoch}" for epoch, step in steps[:-1]]
-    last = trainer(stop=Stop(limit=passed), **settings)
+    last = trainer(stop=SignalGuard(limit=passed), **settings)
     outcome = told(last)
     assert differences(last, outcome, undisturbed, expected) == []
     assert outcome.test_looks == expected.test_looks

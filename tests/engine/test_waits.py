@@ -13,7 +13,7 @@ from torch import Tensor
 from wrnexp.engine import Hardware, Trainer
 from wrnexp.engine.distributed.ranks import Ranks
 from wrnexp.engine.divergence_guard import Guard
-from wrnexp.engine.meters import DeviceClock, HostClock, Meters, Waiting, clock
+from wrnexp.engine.meters import CpuTimer, CudaTimer, Meters, TimedIterator, timer
 from wrnexp.engine.step import TrainStep
 from wrnexp.models import WideResNet
 from wrnexp.optim import averaged
@@ -79,7 +79,7 @@ def test_the_hosts_clock_adds_up_waits_and_nothing_else(monkeypatch: pytest.Monk
             now[0] += 2
             yield index
 
-    batches = Waiting(slow(3), clock(torch.device("cpu")))
+    batches = TimedIterator(slow(3), timer(torch.device("cpu")))
     for _ in batches:
         now[0] += 50
     assert batches.seconds == 6
@@ -124,7 +124,7 @@ def test_the_devices_clock_counts_only_what_stood_still(loading: float, step: fl
             device.now += loading
             yield item
 
-    timed = Waiting(batches(), DeviceClock(device.mark))
+    timed = TimedIterator(batches(), CudaTimer(device.mark))
     for _ in range(10):
         next(timed)
         device.launch(step)
@@ -132,8 +132,8 @@ def test_the_devices_clock_counts_only_what_stood_still(loading: float, step: fl
 
 
 def test_an_end_of_the_batches_is_passed_on() -> None:
-    for one in (HostClock(), DeviceClock(Device().mark)):
-        assert list(Waiting(iter([1, 2]), one)) == [1, 2]
+    for one in (CpuTimer(), CudaTimer(Device().mark)):
+        assert list(TimedIterator(iter([1, 2]), one)) == [1, 2]
 
 
 @pytest.mark.gpu

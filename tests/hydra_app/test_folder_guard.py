@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from wrnexp.hydra_app.folder_guard import FolderGuard
-from wrnexp.runs.locks import alone
+from wrnexp.runs.locks import exclusive_run
 from wrnexp.runs.record import Record, read_record, write_record
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +45,7 @@ def test_a_run_that_has_trained_no_epoch_yet_keeps_its_folder(
     write_record(copied_run, Record.model_validate(record.model_dump() | {"status": "running", "cost": {}}))
     other = composed(*tiny_overrides, f"hydra.run.dir={copied_run}", "optim.lr=0.7")
     FolderGuard().on_run_start(other)
-    with alone(copied_run), pytest.raises(SystemExit):
+    with exclusive_run(copied_run), pytest.raises(SystemExit):
         FolderGuard().on_run_start(other)
     assert "optim.lr (0.1 there, 0.7 here)" in capsys.readouterr().err
 

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from wrnexp.config.differences import Difference, differences, same
+from wrnexp.config.differences import Difference, differences, equal
 from wrnexp.errors import UserError
 from wrnexp.hydra_app.overrides import literal, overrides, quote_letters, verbatim
 
@@ -62,7 +62,7 @@ def applied(config: dict[str, Any], texts: list[str]) -> Any:
 @example({"k": {"two": {3: 4}}}, {"k": {"two": {5: 6}}})
 def test_the_overrides_of_the_differences_turn_one_config_into_the_other(a: dict[str, Any], b: dict[str, Any]) -> None:
     found = differences({"node": a}, {"node": b})
-    assert same(applied({"node": a}, overrides(found)), {"node": b})
+    assert equal(applied({"node": a}, overrides(found)), {"node": b})
 
 
 @pytest.mark.parametrize("text", TRICKY)

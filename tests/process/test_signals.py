@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from wrnexp.errors import Stopped, is_out_of_time, one_line
-from wrnexp.process.signals import STOPPING, Stop, TimeLimit
+from wrnexp.process.signals import STOPPING, SignalGuard, TimeLimit
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POS
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR2, 140)])
 def test_a_signal_ends_the_block_at_once_where_nothing_is_held(number: signal.Signals, code: int) -> None:
     reached = []
-    with pytest.raises(Stopped) as stopped, Stop().heard():
+    with pytest.raises(Stopped) as stopped, SignalGuard().heard():
         os.kill(os.getpid(), number)
         reached.append(True)
     assert not reached
@@ -30,7 +30,7 @@ def test_a_signal_ends_the_block_at_once_where_nothing_is_held(number: signal.Si
 
 def test_a_held_block_ends_first_however_often_it_is_told() -> None:
     reached = []
-    stop = Stop()
+    stop = SignalGuard()
     with pytest.raises(Stopped) as stopped, stop.heard():
         with stop.held():
             for number in (signal.SIGUSR2, signal.SIGTERM, signal.SIGTERM):
@@ -42,7 +42,7 @@ def test_a_held_block_ends_first_however_often_it_is_told() -> None:
 
 
 def test_a_held_block_is_broken_off_after_a_while() -> None:
-    stop = Stop(grace=0.2)
+    stop = SignalGuard(grace=0.2)
     begin = time.monotonic()
     with pytest.raises(Stopped), stop.heard(), stop.held():
         os.kill(os.getpid(), signal.SIGTERM)
@@ -51,17 +51,17 @@ def test_a_held_block_is_broken_off_after_a_while() -> None:
 
 
 def test_an_error_in_a_held_block_after_a_signal_is_the_signal_s() -> None:
-    stop = Stop()
+    stop = SignalGuard()
     with pytest.raises(Stopped) as stopped, stop.heard(), stop.held():
         os.kill(os.getpid(), signal.SIGTERM)
         raise RuntimeError("a worker was killed")
     assert isinstance(stopped.value.__cause__, RuntimeError)
-    with pytest.raises(RuntimeError, match="its own"), stop.heard(), Stop().held():
+    with pytest.raises(RuntimeError, match="its own"), stop.heard(), SignalGuard().held():
         raise RuntimeError("its own")
 
 
 def test_while_a_run_is_closed_further_signals_pass() -> None:
-    stop, closed = Stop(), []
+    stop, closed = SignalGuard(), []
     with pytest.raises(Stopped), stop.heard():
         try:
             os.kill(os.getpid(), signal.SIGUSR2)
@@ -73,13 +73,13 @@ def test_while_a_run_is_closed_further_signals_pass() -> None:
 
 def test_the_handlers_are_as_before_afterwards() -> None:
     before = [signal.getsignal(number) for number in (*STOPPING, signal.SIGCHLD)]
-    with pytest.raises(Stopped), Stop().heard():
+    with pytest.raises(Stopped), SignalGuard().heard():
         os.kill(os.getpid(), signal.SIGTERM)
     assert [signal.getsignal(number) for number in (*STOPPING, signal.SIGCHLD)] == before
 
 
 def test_a_process_that_inherits_the_handler_lives_on() -> None:
-    with Stop().heard():
+    with SignalGuard().heard():
         child = os.fork()
         if child == 0:  # as a loader's process, where a scheduler sends its signal to all processes of a job
             os.kill(os.getpid(), signal.SIGUSR2)
@@ -91,7 +91,7 @@ def test_another_thread_may_run_a_block_but_hears_nothing() -> None:
     done = []
 
     def block() -> None:
-        stop = Stop()
+        stop = SignalGuard()
         with stop.heard(), stop.held():
             done.append(True)
 
@@ -105,7 +105,7 @@ PASSED = TimeLimit(60.0, "trainer.max_seconds", ends=0.0)
 
 
 def test_a_time_limit_ends_a_timed_block_at_its_end_and_no_other() -> None:
-    stop, reached = Stop(limit=PASSED), []
+    stop, reached = SignalGuard(limit=PASSED), []
     with pytest.raises(Stopped) as stopped, stop.heard():
         with stop.held():
             reached.append("not timed")
@@ -122,7 +122,7 @@ def test_a_time_limit_ends_a_timed_block_at_its_end_and_no_other() -> None:
 
 
 def test_a_signal_goes_before_a_time_limit() -> None:
-    stop = Stop(limit=PASSED)
+    stop = SignalGuard(limit=PASSED)
     with pytest.raises(Stopped) as stopped, stop.heard(), stop.held(timed=True):
         os.kill(os.getpid(), signal.SIGTERM)
     assert stopped.value.number == signal.SIGTERM
@@ -130,7 +130,7 @@ def test_a_signal_goes_before_a_time_limit() -> None:
 
 
 def test_a_time_limit_that_is_not_reached_ends_nothing() -> None:
-    with Stop(limit=TimeLimit.from_now(3600, "trainer.max_seconds")).held(timed=True):
+    with SignalGuard(limit=TimeLimit.from_now(3600, "trainer.max_seconds")).held(timed=True):
         pass
 
 

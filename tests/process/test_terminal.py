@@ -18,7 +18,7 @@ from rich.tree import Tree
 from tests.hostile import AFTER, hostile, planted
 from wrnexp import cli
 from wrnexp.process.terminal import Terminal, printable, safe_text
-from wrnexp.runs.journal import Plan
+from wrnexp.runs.journal import TrainingPlan
 from wrnexp.runs.record import Record, read_record
 from wrnexp.sweeps.sweep_json import JobEntry, Sweep
 from wrnexp.tracking import Console
@@ -105,7 +105,7 @@ def test_the_console_of_a_run_shows_hostile_text() -> None:
     for progress in ("lines", "bars"):
         file = io.StringIO()
         terminal = Terminal(file=file, width=5000, force_terminal=True, color_system=None)
-        run: dict[str, Any] = {"record": evil, "plan": Plan(epochs=1, steps=1, images=1), "shared": Path()}
+        run: dict[str, Any] = {"record": evil, "plan": TrainingPlan(epochs=1, steps=1, images=1), "shared": Path()}
         Console(progress=progress, terminal=terminal, folder=Path(), **run).finish(evil)
         text = re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", file.getvalue()).replace("\r", "")  # rich's own
         assert not controls(text)

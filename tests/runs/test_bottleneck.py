@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wrnexp.runs.bottleneck import Use, use_of, utilization, verdict
+from wrnexp.runs.bottleneck import Use, diagnosis, use_of, utilization
 from wrnexp.runs.journal import Journal
 from wrnexp.runs.record import Record, read_record
 
@@ -47,7 +47,7 @@ CPU: dict[str, Any] = {"cores": 2, "gpu": False, "batch_size": 64}
     ],
 )  # fmt: skip
 def test_each_case(waited: float, share: float | None, use: Use, words: str) -> None:
-    assert words in verdict(waited, 1234.4, share, use)
+    assert words in diagnosis(waited, 1234.4, share, use)
 
 
 @given(
@@ -64,7 +64,7 @@ def test_each_case(waited: float, share: float | None, use: Use, words: str) -> 
     ),
 )
 def test_it_is_one_line_on_one_of_two_causes(waited: float, rate: float, share: float | None, use: Use) -> None:
-    text = verdict(waited, rate, share, use)
+    text = diagnosis(waited, rate, share, use)
     assert text.startswith("waited for data " if waited >= 0.1 else "bound by the step: ")
     assert "\n" not in text
     if use.workers is not None and use.workers > use.cores:

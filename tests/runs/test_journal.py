@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from wrnexp.errors import DivergedError, Pruned, Stopped, TrainingError, UserError
-from wrnexp.runs.journal import Journal, Sink, close_after, time_to
+from wrnexp.runs.journal import Journal, Sink, finalize_record, time_to
 from wrnexp.runs.record import Divergence, Record, read_metrics, read_record
 
 
@@ -230,7 +230,7 @@ def test_recoveries_and_divergence_are_in_the_record(tmp_path: Path) -> None:
     assert listener.heard == [9, "failed"]
     assert (written.status, written.error) == ("failed", "DivergedError: the training loss is nan")
     assert written.divergence == Divergence(step=11, lr=0.1, grad_norm=None, loss=2.5, action="stop")
-    close_after(DivergedError("of a process that does not know the step"), tmp_path, record())
+    finalize_record(DivergedError("of a process that does not know the step"), tmp_path, record())
     assert read_record(tmp_path).divergence == written.divergence
 
 
@@ -238,11 +238,11 @@ def test_a_record_is_closed_for_a_process_that_could_not(tmp_path: Path) -> None
     journal = Journal(record(), tmp_path)
     journal.__enter__()
     journal.on_epoch([row(1, 0.5)])
-    close_after(TrainingError("process 2 was killed"), tmp_path, record())
+    finalize_record(TrainingError("process 2 was killed"), tmp_path, record())
     found = read_record(tmp_path)
     assert (found.status, found.error) == ("failed", "TrainingError: process 2 was killed")
     assert found.cost.steps == 5  # the rest is what the process wrote
-    close_after(KeyboardInterrupt(), tmp_path / "new", record())
+    finalize_record(KeyboardInterrupt(), tmp_path / "new", record())
     assert read_record(tmp_path / "new").status == "interrupted"
 
 
@@ -250,5 +250,5 @@ def test_closing_after_an_error_takes_nothing_from_a_completed_record(tmp_path: 
     with Journal(record(), tmp_path) as journal:
         journal.complete({"test_accuracy": 0.4}, 123, 1)
     written = (tmp_path / "record.json").read_bytes()
-    close_after(TrainingError("a process ended with exit code 1"), tmp_path, record())
+    finalize_record(TrainingError("a process ended with exit code 1"), tmp_path, record())
     assert (tmp_path / "record.json").read_bytes() == written

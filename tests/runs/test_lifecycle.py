@@ -500,7 +500,7 @@ def check_two_configs_in_one_folder(
     if rows and run_ids[0] != run_ids[1]:
         with pytest.raises(UserError) as error:
             app.run(configs[1], folder)
-        effective = [key for key in changed if key not in identity.WITHOUT_EFFECT and changed[key] != first[key]]
+        effective = [key for key in changed if key not in identity.IGNORED_KEYS and changed[key] != first[key]]
         assert all(f"{key} (" in str(error.value) for key in effective)
         assert read_metrics(folder) == rows
         return

@@ -126,7 +126,7 @@ def test_a_rerun_resumes_itself_and_nothing_else(tmp_path: Path, status: str, re
 
 
 def test_a_checkpoint_says_whose_it_is(tmp_path: Path) -> None:
-    about = {"schema_version": 1, "run_id": identity.run_id(CONFIG), "config": identity.effective(CONFIG)}
+    about = {"schema_version": 1, "run_id": identity.run_id(CONFIG), "config": identity.identity_config(CONFIG)}
     require_own_checkpoint(tmp_path, about, 2, CONFIG)
     require_own_checkpoint(tmp_path, {}, 0, CONFIG)
     with pytest.raises(UserError, match=r"is of run .* they differ in seed \(0 there, 1 here\)"):

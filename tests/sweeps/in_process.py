@@ -16,7 +16,7 @@ from wrnexp.hydra_app.naming import app_config
 from wrnexp.runs.record import Record, write_metrics, write_record
 from wrnexp.sweeps.grid import LabelledSweeper
 from wrnexp.sweeps.launchers.base import WatchedLauncher, fill
-from wrnexp.sweeps.launchers.worker import Outcome
+from wrnexp.sweeps.launchers.worker import JobOutcome
 from wrnexp.sweeps.search.sweeper import SearchSweeper
 
 Perform = Callable[[Path, dict[str, Any]], float | None]
@@ -55,11 +55,11 @@ class Launcher(WatchedLauncher):
             self.watcher.ended(index, results[index])
         return results
 
-    def _outcome(self, folder: Path, config: DictConfig) -> Outcome:
+    def _outcome(self, folder: Path, config: DictConfig) -> JobOutcome:
         try:
-            return Outcome(self.perform(folder, app_config(config)))
+            return JobOutcome(self.perform(folder, app_config(config)))
         except Exception as error:
-            return Outcome(error=error)
+            return JobOutcome(error=error)
 
 
 def failing(error: Exception, **more: Any) -> Perform:

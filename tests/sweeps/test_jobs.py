@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from wrnexp.errors import UserError
 from wrnexp.hydra_app.naming import SWEEP_LIMIT, app_config
 from wrnexp.process.signals import TimeLimit
-from wrnexp.sweeps.jobs import Arm, Composer, FrozenConfigs, axes, combinations, read_arms
+from wrnexp.sweeps.jobs import Composer, FrozenConfigs, SweepArm, axes, combinations, read_arms
 from wrnexp.sweeps.merging import merged
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -36,7 +36,7 @@ def master(loader: ConfigLoader) -> DictConfig:
 
 
 def test_every_arm_meets_every_combination() -> None:
-    arms = [Arm("a"), Arm("b", ("optim.lr=1",))]
+    arms = [SweepArm("a"), SweepArm("b", ("optim.lr=1",))]
     found = [overrides for _, overrides in combinations(["model.dropout=0,0.1", "seed=range(3)"], arms)]
     values = itertools.product((f"model.dropout={x}" for x in ("0", "0.1")), (f"seed={n}" for n in range(3)))
     product = [(*arm, *pair) for arm, pair in itertools.product(((), ("optim.lr=1",)), values)]
@@ -46,7 +46,7 @@ def test_every_arm_meets_every_combination() -> None:
         "model.dropout": ["0", "0.1"],
         "seed": ["0", "1", "2"],
     }
-    assert axes(["seed=4", "optim.lr=1"], [Arm()]) == {"seed": ["4"]}
+    assert axes(["seed=4", "optim.lr=1"], [SweepArm()]) == {"seed": ["4"]}
 
 
 @pytest.mark.parametrize("arm", [["x"], {"override": []}, {"overrides": "model.dropout=0"}, 3])
@@ -57,7 +57,7 @@ def test_an_arm_that_is_written_wrong_is_named(arm: object) -> None:
 
 def test_configs_are_those_that_hydra_composes_one_by_one(loader: ConfigLoader, master: DictConfig) -> None:
     composer = Composer(loader, master, ARGUMENTS)
-    jobs = [composer.job(overrides) for _, overrides in combinations(ARGUMENTS, [Arm()])]
+    jobs = [composer.job(overrides) for _, overrides in combinations(ARGUMENTS, [SweepArm()])]
     frozen = pickle.loads(pickle.dumps(FrozenConfigs(loader, jobs)))
     assert len({job.folder for job in jobs}) == 8
     for job in jobs:
@@ -70,7 +70,7 @@ def test_configs_are_those_that_hydra_composes_one_by_one(loader: ConfigLoader, 
 
 def test_labels_are_of_the_arm_and_of_what_else_is_swept(loader: ConfigLoader, master: DictConfig) -> None:
     composer = Composer(loader, master, ["model.dropout=0,0.1", "seed=0,1"])
-    assert composer.job(["model.dropout=0.1", "seed=1"], Arm("it's, mine")).label == "it's, mine model.dropout=0.1"
+    assert composer.job(["model.dropout=0.1", "seed=1"], SweepArm("it's, mine")).label == "it's, mine model.dropout=0.1"
     assert composer.job(["model.dropout=0.1", "seed=1"]).label == "base model.dropout=0.1"
 
 
@@ -114,13 +114,13 @@ def test_combinations_that_are_one_run_are_one_job(
     loader: ConfigLoader, arguments: list[str], runs: int, note: str | None
 ) -> None:
     master = loader.load_configuration("config", arguments, RunMode.MULTIRUN)
-    jobs, line = merged(Composer(loader, master, arguments), combinations(arguments, [Arm()]))
+    jobs, line = merged(Composer(loader, master, arguments), combinations(arguments, [SweepArm()]))
     assert (len(jobs), line and line.partition("; no run has the label base")[0]) == (runs, note)
     assert len({job.run_id for job in jobs}) == runs
 
 
 def test_arms_that_are_one_run_are_named(loader: ConfigLoader, master: DictConfig) -> None:
-    arms = [Arm("a", ("optim.lr=0.1",)), Arm("b", ("optim.lr=0.10",))]
+    arms = [SweepArm("a", ("optim.lr=0.1",)), SweepArm("b", ("optim.lr=0.10",))]
     jobs, line = merged(Composer(loader, master, ["seed=0"]), combinations(["seed=0"], arms))
     assert [job.label for job in jobs] == ["a"]
     assert line == "2 combinations are 1 run: the others repeat a configuration; no run has the label b"

@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from wrnexp import stats
-from wrnexp.cli.plan.sources import Planned, Run, from_file, from_folder, kept_sweeps
+from wrnexp.cli.plan.sources import Planned, PlannedRun, from_file, from_folder, kept_sweeps
 from wrnexp.config import identity
 from wrnexp.config.check import problems
 from wrnexp.hydra_app.naming import app_config, times
@@ -42,9 +42,9 @@ def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _differing(runs: list[Run]) -> set[str]:
+def _differing(runs: list[PlannedRun]) -> set[str]:
     """Return the keys in which runs differ, without those that cannot change a result."""
-    flat = [_flat(identity.effective(run.config)) for run in runs if run.config is not None]
+    flat = [_flat(identity.identity_config(run.config)) for run in runs if run.config is not None]
     return {key for key in flat[0] if len({str(one.get(key)) for one in flat}) > 1}
 
 
@@ -53,7 +53,7 @@ def _planned(name: str, *overrides: str) -> Planned:
     return from_file(name, overrides, ROOT)
 
 
-def _one_of_each(name: str, *overrides: str) -> list[Run]:
+def _one_of_each(name: str, *overrides: str) -> list[PlannedRun]:
     return [runs[0] for runs in _planned(name, *overrides).arms.values()]
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from wrnexp.config.identity import flat, nested
 from wrnexp.errors import UserError
-from wrnexp.runs.locks import alone, held
+from wrnexp.runs.locks import exclusive_run, is_locked
 from wrnexp.runs.record import Record, write_record
 from wrnexp.sweeps.sweep_json import JobEntry, State, Sweep, read_sweep, update_sweep
 from wrnexp.sweeps.sweep_json import state_of as state_of_run
@@ -52,14 +52,14 @@ def test_the_state_of_a_run_is_what_its_record_and_its_lock_say(tmp_path: Path) 
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
-    assert held(folder)
+    assert is_locked(folder)
     assert state_of(folder) == ("running", None)
-    with pytest.raises(UserError, match="another process is training"), alone(folder):
+    with pytest.raises(UserError, match="another process is training"), exclusive_run(folder):
         pass
     holder.kill()  # a lock whose owner is dead is nobody's
     holder.communicate()
-    assert not held(folder)
-    with alone(folder):
+    assert not is_locked(folder)
+    with exclusive_run(folder):
         record(folder, "completed")
     assert state_of(folder) == ("completed", None)
     (folder / "record.json").write_text("{")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console as Terminal
 
-from wrnexp.runs.journal import Plan
+from wrnexp.runs.journal import TrainingPlan
 from wrnexp.runs.record import Divergence, Record
 from wrnexp.tracking import Console
 from wrnexp.tracking.console import config_tree, epoch_line, summary
@@ -40,7 +40,7 @@ def console(progress: str, *, terminal: bool) -> tuple[Console, io.StringIO]:
     made = Console(
         progress=progress,
         record=record(),
-        plan=Plan(epochs=10, steps=10, images=1000),
+        plan=TrainingPlan(epochs=10, steps=10, images=1000),
         shared=Path(),
         folder=Path(),
         terminal=screen,

@@ -6,7 +6,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 
 from wrnexp.errors import Pruned, is_pruned, one_line
-from wrnexp.runs.journal import Plan
+from wrnexp.runs.journal import TrainingPlan
 from wrnexp.runs.record import Record
 from wrnexp.sweeps.search.study import FILE, Study
 from wrnexp.tracking.search import Search
@@ -40,7 +40,7 @@ def told(
         startup_trials=startup_trials,
         warmup_epochs=warmup_epochs,
         record=RECORD,
-        plan=Plan(4, 1, 1),
+        plan=TrainingPlan(4, 1, 1),
         shared=folder,
         folder=folder,
     )

@@ -18,7 +18,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from wrnexp import app
 from wrnexp.errors import UserError
 from wrnexp.process import packages
-from wrnexp.runs.journal import Journal, Plan, Row
+from wrnexp.runs.journal import Journal, Row, TrainingPlan
 from wrnexp.runs.record import Record, read_metrics
 from wrnexp.tracking.tensorboard import TAGS, TensorBoard, _as_text
 
@@ -36,7 +36,7 @@ def steps(folder: Path, tag: str) -> list[tuple[int, float]]:
 
 
 def sink(folder: Path) -> TensorBoard:
-    return TensorBoard(record=RECORD, plan=Plan(4, 1, 1), shared=folder, folder=folder)
+    return TensorBoard(record=RECORD, plan=TrainingPlan(4, 1, 1), shared=folder, folder=folder)
 
 
 def rows(*losses: float) -> list[Row]:
@@ -203,7 +203,7 @@ def test_hyperparameters_of_runs_side_by_side(tmp_path: Path) -> None:
     for seed, clip in ((0, None), (1, 0.5)):
         optim = {"lr": 0.1, "clip_norm": clip}
         one = Record(run_id="a", arm_id="b", label="base", seed=seed, config={"optim": optim})
-        watching = TensorBoard(record=one, plan=Plan(1, 6, 96), shared=tmp_path, folder=tmp_path / str(seed))
+        watching = TensorBoard(record=one, plan=TrainingPlan(1, 6, 96), shared=tmp_path, folder=tmp_path / str(seed))
         watching.log(one, rows(1.0))
         one.status, one.metrics = "completed", {"test_accuracy": 0.5 + seed}
         watching.finish(one)

@@ -14,7 +14,7 @@ from wrnexp import app
 from wrnexp.cli import main
 from wrnexp.errors import UserError
 from wrnexp.runs.invocation import Invocation
-from wrnexp.runs.locks import alone
+from wrnexp.runs.locks import exclusive_run
 from wrnexp.runs.record import read_metrics, read_record, write_metrics, write_record
 from wrnexp.tracking.wandb import content
 from wrnexp.tracking.wandb.sink import Wandb
@@ -200,7 +200,7 @@ def test_a_failed_run_is_put_there_as_failed(offline: Path, wandb_server: WandbS
 def test_a_run_in_training_is_left(
     offline: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with alone(offline / "run"):
+    with exclusive_run(offline / "run"):
         assert published(offline) == 0
     assert "left, it is being trained" in capsys.readouterr().out
     assert wandb_server.runs == {}

@@ -15,11 +15,11 @@ from wrnexp.augment.erasing import Cutout, RandomErasing, erase
 from wrnexp.augment.geometry import CPU, crop_and_flip
 from wrnexp.augment.jitter import ColourJitter
 from wrnexp.augment.mixing import Mixing
-from wrnexp.augment.operations import Kernel, Plan, grouped, kernels, masked
+from wrnexp.augment.operations import Kernel, OpPlan, apply_grouped, apply_masked, kernels
 from wrnexp.augment.policies import PolicyPlans, policy
 from wrnexp.augment.recipe import Augment
 from wrnexp.seeding import Numbers, below, derive, uniforms
-from wrnexp.tensors import on
+from wrnexp.tensors import to_device
 
 
 class BatchAugment:
@@ -71,8 +71,8 @@ class BatchAugment:
             return images
         offsets, plan = self._offsets(epoch, first, count), self._plan(epoch, first, count)
         if images.device.type == "cpu":
-            return grouped(self._cropped(images, torch.from_numpy(offsets)), plan, self._kernels[CPU])
-        drawn = (on(torch.from_numpy(values), images.device) for values in (offsets, *plan))
+            return apply_grouped(self._cropped(images, torch.from_numpy(offsets)), plan, self._kernels[CPU])
+        drawn = (to_device(torch.from_numpy(values), images.device) for values in (offsets, *plan))
         return self._function(count)(images, *drawn, self._kernels_on(images.device))
 
     def compile(self) -> None:
@@ -119,7 +119,7 @@ class BatchAugment:
         self, images: Tensor, offsets: Tensor, operations: Tensor, strengths: Tensor, kernels: Sequence[Kernel]
     ) -> Tensor:
         """What `pixels` does, without reading anything back from the device."""
-        return masked(self._cropped(images, offsets), operations, strengths, kernels, self._steps)
+        return apply_masked(self._cropped(images, offsets), operations, strengths, kernels, self._steps)
 
     def _cropped(self, images: Tensor, offsets: Tensor) -> Tensor:
         """Crop and flip by rows of top, left and flip, int64 [N, 3]."""
@@ -135,12 +135,12 @@ class BatchAugment:
         flip = self._uniform("flip", epoch, first, count, 1) < self._recipe.flip
         return np.hstack([offset, flip])
 
-    def _plan(self, epoch: int, first: int, count: int) -> Plan:
+    def _plan(self, epoch: int, first: int, count: int) -> OpPlan:
         """Draw what the policy and the jitter do to each image, one after the other."""
         plans = [part(self._uniform(name, epoch, first, count, part.words)) for name, part in self._changes]
         if not plans:
-            return Plan(np.zeros((count, 0), np.int64), np.zeros((count, 0), np.float32))
-        return Plan(*(np.hstack(columns) for columns in zip(*plans, strict=True)))
+            return OpPlan(np.zeros((count, 0), np.int64), np.zeros((count, 0), np.float32))
+        return OpPlan(*(np.hstack(columns) for columns in zip(*plans, strict=True)))
 
     def _uniform(self, name: str, epoch: int, first: int, count: int, words: int) -> Numbers:
         """Return random numbers [count, words]; each part has a stream of its own, whatever other parts there are."""
@@ -152,7 +152,7 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     top = 1 if images.is_floating_point() else 255
     finished = images.clone() if images.is_floating_point() else images.to(torch.float32)
     factors = torch.tensor([[1 / (top * d), m / d] for m, d in zip(mean, std, strict=True)], dtype=finished.dtype)
-    scale, shift = on(factors, images.device).view(3, 2, 1, 1).unbind(1)
+    scale, shift = to_device(factors, images.device).view(3, 2, 1, 1).unbind(1)
     return finished.mul_(scale).sub_(shift)
 
 

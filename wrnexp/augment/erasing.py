@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wrnexp.seeding import Numbers, below
-from wrnexp.tensors import on
+from wrnexp.tensors import to_device
 
 
 class Boxes(NamedTuple):
@@ -91,7 +91,7 @@ def erase(images: Tensor, boxes: Boxes) -> Tensor:
 def outside(boxes: Boxes, height: int, width: int, device: torch.device) -> Tensor:
     """Return float32 [N, 1, H, W], 0 in the boxes and 1 elsewhere."""
     # One copy to the device, then everything there.
-    top, bottom, left, right = on(torch.from_numpy(np.stack(boxes)), device)[:, :, None]
+    top, bottom, left, right = to_device(torch.from_numpy(np.stack(boxes)), device)[:, :, None]
     rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
     in_rows = ((rows >= top) & (rows < bottom)).float()
     in_columns = ((columns >= left) & (columns < right)).float()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wrnexp.tensors import on
+from wrnexp.tensors import to_device
 
 # Rows of the inverse affine matrix: a pixel (x, y) of the result, counted from the image's centre with y downwards,
 # comes from (a x + b y + c, d x + e y + f).
@@ -60,8 +60,8 @@ class Sources:
         numbers = torch.arange(1, height * width + 1, dtype=torch.float32).view(1, 1, height, width)
         found = [F.grid_sample(numbers, _grid(one, height, width), "nearest", align_corners=False) for one in matrices]
         table = torch.cat(found).view(len(found), -1).round().long()
-        self.index = on((table - 1).clamp_(min=0), device)
-        self.inside = on((table > 0).to(torch.uint8)[:, None], device)
+        self.index = to_device((table - 1).clamp_(min=0), device)
+        self.inside = to_device((table > 0).to(torch.uint8)[:, None], device)
 
     def __call__(self, images: Tensor, rows: Tensor) -> Tensor:
         """Move each image.

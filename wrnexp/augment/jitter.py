@@ -6,7 +6,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from wrnexp.augment.operations import NUMBERS, Plan
+from wrnexp.augment.operations import NUMBERS, OpPlan
 from wrnexp.seeding import Numbers, below
 
 
@@ -36,12 +36,12 @@ class ColourJitter:
         self._low, self._high = np.array([_interval(name, jitter) for name in names]).T
         self.steps: Sequence[Sequence[int]] = [self._numbers.tolist()] * len(names)
 
-    def __call__(self, uniform: Numbers) -> Plan:
+    def __call__(self, uniform: Numbers) -> OpPlan:
         """Return the plan of N images from random numbers [N, words] in [0, 1)."""
         count = len(self._numbers)
         order = self._orders[below(uniform[:, 0], len(self._orders))]
         factors = self._low + (self._high - self._low) * uniform[:, 1 : count + 1]
-        return Plan(self._numbers[order], np.take_along_axis(factors, order, 1).astype(np.float32))
+        return OpPlan(self._numbers[order], np.take_along_axis(factors, order, 1).astype(np.float32))
 
 
 def _interval(name: str, jitter: Jitter) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from wrnexp.augment.erasing import Boxes, outside
 from wrnexp.seeding import Numbers, below
-from wrnexp.tensors import on
+from wrnexp.tensors import to_device
 
 
 class Mixing:
@@ -49,8 +49,8 @@ class Mixing:
         height, width = images.shape[2:]
         boxes, share = self._draw(uniform, height, width)
         kept = outside(boxes, height, width, images.device)  # 1 where an image stays itself
-        area = on(torch.from_numpy(_area(boxes) / (height * width)).float(), images.device)
-        own = on(torch.from_numpy(share).float(), images.device)
+        area = to_device(torch.from_numpy(_area(boxes) / (height * width)).float(), images.device)
+        own = to_device(torch.from_numpy(share).float(), images.device)
         weights = kept * own.view(-1, 1, 1, 1)
         mixed = torch.lerp(images[1:], images[:-1], weights.to(images.dtype))
         targets = F.one_hot(labels, self._classes).float()

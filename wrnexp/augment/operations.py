@@ -1,8 +1,8 @@
-"""Every image its own operations: a batch in which each image names what is done to it, step by step.
+"""Image operations and how a batch of drawn operations is applied.
 
-A `Plan` names for each image and step an operation and a strength. It is carried out in two ways that give the same
-images: `grouped` does each operation to the images that drew it and is made for CPUs; `masked` does every operation to
-all images and keeps what was drawn, so that no shape depends on what was drawn, and is made for GPUs and compilers.
+An `OpPlan` names an operation and a strength for each image and step. `apply_grouped` (for CPUs) runs each operation on
+the images that drew it; `apply_masked` (for GPUs and compilers) runs every operation on all images and selects what was
+drawn, so that no shape depends on a draw. Both give the same images bit for bit.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,12 +15,12 @@ from torch import Tensor
 
 from wrnexp.augment import colour, pointwise
 from wrnexp.augment.geometry import CPU, Matrix, Sources, rotation, shear_x, shear_y, translation
-from wrnexp.tensors import on
+from wrnexp.tensors import to_device
 
 Kernel = Callable[[Tensor, Tensor], Tensor]  # images [N, 3, H, W] and strengths [N] to images
 
 
-class Variant(NamedTuple):
+class OpSpec(NamedTuple):
     """An operation with its strength.
 
     The strength is: the signed level of `shear_x` and `shear_y`, whole pixels of `translate_x` and `translate_y`,
@@ -32,7 +32,7 @@ class Variant(NamedTuple):
     strength: float = 0.0
 
 
-class Plan(NamedTuple):
+class OpPlan(NamedTuple):
     """What is done to each image: `operations` int64 [N, S], numbers of kernels, and `strengths` float32 [N, S]."""
 
     operations: NDArray[np.int64]
@@ -73,7 +73,7 @@ MOVEMENTS = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
 NUMBERS = {name: number for number, name in enumerate([*LEVELS, "move"])}
 
 
-def kernels(moves: Sequence[Variant], height: int, width: int, device: torch.device = CPU) -> list[Kernel]:
+def kernels(moves: Sequence[OpSpec], height: int, width: int, device: torch.device = CPU) -> list[Kernel]:
     """Return the kernels in the order of `NUMBERS`; the last, `move`, takes the index of one of `moves` as strength.
 
     Args:
@@ -83,7 +83,7 @@ def kernels(moves: Sequence[Variant], height: int, width: int, device: torch.dev
         device: of the images. The table of `move` is made there now: a kernel makes no state when it is called, for
             that would become part of a compiled graph.
     """
-    matrices = [_matrix(move, height, width) for move in moves or [Variant("rotate", 0.0)]]
+    matrices = [_matrix(move, height, width) for move in moves or [OpSpec("rotate", 0.0)]]
     return [*LEVELS.values(), _Move(Sources(matrices, height, width, device))]
 
 
@@ -97,7 +97,7 @@ class _Move:
         return self._sources(images, strength.long())
 
 
-def _matrix(move: Variant, height: int, width: int) -> Matrix:
+def _matrix(move: OpSpec, height: int, width: int) -> Matrix:
     match move.operation:
         case "shear_x":
             return shear_x(move.strength, height)
@@ -111,7 +111,7 @@ def _matrix(move: Variant, height: int, width: int) -> Matrix:
             return rotation(move.strength)
 
 
-def grouped(images: Tensor, plan: Plan, kernels: Sequence[Kernel]) -> Tensor:
+def apply_grouped(images: Tensor, plan: OpPlan, kernels: Sequence[Kernel]) -> Tensor:
     """Carry out a plan on the host's terms: images are sorted by what they drew and each kernel gets a slice.
 
     Args:
@@ -134,7 +134,7 @@ def grouped(images: Tensor, plan: Plan, kernels: Sequence[Kernel]) -> Tensor:
     return images.index_select(0, _on(np.argsort(order), images))
 
 
-def masked(
+def apply_masked(
     images: Tensor, operations: Tensor, strengths: Tensor, kernels: Sequence[Kernel], steps: Sequence[Sequence[int]]
 ) -> Tensor:
     """Carry out a plan whose tensors are on the device, without reading any of it back.
@@ -159,4 +159,4 @@ def masked(
 
 
 def _on(values: NDArray[np.generic], like: Tensor) -> Tensor:
-    return on(torch.from_numpy(values), like.device)
+    return to_device(torch.from_numpy(values), like.device)

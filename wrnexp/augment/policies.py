@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wrnexp.augment.operations import MOVEMENTS, NUMBERS, Plan, Variant
+from wrnexp.augment.operations import MOVEMENTS, NUMBERS, OpPlan, OpSpec
 from wrnexp.errors import UserError
 from wrnexp.seeding import Numbers, below
 
-Choices = NDArray[np.int64]
-IDENTITY = Variant("identity")
+OpIndex = NDArray[np.int64]
+IDENTITY = OpSpec("identity")
 
 # RandAugment's and TrivialAugment's operations; those of a sign draw it evenly.
 SIGNED = (
@@ -65,11 +65,11 @@ class Policy(Protocol):
         steps: for each step the variants, by index, that can be drawn in it.
     """
 
-    variants: list[Variant]
+    variants: list[OpSpec]
     words: int
     steps: list[list[int]]
 
-    def __call__(self, numbers: Numbers) -> Choices:
+    def __call__(self, numbers: Numbers) -> OpIndex:
         """Turn random numbers, float64 [N, words] in [0, 1), into indices of variants, int64 [N, steps]."""
         ...
 
@@ -90,7 +90,7 @@ class RandAugment:
         self.variants, self._table = _indexed([_signs(name, levels[name][magnitude]) for name in SPACE])
         self.steps = [list(range(len(self.variants)))] * num_ops
 
-    def __call__(self, numbers: Numbers) -> Choices:
+    def __call__(self, numbers: Numbers) -> OpIndex:
         """Draw an operation and a sign for each step, see `Policy`."""
         pairs = numbers.reshape(len(numbers), -1, 2)
         return self._table[below(pairs[..., 0], len(SPACE)), below(pairs[..., 1], 2)]
@@ -108,7 +108,7 @@ class TrivialAugmentWide:
         self._table = table.reshape(len(SPACE), 31, 2)
         self.steps = [list(range(len(self.variants)))]
 
-    def __call__(self, numbers: Numbers) -> Choices:
+    def __call__(self, numbers: Numbers) -> OpIndex:
         """Draw an operation, a strength and a sign, see `Policy`."""
         operation, magnitude, sign = (below(numbers[:, i], n) for i, n in enumerate(self._table.shape))
         return self._table[operation, magnitude, sign][:, None]
@@ -129,7 +129,7 @@ class AutoAugment:
         self._probability = np.array([p for _, p, _ in flat]).reshape(len(CIFAR10), 2)
         self.steps = [sorted({self._identity, *self._table[:, step].flatten().tolist()}) for step in range(2)]
 
-    def __call__(self, numbers: Numbers) -> Choices:
+    def __call__(self, numbers: Numbers) -> OpIndex:
         """Draw a sub-policy; then for each operation whether it is done, and its sign, see `Policy`."""
         pair = below(numbers[:, 0], len(CIFAR10))
         done = numbers[:, 1:3] < self._probability[pair]
@@ -154,10 +154,10 @@ class PolicyPlans:
         self._numbers, self._strengths = np.array(numbers), np.array(strengths, dtype=np.float32)
         self.steps = [sorted({numbers[choice] for choice in step}) for step in policy.steps]
 
-    def __call__(self, uniform: Numbers) -> Plan:
+    def __call__(self, uniform: Numbers) -> OpPlan:
         """Return the plan of N images from random numbers [N, words] in [0, 1)."""
         chosen = self._policy(uniform)
-        return Plan(self._numbers[chosen], self._strengths[chosen])
+        return OpPlan(self._numbers[chosen], self._strengths[chosen])
 
 
 def policy(name: str, num_ops: int, magnitude: int, height: int, width: int) -> Policy | None:
@@ -179,18 +179,18 @@ def policy(name: str, num_ops: int, magnitude: int, height: int, width: int) -> 
             raise UserError(f"augment.policy is {other}: none, autoaugment, randaugment or trivialaugment")
 
 
-def _signs(name: str, magnitude: float) -> tuple[Variant, Variant]:
+def _signs(name: str, magnitude: float) -> tuple[OpSpec, OpSpec]:
     """Return the variants of a negative and a positive sign; the same twice where the operation has none."""
     if name not in SIGNED:
-        return (Variant(name, magnitude),) * 2
+        return (OpSpec(name, magnitude),) * 2
     if name in ("brightness", "saturation", "contrast", "sharpness"):  # torchvision's factors are 1 + magnitude
-        return Variant(name, 1.0 - magnitude), Variant(name, 1.0 + magnitude)
+        return OpSpec(name, 1.0 - magnitude), OpSpec(name, 1.0 + magnitude)
     if name.startswith("translate"):
-        return Variant(name, float(-int(magnitude))), Variant(name, float(int(magnitude)))
-    return Variant(name, -magnitude), Variant(name, magnitude)
+        return OpSpec(name, float(-int(magnitude))), OpSpec(name, float(int(magnitude)))
+    return OpSpec(name, -magnitude), OpSpec(name, magnitude)
 
 
-def _indexed(rows: Sequence[tuple[Variant, Variant]]) -> tuple[list[Variant], Choices]:
+def _indexed(rows: Sequence[tuple[OpSpec, OpSpec]]) -> tuple[list[OpSpec], OpIndex]:
     """Return the distinct variants, and the rows as indices of them, int64 [len(rows), 2]."""
     variants = list(dict.fromkeys(variant for row in rows for variant in row))
     return variants, np.array([[variants.index(variant) for variant in row] for row in rows])

@@ -14,7 +14,7 @@ from wrnexp.errors import UserError
 from wrnexp.process.terminal import Terminal, safe_text
 
 if TYPE_CHECKING:
-    from wrnexp.sweeps.ablation.design import Ablation
+    from wrnexp.sweeps.ablation.design import AblationDesign
 
 ROOT = Path(__file__).parents[2]
 KINDS = ("ladder", "leave-one-out", "add-one")
@@ -74,7 +74,7 @@ def ablate(args: argparse.Namespace) -> int:
         quote_letters(args.overrides),
         kinds=args.only or KINDS,
         order=_names(args.order),
-        merge=[_names(group) for group in args.together],
+        merged=[_names(group) for group in args.together],
     )
     _show(study, brief=not args.dry_run)
     if args.dry_run:
@@ -93,7 +93,7 @@ def ablate(args: argparse.Namespace) -> int:
     return code if code >= 0 else 128 - code  # a signal, as a shell says it
 
 
-def _show(study: "Ablation", *, brief: bool) -> None:
+def _show(study: "AblationDesign", *, brief: bool) -> None:
     from wrnexp.cli.differences import print_design, print_differences
 
     console = Terminal()
@@ -102,7 +102,7 @@ def _show(study: "Ablation", *, brief: bool) -> None:
     print_design(study, console, _seconds(study), brief=brief)
 
 
-def _seconds(study: "Ablation") -> list[float | None]:
+def _seconds(study: "AblationDesign") -> list[float | None]:
     """Return how long a run of each arm takes, by what runs on record took."""
     from wrnexp.sweeps.estimates import Measured
 
@@ -111,7 +111,7 @@ def _seconds(study: "Ablation") -> list[float | None]:
     return [None if estimate is None else estimate.seconds for estimate in found]
 
 
-def _sweep(folder: Path, study: "Ablation") -> int:
+def _sweep(folder: Path, study: "AblationDesign") -> int:
     """Run the sweep's file as run.py does, in a process of its own, and wait for it; return its exit code."""
     words = ["--config-dir", str(folder), "-cn", study.name, *study.command.own]
     print(f"python run.py {shlex.join(words)}", flush=True)

@@ -6,16 +6,16 @@ from rich.table import Table
 from rich.text import Text
 
 from wrnexp.cli.plan.show import time
-from wrnexp.config.differences import Difference, shown
+from wrnexp.config.differences import Difference, format_value
 from wrnexp.hydra_app.overrides import overrides
 from wrnexp.process.terminal import Terminal, safe_text
-from wrnexp.sweeps.ablation.arms import Arm
-from wrnexp.sweeps.ablation.design import Ablation
+from wrnexp.sweeps.ablation.arms import AblationArm
+from wrnexp.sweeps.ablation.design import AblationDesign
 
 TITLES = {"add-one": "added to {a}", "leave-one-out": "left out of {b}", "ladder": "ladder {step}"}
 
 
-def print_differences(study: Ablation, console: Terminal) -> None:
+def print_differences(study: AblationDesign, console: Terminal) -> None:
     """Print every setting in which the two recipes differ, once: by change, and those without effect after them."""
     a, b = study.a.name, study.b.name
     count = sum(len(change.differences) for change in study.changes)
@@ -37,7 +37,7 @@ def print_differences(study: Ablation, console: Terminal) -> None:
         console.print(table)
 
 
-def print_design(study: Ablation, console: Terminal, seconds: Sequence[float | None], *, brief: bool) -> None:
+def print_design(study: AblationDesign, console: Terminal, seconds: Sequence[float | None], *, brief: bool) -> None:
     """Print the arms, what could not be had, how many runs that is and how long they take.
 
     Args:
@@ -71,7 +71,7 @@ def print_design(study: Ablation, console: Terminal, seconds: Sequence[float | N
 
 
 def _values(one: Difference) -> Sequence[Text]:
-    return safe_text(one.key), safe_text(shown(one.a, "(none)")), safe_text(shown(one.b, "(none)"))
+    return safe_text(one.key), safe_text(format_value(one.a, "(none)")), safe_text(format_value(one.b, "(none)"))
 
 
 def _table(*columns: str) -> Table:
@@ -81,7 +81,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _says(study: Ablation, arm: Arm) -> Text:
+def _says(study: AblationDesign, arm: AblationArm) -> Text:
     """Say what an arm is: a recipe and what is set otherwise in it, or a step of the ladder and the one before."""
     by_name = {change.name: change for change in study.changes}
     step = next((role for role in arm.roles if role["kind"] == "ladder"), None)
@@ -94,7 +94,7 @@ def _says(study: Ablation, arm: Arm) -> Text:
     return Text.assemble((f"step {step['step'] - 1} and ", "dim"), " ".join(overrides(found)))
 
 
-def _shows(study: Ablation, arm: Arm) -> str:
+def _shows(study: AblationDesign, arm: AblationArm) -> str:
     names = {"a": study.a.name, "b": study.b.name}
     roles = [TITLES[role["kind"]].format(**names, **role) for role in arm.roles if role["kind"] in TITLES]
     return ", ".join(roles) or "the recipe itself"

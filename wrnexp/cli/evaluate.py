@@ -85,12 +85,12 @@ def _check_earlier(folder: Path) -> None:
 
 def _keep(run: "Trained", found: "LaterEvaluation") -> int:
     """Add to evaluations.json; return how often the test set has been read for this run."""
-    from wrnexp.runs.locks import alone
+    from wrnexp.runs.locks import exclusive_run
     from wrnexp.runs.record import RecordError, add_evaluation, read_evaluations
 
     path = run.folder / "evaluations.json"
     try:
-        with alone(run.folder):
+        with exclusive_run(run.folder):
             add_evaluation(run.folder, run.record.run_id, found)
             return run.record.test_looks + sum(one.test_looks for one in read_evaluations(run.folder))
     except RecordError as error:

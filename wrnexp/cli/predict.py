@@ -25,7 +25,7 @@ brought to the network's as data.resize=true does, bilinear, whatever their aspe
 alpha is left out. A file that cannot be read is named on stderr and the exit code is 2; the others are still shown."""
 
 
-class Picture(NamedTuple):
+class InputImage(NamedTuple):
     """An image file: its name, its pixels, uint8 [H, W, 3], of the network's size, and its own width and height."""
 
     file: str
@@ -65,20 +65,20 @@ def predict(args: argparse.Namespace) -> int:
     return 2 if mistakes else 0
 
 
-def _read(files: Sequence[str], side: int) -> tuple[list[Picture], list[UserError]]:
+def _read(files: Sequence[str], side: int) -> tuple[list[InputImage], list[UserError]]:
     """Return the images, and what is wrong with the files that are none."""
     from wrnexp.data.sources.decode import decode_sized
 
     pictures, mistakes = [], []
     for file in files:
         try:
-            pictures.append(Picture(file, *decode_sized(Path(file), file, resize=True, side=side)))
+            pictures.append(InputImage(file, *decode_sized(Path(file), file, resize=True, side=side)))
         except UserError as mistake:
             mistakes.append(mistake)
     return pictures, mistakes
 
 
-def _most_probable(run: "Trained", pictures: Sequence[Picture], device: str) -> list[list[tuple[str, float]]]:
+def _most_probable(run: "Trained", pictures: Sequence[InputImage], device: str) -> list[list[tuple[str, float]]]:
     """Return the most probable classes of every image with their probabilities, the most probable first."""
     import numpy as np
     import torch
@@ -94,12 +94,12 @@ def _most_probable(run: "Trained", pictures: Sequence[Picture], device: str) -> 
     return found
 
 
-def _as_json(picture: Picture, found: Sequence[tuple[str, float]]) -> dict[str, object]:
+def _as_json(picture: InputImage, found: Sequence[tuple[str, float]]) -> dict[str, object]:
     classes = [{"class": name, "probability": value} for name, value in found]
     return {"image": picture.file, "width": picture.size[0], "height": picture.size[1], "classes": classes}
 
 
-def _show(pictures: Sequence[Picture], found: Sequence[Sequence[tuple[str, float]]]) -> None:
+def _show(pictures: Sequence[InputImage], found: Sequence[Sequence[tuple[str, float]]]) -> None:
     for picture, classes in zip(pictures, found, strict=True):
         print(printable(picture.file) + (f" ({picture.note})" if picture.note else ""))
         likely = [(printable(name), value) for name, value in classes]

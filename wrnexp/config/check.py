@@ -8,8 +8,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from wrnexp.config.cross_checks import TOGETHER
-from wrnexp.config.keys import Config, Foreign
+from wrnexp.config.cross_checks import CROSS_CHECKS
+from wrnexp.config.keys import ExternalTarget, RunConfig
 from wrnexp.config.text import excerpt
 from wrnexp.errors import UserError
 
@@ -42,17 +42,17 @@ def problems(config: Mapping[str, Any]) -> list[str]:
     """Return a line for each wrong key of `config`; none for a good one."""
     details: list[ErrorDetails] = []
     try:
-        Config.model_validate(config)
+        RunConfig.model_validate(config)
     except ValidationError as error:
         details = error.errors()
     wrong = {_key(detail) for detail in details}
     lines = [_line(detail) for detail in details]
-    return lines + [text for keys, ask in TOGETHER if not wrong & set(keys) for text in ask(*_values(config, keys))]
+    return lines + [text for keys, ask in CROSS_CHECKS if not wrong & set(keys) for text in ask(*_values(config, keys))]
 
 
 def known_keys() -> list[str]:
     """Return every key that a config may have, dotted, groups and values alike."""
-    return sorted(set(_walk(Config, "")))
+    return sorted(set(_walk(RunConfig, "")))
 
 
 def nearest(key: str) -> str:
@@ -95,7 +95,7 @@ def _show(value: Any) -> str:
 
 def _allowed(key: str) -> str:
     """Return in words what `key` may be: the description of its field."""
-    model: Any = Config
+    model: Any = RunConfig
     text = "a group of keys"
     for part in key.split("."):
         fields = {field.alias or name: field for one in _models(model) for name, field in one.model_fields.items()}
@@ -111,7 +111,7 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterator[str]:
         key = f"{prefix}{field.alias or name}"
         yield key
         for inner in _models(field.annotation):
-            if inner is not Foreign:
+            if inner is not ExternalTarget:
                 yield from _walk(inner, f"{key}.")
 
 

@@ -44,7 +44,7 @@ def _devices(devices: int | str | None, device: str | None, cuda_graphs: bool | 
 
 
 # Each check with the keys that it takes; it is asked only where each of them is right on its own.
-TOGETHER: list[tuple[tuple[str, ...], Callable[..., Iterator[str]]]] = [
+CROSS_CHECKS: list[tuple[tuple[str, ...], Callable[..., Iterator[str]]]] = [
     (("optim.nesterov", "optim.momentum"), _nesterov),
     (("data.name", "data.root"), _root),
     (("data.name", "data.resize"), _resize),

@@ -1,7 +1,7 @@
 """What two configs differ in, grouped into changes: settings that only make sense together are one change.
 
-Pure functions of nested plain values. `differences` finds every setting that differs, `grouped` puts each into exactly
-one change, `changed` turns one config into the other, change by change.
+Pure functions of nested plain values. `differences` finds every setting that differs, `group_changes` puts each into
+exactly one change, `apply_changes` turns one config into the other, change by change.
 """
 
 import copy
@@ -141,7 +141,7 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Difference]:
     return sorted(_differing(a, b, ""), key=lambda difference: difference.key)
 
 
-def changed(config: Mapping[str, Any], changes: Iterable[Change], *, back: bool = False) -> dict[str, Any]:
+def apply_changes(config: Mapping[str, Any], changes: Iterable[Change], *, back: bool = False) -> dict[str, Any]:
     """Return a copy of `config` with the second side's values of `changes`, or the first's where `back` is true."""
     copied = copy.deepcopy(dict(config))
     for difference in (one.back() if back else one for change in changes for one in change.differences):
@@ -156,7 +156,7 @@ def changed(config: Mapping[str, Any], changes: Iterable[Change], *, back: bool 
     return copied
 
 
-def grouped(found: Iterable[Difference]) -> list[Change]:
+def group_changes(found: Iterable[Difference]) -> list[Change]:
     """Put each difference into exactly one change, by `RULES`; a setting that no rule names is a change of its own.
 
     A node whose `_target_` differs is one change with everything below it, for the keys of one class mean nothing to
@@ -176,29 +176,29 @@ def grouped(found: Iterable[Difference]) -> list[Change]:
     return [Change(one.name, one.differences, one.reason if len(one.differences) > 1 else "") for one in whole]
 
 
-def together(changes: Sequence[Change], names: Sequence[str]) -> list[Change]:
+def merge(changes: Sequence[Change], names: Sequence[str]) -> list[Change]:
     """Return `changes` with those of these names made into one, at the place of the first.
 
     Raises:
         UserError: there is no such change.
     """
-    chosen = [named(changes, name) for name in names]
+    chosen = [find(changes, name) for name in names]
     if len(chosen) < 2:
         return list(changes)
     return _merged(changes, chosen, " and ".join(one.name for one in chosen), "put together by the command")
 
 
-def ordered(changes: Sequence[Change], first: Sequence[str]) -> list[Change]:
+def reorder(changes: Sequence[Change], first: Sequence[str]) -> list[Change]:
     """Return `changes` with those of these names first, in this order, and then the others.
 
     Raises:
         UserError: there is no such change.
     """
-    front = [named(changes, name) for name in first]
+    front = [find(changes, name) for name in first]
     return sorted(changes, key=lambda change: front.index(change) if change in front else len(front))
 
 
-def named(changes: Sequence[Change], name: str) -> Change:
+def find(changes: Sequence[Change], name: str) -> Change:
     """Return the change of this name (case, spaces, `-` and `_` are all one) or with this key.
 
     Raises:
@@ -215,7 +215,7 @@ def named(changes: Sequence[Change], name: str) -> Change:
     raise UserError(f"there is no change {name!r}{hint} There are: {', '.join(map(repr, known.values()))}.")
 
 
-def shown(value: Any, absent: str = "none") -> str:
+def format_value(value: Any, absent: str = "none") -> str:
     """Return a setting's value as it is typed; a list or a node in one line, `absent` where there is none."""
     if value is ABSENT:
         return absent
@@ -224,12 +224,12 @@ def shown(value: Any, absent: str = "none") -> str:
     return str(value)
 
 
-def same(a: Any, b: Any) -> bool:
+def equal(a: Any, b: Any) -> bool:
     """Say whether two values mean the same: 1 and 1.0 do, 1 and true do not."""
     if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
     if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(map(same, a, b))
+        return len(a) == len(b) and all(map(equal, a, b))
     if isinstance(a, bool) != isinstance(b, bool):
         return False
     return bool(a == b) or (a != a and b != b)
@@ -240,7 +240,7 @@ def _differing(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str) -> Itera
         first, second = a.get(key, ABSENT), b.get(key, ABSENT)
         if _addressable(first) and _addressable(second):
             yield from _differing(first, second, f"{prefix}{key}.")
-        elif not same(first, second):
+        elif not equal(first, second):
             yield Difference(f"{prefix}{key}", first, second)
 
 
@@ -262,9 +262,11 @@ def _place(part: tuple[int, Change]) -> tuple[int, int, str]:
 def _short(keys: Sequence[str], taken: set[str]) -> dict[str, str]:
     """Name single settings: the last part of the key, or all of it where that would be unclear."""
     ends = [key.rsplit(".", 1)[-1] for key in keys]
-    shown = [end.replace("_", " ") for end in ends]
-    unclear = [end == TARGET or ends.count(end) > 1 or name in taken for end, name in zip(ends, shown, strict=True)]
-    return {key: key if odd else name for key, name, odd in zip(keys, shown, unclear, strict=True)}
+    short_names = [end.replace("_", " ") for end in ends]
+    unclear = [
+        end == TARGET or ends.count(end) > 1 or name in taken for end, name in zip(ends, short_names, strict=True)
+    ]
+    return {key: key if odd else name for key, name, odd in zip(keys, short_names, unclear, strict=True)}
 
 
 def _swapped(changes: Iterable[Change]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 # Keys that cannot change a result: where things lie, how they are watched and named, how many processes load, how the
 # same kernels are started, how often checkpoints are written, when a process stops for a next one to resume, how many
 # activations are kept (a compiled net may round otherwise; a run that lacked memory must resume all the same).
-WITHOUT_EFFECT = (
+IGNORED_KEYS = (
     "name",
     "label",
     "rerun",
@@ -41,18 +41,18 @@ def run_id(config: Mapping[str, Any]) -> str:
     Args:
         config: the resolved config, nested plain values.
     """
-    return digest(effective(config))
+    return digest(identity_config(config))
 
 
 def arm_id(config: Mapping[str, Any]) -> str:
     """Return the `run_id` without the seed: runs of one arm differ in the seed only."""
-    return digest(effective(config) | {"seed": None})
+    return digest(identity_config(config) | {"seed": None})
 
 
-def effective(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config without what cannot change a result: `WITHOUT_EFFECT`, `DEFAULTS`, places, devices."""
+def identity_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config without what cannot change a result: `IGNORED_KEYS`, `DEFAULTS`, places, devices."""
     kept: dict[str, Any] = json.loads(json.dumps(config))
-    for key in (*WITHOUT_EFFECT, *DEFAULTS):
+    for key in (*IGNORED_KEYS, *DEFAULTS):
         *parents, last = key.split(".")
         node: Any = kept
         for parent in parents:

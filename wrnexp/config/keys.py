@@ -1,7 +1,7 @@
 """The config's keys as pydantic models: types are strict, unknown keys are errors, descriptions say what is allowed.
 
 Each group has a model for what wrnexp ships. A group whose `_target_` is somebody else's class is checked against that
-class's signature when it is called, see `Foreign`.
+class's signature when it is called, see `ExternalTarget`.
 """
 
 from typing import Annotated, Any, Literal
@@ -17,7 +17,7 @@ class Keys(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
-class Foreign(BaseModel):
+class ExternalTarget(BaseModel):
     """A group that instantiates a class from outside wrnexp; its keys are that class's affair."""
 
     model_config = ConfigDict(strict=True, extra="allow")
@@ -46,7 +46,7 @@ Choice = Annotated[bool | None, Field(description="true, false, or null for what
 Partial = Annotated[Literal[True], Field(alias="_partial_", description="true")]
 
 
-class WideResNet(Keys):
+class WideResNetConfig(Keys):
     """conf/model."""
 
     target: Literal["wrnexp.models.WideResNet"] = Field(alias="_target_", description="wrnexp.models.WideResNet")
@@ -64,7 +64,7 @@ class WideResNet(Keys):
         return depth
 
 
-class Jitter(Keys):
+class JitterConfig(Keys):
     """The strengths of ColorJitter."""
 
     brightness: NonNegative
@@ -73,7 +73,7 @@ class Jitter(Keys):
     hue: float = Field(ge=0, le=0.5, description="a number x with 0 <= x <= 0.5")
 
 
-class Augment(Keys):
+class AugmentConfig(Keys):
     """conf/augment."""
 
     target: Literal["wrnexp.augment.Augment"] = Field(alias="_target_", description="wrnexp.augment.Augment")
@@ -85,14 +85,14 @@ class Augment(Keys):
     )
     num_ops: Count
     magnitude: int = Field(ge=0, le=30, description="a whole number from 0 to 30")
-    jitter: Jitter
+    jitter: JitterConfig
     erasing: Probability
     cutout: int = Field(ge=0, le=64, description="a whole number of pixels from 0 to 64")
     mixup: NonNegative
     cutmix: NonNegative
 
 
-class Cosine(Keys):
+class CosineConfig(Keys):
     """conf/optim/schedule/cosine."""
 
     target: Literal["wrnexp.optim.Cosine"] = Field(alias="_target_", description="wrnexp.optim.Cosine")
@@ -100,7 +100,7 @@ class Cosine(Keys):
     final: Probability
 
 
-class Steps(Keys):
+class StepsConfig(Keys):
     """conf/optim/schedule/steps."""
 
     target: Literal["wrnexp.optim.Steps"] = Field(alias="_target_", description="wrnexp.optim.Steps")
@@ -123,7 +123,7 @@ def _schedule(node: Any) -> str:
     return "steps" if target.endswith("Steps") else "cosine"
 
 
-class Optim(Keys):
+class OptimConfig(Keys):
     """conf/optim."""
 
     target: Literal["wrnexp.optim.SGDRecipe"] = Field(alias="_target_", description="wrnexp.optim.SGDRecipe")
@@ -137,12 +137,14 @@ class Optim(Keys):
     accumulate: Count
     clip_norm: float | None = Field(gt=0, description="a number above 0, or null for no clipping")
     schedule: Annotated[
-        Annotated[Cosine, Tag("cosine")] | Annotated[Steps, Tag("steps")] | Annotated[Foreign, Tag("foreign")],
+        Annotated[CosineConfig, Tag("cosine")]
+        | Annotated[StepsConfig, Tag("steps")]
+        | Annotated[ExternalTarget, Tag("foreign")],
         Discriminator(_schedule),
     ]
 
 
-class Loader(Keys):
+class LoaderConfig(Keys):
     """conf/loader."""
 
     target: Literal["wrnexp.data.TrainLoader", "wrnexp.data.ResidentLoader"] = Field(
@@ -158,7 +160,7 @@ class Loader(Keys):
     backend: Literal["batched", "torchvision"] = Field(description="batched or torchvision")
 
 
-class Data(Keys):
+class DataConfig(Keys):
     """conf/data."""
 
     target: Literal["wrnexp.data.load"] = Field(alias="_target_", description="wrnexp.data.load")
@@ -170,7 +172,7 @@ class Data(Keys):
     resize: Switch
 
 
-class Trainer(Keys):
+class TrainerConfig(Keys):
     """conf/trainer."""
 
     target: Literal["wrnexp.engine.Trainer"] = Field(alias="_target_", description="wrnexp.engine.Trainer")
@@ -199,7 +201,7 @@ class Trainer(Keys):
         return devices
 
 
-class Console(Keys):
+class ConsoleConfig(Keys):
     """conf/tracking, console."""
 
     target: Literal["wrnexp.tracking.Console"] = Field(alias="_target_", description="wrnexp.tracking.Console")
@@ -207,7 +209,7 @@ class Console(Keys):
     progress: Literal["auto", "bars", "lines", "off"] = Field(description="auto, bars, lines or off")
 
 
-class Wandb(Keys):
+class WandbConfig(Keys):
     """conf/tracking, wandb."""
 
     target: Literal["wrnexp.tracking.wandb.Wandb"] = Field(alias="_target_", description="wrnexp.tracking.wandb.Wandb")
@@ -223,7 +225,7 @@ class Wandb(Keys):
     artifacts: Switch
 
 
-class Media(Keys):
+class MediaConfig(Keys):
     """conf/tracking, media."""
 
     target: Literal["wrnexp.report.media.Media"] = Field(alias="_target_", description="wrnexp.report.media.Media")
@@ -233,7 +235,7 @@ class Media(Keys):
     reliability: Switch
 
 
-class TensorBoard(Keys):
+class TensorBoardConfig(Keys):
     """conf/tracking, tensorboard."""
 
     target: Literal["wrnexp.tracking.tensorboard.TensorBoard"] = Field(
@@ -242,7 +244,7 @@ class TensorBoard(Keys):
     partial: Partial
 
 
-class Search(Keys):
+class SearchConfig(Keys):
     """What `hydra/sweeper=search` gives its trials; nobody else sets it."""
 
     target: Literal["wrnexp.tracking.search.Search"] = Field(
@@ -255,17 +257,17 @@ class Search(Keys):
     warmup_epochs: Size
 
 
-class Tracking(Keys):
+class TrackingConfig(Keys):
     """conf/tracking."""
 
-    console: Console
-    wandb: Wandb
-    media: Media
-    tensorboard: TensorBoard | None = Field(default=None, description="nothing, or what tracking=tensorboard has")
-    search: Search | None = Field(default=None, description="nothing; a search sets it for its trials")
+    console: ConsoleConfig
+    wandb: WandbConfig
+    media: MediaConfig
+    tensorboard: TensorBoardConfig | None = Field(default=None, description="nothing, or what tracking=tensorboard has")
+    search: SearchConfig | None = Field(default=None, description="nothing; a search sets it for its trials")
 
 
-class Sweep(Keys):
+class SweepConfig(Keys):
     """conf/config.yaml, sweep."""
 
     on_error: Literal["continue", "stop"] = Field(description="continue or stop")
@@ -275,18 +277,26 @@ class Sweep(Keys):
     max_seconds: TimeLimit
 
 
-class Config(Keys):
+class RunConfig(Keys):
     """The whole config."""
 
-    model: Annotated[Annotated[WideResNet, Tag("ours")] | Annotated[Foreign, Tag("foreign")], Discriminator(_origin)]
-    augment: Annotated[Annotated[Augment, Tag("ours")] | Annotated[Foreign, Tag("foreign")], Discriminator(_origin)]
-    optim: Optim
-    loader: Annotated[Annotated[Loader, Tag("ours")] | Annotated[Foreign, Tag("foreign")], Discriminator(_origin)]
-    data: Annotated[Annotated[Data, Tag("ours")] | Annotated[Foreign, Tag("foreign")], Discriminator(_origin)]
-    trainer: Trainer
-    tracking: Tracking
+    model: Annotated[
+        Annotated[WideResNetConfig, Tag("ours")] | Annotated[ExternalTarget, Tag("foreign")], Discriminator(_origin)
+    ]
+    augment: Annotated[
+        Annotated[AugmentConfig, Tag("ours")] | Annotated[ExternalTarget, Tag("foreign")], Discriminator(_origin)
+    ]
+    optim: OptimConfig
+    loader: Annotated[
+        Annotated[LoaderConfig, Tag("ours")] | Annotated[ExternalTarget, Tag("foreign")], Discriminator(_origin)
+    ]
+    data: Annotated[
+        Annotated[DataConfig, Tag("ours")] | Annotated[ExternalTarget, Tag("foreign")], Discriminator(_origin)
+    ]
+    trainer: TrainerConfig
+    tracking: TrackingConfig
     seed: int = Field(ge=0, lt=2**63, description="a whole number, 0 or more")
     name: Name
     label: Label
     rerun: Switch
-    sweep: Sweep
+    sweep: SweepConfig

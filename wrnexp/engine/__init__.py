@@ -3,6 +3,6 @@
 from wrnexp.engine.checkpoint import Checkpoints
 from wrnexp.engine.evaluate import Evaluation, evaluate
 from wrnexp.engine.hardware import Hardware
-from wrnexp.engine.trainer import Outcome, Trainer
+from wrnexp.engine.trainer import Trainer, TrainResult
 
-__all__ = ["Checkpoints", "Evaluation", "Hardware", "Outcome", "Trainer", "evaluate"]
+__all__ = ["Checkpoints", "Evaluation", "Hardware", "TrainResult", "Trainer", "evaluate"]

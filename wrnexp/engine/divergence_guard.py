@@ -9,7 +9,7 @@ from wrnexp.engine.checkpoint import snapshot
 from wrnexp.engine.distributed.ranks import Ranks
 from wrnexp.engine.divergence import StepFigures, StepReader, broken_logits, broken_weights
 from wrnexp.engine.evaluate import Evaluation
-from wrnexp.engine.protocols import Batches, Watcher
+from wrnexp.engine.protocols import Batches, TrainingCallbacks
 from wrnexp.engine.step import TrainStep, restore_buffers
 from wrnexp.errors import DIVERGED_FIGURES, DivergedError
 from wrnexp.runs.strict_json import finite
@@ -52,7 +52,7 @@ class Guard:
         step: TrainStep,
         batches: Batches,
         ranks: Ranks,
-        watcher: Watcher,
+        watcher: TrainingCallbacks,
         by_design: Collection[str] = (),
     ) -> None:
         self._action, self._step, self._batches, self._ranks = action, step, batches, ranks

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from wrnexp.engine.compiling import kernels_kept, launch_bound
 from wrnexp.engine.peaks import peak_flops
 from wrnexp.errors import UserError
-from wrnexp.tensors import on
+from wrnexp.tensors import to_device
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -140,8 +140,8 @@ class Hardware:
 
     def batch(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return a batch on the device; on CUDA the host does not wait for the copies."""
-        images = on(images, self.device).to(self.device, memory_format=self._format)
-        return images, on(labels, self.device)
+        images = to_device(images, self.device).to(self.device, memory_format=self._format)
+        return images, to_device(labels, self.device)
 
     def synchronize(self) -> None:
         """Wait until the device has done all that it was given."""

@@ -117,7 +117,7 @@ def batch_of(forward: Forward, budget: float, images: int, processes: int = 1) -
 
 
 @dataclass(frozen=True)
-class Saved:
+class SavedTensors:
     """Bytes that one forward pass keeps for the backward pass, each storage counted once and whole.
 
     Attributes:
@@ -131,7 +131,7 @@ class Saved:
     weights: int
 
 
-def saved_for_backward(model: nn.Module, forward: Forward, images: Tensor) -> Saved:
+def saved_for_backward(model: nn.Module, forward: Forward, images: Tensor) -> SavedTensors:
     """Run `forward` once and count what the graph behind its result holds.
 
     What a recomputation holds for a moment in the backward pass is not in it: for that see `Hardware.peak_memory`.
@@ -155,7 +155,7 @@ def saved_for_backward(model: nn.Module, forward: Forward, images: Tensor) -> Sa
         result = forward(images)  # held until all is counted, so that no address comes twice
     sums = [sum(size for of_weights, size in found.values() if of_weights is kind) for kind in (False, True)]
     del result
-    return Saved(*sums)
+    return SavedTensors(*sums)
 
 
 def _address(tensor: Tensor) -> int:

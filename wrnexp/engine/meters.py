@@ -94,7 +94,7 @@ class Meters:
         self.images, self.steps = state["images"], state["steps"]
 
 
-class Clock(AbstractContextManager[None, None], Protocol):
+class Timer(AbstractContextManager[None, None], Protocol):
     """Adds up the seconds between entering and leaving."""
 
     @property
@@ -103,7 +103,7 @@ class Clock(AbstractContextManager[None, None], Protocol):
         ...
 
 
-class HostClock:
+class CpuTimer:
     """The processor's time: where the step is computed by the process itself."""
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ class Mark(Protocol):
         ...
 
 
-class DeviceClock:
+class CudaTimer:
     """A GPU's own time between two marks in its queue, read once, after the device has passed them all.
 
     The process runs ahead of a GPU: it launches a step, and waits for the next batch while that step is computed. Its
@@ -154,11 +154,11 @@ class DeviceClock:
         self._pairs.append((self._entered.pop(), self._mark()))
 
 
-def clock(device: torch.device) -> Clock:
+def timer(device: torch.device) -> Timer:
     """Return the clock that tells how long steps on `device` waited for their data."""
     if device.type != "cuda":
-        return HostClock()
-    return DeviceClock(partial(_cuda_mark, device))
+        return CpuTimer()
+    return CudaTimer(partial(_cuda_mark, device))
 
 
 def _cuda_mark(device: torch.device) -> Mark:
@@ -167,12 +167,12 @@ def _cuda_mark(device: torch.device) -> Mark:
     return mark
 
 
-class Waiting(Iterator[T]):
+class TimedIterator(Iterator[T]):
     """An iterator that takes the time spent in waiting for its next item."""
 
-    def __init__(self, items: Iterator[T], clock: Clock) -> None:
+    def __init__(self, items: Iterator[T], timer: Timer) -> None:
         self._items = items
-        self._clock = clock
+        self._clock = timer
 
     @property
     def seconds(self) -> float:

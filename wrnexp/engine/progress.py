@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from wrnexp.engine.distributed.ranks import Ranks
-from wrnexp.engine.meters import Meters, StepCheck, Waiting, clock
+from wrnexp.engine.meters import Meters, StepCheck, TimedIterator, timer
 from wrnexp.engine.step import Batch
-from wrnexp.tensors import generator_states, restore_generators
+from wrnexp.tensors import restore_rng_states, rng_states
 
 State = Mapping[str, Any]
 
@@ -45,7 +45,7 @@ class Progress:
         self.steps, self.whole = 0, False
         self.meters = Meters(device, self._ranks, check)
         self._seconds = self._waited = 0.0
-        self._clock = clock(device)
+        self._clock = timer(device)
         self._start: float | None = None
         self._end: float | None = None
         if resumed is not None:
@@ -76,7 +76,7 @@ class Progress:
         with self._clock:  # worker processes may start here
             batches = open_batches()
         self.whole = True
-        return Waiting(batches, self._clock)
+        return TimedIterator(batches, self._clock)
 
     @contextmanager
     def a_step(self) -> Iterator[None]:
@@ -110,7 +110,7 @@ class Progress:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what other processes need to resume after the completed steps; waits for the device."""
-        own = {"meters": self.meters.state_dict(), "random": generator_states(self._device)}
+        own = {"meters": self.meters.state_dict(), "random": rng_states(self._device)}
         first, *others = self._ranks.gathered(own)
         return {
             "epoch": self.epoch,
@@ -141,4 +141,4 @@ class Progress:
         """Set this process's generators; in another number of processes those after the first start from a new seed."""
         own = resumed if self._ranks.first else self._own(resumed)
         if own is not None:
-            restore_generators(self._device, own["random"])
+            restore_rng_states(self._device, own["random"])

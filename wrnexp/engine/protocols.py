@@ -21,7 +21,7 @@ class Batches(Protocol):
         ...
 
 
-class Watcher(Protocol):
+class TrainingCallbacks(Protocol):
     """Hooks called during training."""
 
     def on_resume(self, rows: list[Row]) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 
 from wrnexp.engine.evaluate import Evaluation
-from wrnexp.engine.trainer import Outcome
+from wrnexp.engine.trainer import TrainResult
 from wrnexp.runs.digests import bytes_digest
 from wrnexp.runs.record import write_atomic
 from wrnexp.stats import metrics
@@ -26,7 +26,7 @@ def final_metrics(test: Evaluation) -> dict[str, float]:
     }
 
 
-def save_results(outcome: Outcome, folder: Path) -> dict[str, str]:
+def save_results(outcome: TrainResult, folder: Path) -> dict[str, str]:
     """Write `predictions.npz` and `model.safetensors`, each atomically; return their SHA-256 by name.
 
     The former has float16 `logits` and int64 `labels` of the test set and, where images were held out, `val_logits` and

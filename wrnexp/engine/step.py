@@ -12,7 +12,7 @@ from wrnexp.engine.distributed.ranks import Ranks
 from wrnexp.engine.hardware import Hardware
 from wrnexp.engine.memory import batch_of, budgeted
 from wrnexp.engine.meters import Meters
-from wrnexp.tensors import preserve_generators, share
+from wrnexp.tensors import preserve_rng_state, share
 
 Batch = tuple[Tensor, Tensor]
 
@@ -162,7 +162,7 @@ class TrainStep:
         buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         training = self.model.training
         self.model.train()
-        with preserve_generators(self.hardware.device):
+        with preserve_rng_state(self.hardware.device):
             for size in sizes:
                 own = len(range(size)[share(size, self._ranks.rank, self._ranks.count)])
                 images, targets = (values.new_zeros(own, *values.shape[1:]) for values in like)

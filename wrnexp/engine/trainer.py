@@ -19,18 +19,18 @@ from wrnexp.engine.evaluate import Evaluation, Evaluator
 from wrnexp.engine.evaluate import Splits as Splits  # one of the trainer's arguments
 from wrnexp.engine.hardware import Hardware
 from wrnexp.engine.memory import out_of_memory
-from wrnexp.engine.meters import HostClock
+from wrnexp.engine.meters import CpuTimer
 from wrnexp.engine.progress import Progress
-from wrnexp.engine.protocols import Batches, Row, Watcher
+from wrnexp.engine.protocols import Batches, Row, TrainingCallbacks
 from wrnexp.engine.step import Average, Batch, Recipe, TrainStep
 from wrnexp.errors import Stopped, TrainingError, UserError, one_line
-from wrnexp.process.signals import Stop
+from wrnexp.process.signals import SignalGuard
 from wrnexp.seeding import derive
-from wrnexp.tensors import preserve_generators
+from wrnexp.tensors import preserve_rng_state
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainResult:
     """What training leaves: a row an epoch, the final weights' answers on the test and validation sets, and that model.
 
     `val` is None without a validation set; `test_looks` counts the readings of the test set, the final one included.
@@ -65,11 +65,11 @@ class Trainer:
     splits: Splits
     average: Callable[[nn.Module, float | None], Average]
     checkpoints: Checkpoints
-    watcher: Watcher
+    watcher: TrainingCallbacks
     seed: int
     about: Callable[[int], dict[str, Any]] = lambda epochs: {}  # what a checkpoint says of its run, by epochs begun
     macs_per_image: int | None = None  # multiply-adds of a forward pass
-    stop: Stop = field(default_factory=Stop)  # what may tell it to end
+    stop: SignalGuard = field(default_factory=SignalGuard)  # what may tell it to end
     devices: int | str = 1  # of the config; `ranks` says what became of it
     sync_batchnorm: bool = True  # of the config
     on_divergence: str = "stop"  # or "skip", "rollback"
@@ -111,7 +111,7 @@ class Trainer:
         by_design = not_finite(self.step.state_dict(), self.ranks)
         self.guard = Guard(self.on_divergence, self.step, self.batches, self.ranks, self.watcher, by_design)
 
-    def fit(self) -> Outcome:
+    def fit(self) -> TrainResult:
         """Train from the last checkpoint, or from the start, to the last epoch.
 
         Raises:
@@ -125,7 +125,7 @@ class Trainer:
         finally:
             self.checkpoints.close()  # also after an error: the last epoch may not be on disk yet
 
-    def _fit_or_explain(self) -> Outcome:
+    def _fit_or_explain(self) -> TrainResult:
         try:
             with self.hardware.settings():
                 return self._fit()
@@ -139,7 +139,7 @@ class Trainer:
         # Not in the handler: as its context the error would hold on to what its frames hold, all the activations.
         raise TrainingError(message)
 
-    def _fit(self) -> Outcome:
+    def _fit(self) -> TrainResult:
         self._resume()
         self._start()
         self.hardware.reset_peak_memory()
@@ -150,7 +150,7 @@ class Trainer:
                 self._close(row, val, test)
         test, val = test or self.evaluator.test(), val or self.evaluator.validate()
         self.guard.check_end(self.recipe.epochs - 1, val, test, final=True)
-        return Outcome(self.rows, test, val, self.step.average.model, self.evaluator.test_looks)
+        return TrainResult(self.rows, test, val, self.step.average.model, self.evaluator.test_looks)
 
     def _train_and_evaluate(self, epoch: int) -> tuple[Row, Evaluation | None, Evaluation | None]:
         """Return the epoch's row, and the evaluations on validation and test set that were made after it."""
@@ -174,7 +174,7 @@ class Trainer:
 
     def _start(self) -> None:
         """Open the first epoch of this process, up to its first batch, and compile: all that comes before the clock."""
-        compiling = HostClock()
+        compiling = CpuTimer()
         if len(self.rows) < self.recipe.epochs:
             with compiling:
                 if self._compiles and (warm_up := getattr(self.batches, "warm_up", None)) is not None:
@@ -204,7 +204,7 @@ class Trainer:
             epoch: the one that is open.
             first: its next batch; none where an earlier process has made all its steps.
         """
-        with preserve_generators(self.hardware.device):  # loaders and splits of a user's own may draw from them
+        with preserve_rng_state(self.hardware.device):  # loaders and splits of a user's own may draw from them
             like = (first or list(islice(self.batches.epoch(epoch), 1)))[0]
             self.step.warm_up(like, sorted({size for step in self.batches.plan for size in step}, reverse=True))
             self.evaluator.warm_up()

@@ -25,7 +25,7 @@ class FolderGuard(Callback):
 
         from wrnexp.config.check import check
         from wrnexp.process.terminal import warn  # rich comes with it
-        from wrnexp.runs.locks import held
+        from wrnexp.runs.locks import is_locked
         from wrnexp.runs.ownership import clear_logs, require_own_folder  # pydantic comes with it
 
         try:
@@ -33,7 +33,7 @@ class FolderGuard(Callback):
             app = app_config(config)
             check(app)
             # A run that is under way may have trained no epoch yet: it would get this command's `.hydra/`.
-            require_own_folder(folder, app, busy=held(folder))
+            require_own_folder(folder, app, busy=is_locked(folder))
             clear_logs(folder)
         except UserError as error:
             warn(f"error: {error}", newlines=True)

@@ -59,7 +59,7 @@ class TimeLimit:
         return f"{LIMITED} {self.seconds:g} s reached ({self.key})"
 
 
-class Stop:
+class SignalGuard:
     """What has told this process to end: SIGTERM, or SIGUSR2 as job schedulers send it before they take a machine away.
 
     `with stop.heard():` takes the signals; they end the block by raising `Stopped` there. Within that, a block under

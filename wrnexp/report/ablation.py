@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wrnexp.config.differences import Difference, differences
-from wrnexp.config.identity import WITHOUT_EFFECT, effective
+from wrnexp.config.identity import IGNORED_KEYS, identity_config
 from wrnexp.report.arms import Arm
 from wrnexp.report.measures import Run, cost
 from wrnexp.stats import Paired, Ratio, holm, paired, paired_ratio
@@ -15,14 +15,14 @@ from wrnexp.sweeps.sweep_json import JobEntry, read_sweep
 
 # Keys that change no result and may change how long a run takes.
 COSTS = ("train_seconds", "peak_memory_bytes")
-PROCESS = tuple(key for key in WITHOUT_EFFECT if key.startswith(("loader.", "trainer.")))
+PROCESS = tuple(key for key in IGNORED_KEYS if key.startswith(("loader.", "trainer.")))
 
 Pair = tuple[str | None, str | None]
 NOWHERE: Pair = (None, None)
 
 
 @dataclass(frozen=True)
-class Effect:
+class ChangeEffect:
     """The difference that a change makes in one place: an arm with it against the same arm without it.
 
     Attributes:
@@ -58,14 +58,14 @@ class Worth:
 
     change: str
     settings: list[Difference]
-    leave_one_out: Effect | None
-    add_one: Effect | None
-    ladder: Effect | None
+    leave_one_out: ChangeEffect | None
+    add_one: ChangeEffect | None
+    ladder: ChangeEffect | None
     interaction: Paired | None = None
     interaction_p_holm: float | None = None
 
     @property
-    def effects(self) -> list[Effect]:
+    def effects(self) -> list[ChangeEffect]:
         """Return the effects that there are."""
         return [one for one in (self.leave_one_out, self.add_one, self.ladder) if one is not None]
 
@@ -78,7 +78,7 @@ class Step:
     """
 
     changes: list[str]
-    effect: Effect | None
+    effect: ChangeEffect | None
     reached: float | None
 
 
@@ -101,7 +101,7 @@ class Ablation:
     sweep: str
     a: str
     b: str
-    total: Effect | None
+    total: ChangeEffect | None
     changes: list[Worth]
     steps: list[Step]
     start: float | None
@@ -177,13 +177,13 @@ class _Places:
         more = paired(self.gains(add), self.gains(out)) if both else None
         return Worth(name, settings, left, added, self.effect(own), more)
 
-    def effect(self, pair: Pair) -> Effect | None:
+    def effect(self, pair: Pair) -> ChangeEffect | None:
         """Compare two arms; None where one has no completed run."""
         first, second = self.both(pair)
         if first is None or second is None:
             return None
         test = paired(first.by_seed(_accuracy), second.by_seed(_accuracy))
-        return Effect(first.label, second.label, test, None, *(_ratio(first, second, name) for name in COSTS))
+        return ChangeEffect(first.label, second.label, test, None, *(_ratio(first, second, name) for name in COSTS))
 
     def gains(self, pair: Pair) -> dict[int, float]:
         """Return the difference in accuracy by seed."""
@@ -195,7 +195,7 @@ class _Places:
         first, second = self.both(pair)
         if first is None or second is None:
             return []
-        return differences(*(effective(arm.runs[0].record.config) | {"seed": None} for arm in (first, second)))
+        return differences(*(identity_config(arm.runs[0].record.config) | {"seed": None} for arm in (first, second)))
 
     def mean(self, arm_id: str | None) -> float | None:
         """Return an arm's mean test accuracy."""
@@ -235,14 +235,14 @@ def _interactions_corrected(worth: Sequence[Worth]) -> list[Worth]:
 
 
 def _corrected(
-    worth: Sequence[Worth], steps: Sequence[Step], total: Effect | None
-) -> tuple[list[Worth], list[Step], Effect | None, int]:
+    worth: Sequence[Worth], steps: Sequence[Step], total: ChangeEffect | None
+) -> tuple[list[Worth], list[Step], ChangeEffect | None, int]:
     """Give every effect its corrected p-value; a test that stands in two places, or in three, counts once."""
     every = [effect for one in worth for effect in one.effects] + [step.effect for step in steps if step.effect]
     tests = {(one.without, one.having): one.paired.p for one in [*every, *([total] if total else [])]}
     p_holm = dict(zip(tests, holm(list(tests.values())), strict=True))
 
-    def told(effect: Effect | None) -> Effect | None:
+    def told(effect: ChangeEffect | None) -> ChangeEffect | None:
         return effect and replace(effect, p_holm=p_holm[effect.without, effect.having])
 
     found = [

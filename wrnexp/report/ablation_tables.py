@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from wrnexp.config.differences import ABSENT, shown
-from wrnexp.report.ablation import Ablation, Effect, Worth
+from wrnexp.config.differences import ABSENT, format_value
+from wrnexp.report.ablation import Ablation, ChangeEffect, Worth
 from wrnexp.report.format import NONE, PAIRED_COLUMNS, paired_cells, points, several, span, times
 from wrnexp.stats import ALPHA, Paired, Ratio
 
@@ -58,7 +58,7 @@ def notes(study: Ablation) -> list[str]:
     ]
 
 
-def test_cells(change: str, effect: Effect) -> list[str]:
+def test_cells(change: str, effect: ChangeEffect) -> list[str]:
     """Return one test as text, in the order of `TEST_COLUMNS`."""
     return [
         change,
@@ -70,7 +70,7 @@ def test_cells(change: str, effect: Effect) -> list[str]:
     ]
 
 
-def tests(study: Ablation) -> list[tuple[str, Effect]]:
+def tests(study: Ablation) -> list[tuple[str, ChangeEffect]]:
     """Return every different test of an ablation with the changes that it is about."""
     found = [("all", study.total)] if study.total else []
     found += [(one.change, effect) for one in study.changes for effect in one.effects]
@@ -87,7 +87,7 @@ def settings(one: Worth, most: int = 4) -> str:
         one: the change.
         most: how many settings to spell out.
     """
-    texts = [f"{shown(found.a)} to {shown(found.b)}" for found in one.settings]
+    texts = [f"{format_value(found.a)} to {format_value(found.b)}" for found in one.settings]
     if len(texts) < 2:
         return "".join(texts)
     keys = [found.key.rsplit(".", 1)[-1] for found in one.settings]
@@ -119,7 +119,7 @@ def as_json(study: Ablation) -> dict[str, Any]:
     }
 
 
-def resolved(effect: Effect | None) -> bool:
+def resolved(effect: ChangeEffect | None) -> bool:
     """Say whether an effect is told from chance after the correction."""
     return effect is not None and effect.p_holm is not None and effect.p_holm < ALPHA
 
@@ -132,7 +132,7 @@ def ratio(found: Ratio | None) -> str:
     return f"{times(found.ratio)} times" + ("" if sharp else f" ({span(found.ci95, times)})")
 
 
-def _points(effect: Effect | None) -> str:
+def _points(effect: ChangeEffect | None) -> str:
     if effect is None or effect.paired.difference is None:
         return NONE
     interval = effect.paired.ci95
@@ -140,7 +140,7 @@ def _points(effect: Effect | None) -> str:
     return points(effect.paired.difference) + mark + (f" ({span(interval, points)})" if interval else "")
 
 
-def _brief(effect: Effect | None) -> str:
+def _brief(effect: ChangeEffect | None) -> str:
     if effect is None or effect.paired.difference is None:
         return NONE
     interval = effect.paired.ci95
@@ -156,7 +156,7 @@ def _test_json(test: Paired) -> dict[str, Any]:
     return {"n": test.n, "difference": test.difference, "ci95": test.ci95, "p": test.p}
 
 
-def _effect_json(effect: Effect | None) -> dict[str, Any] | None:
+def _effect_json(effect: ChangeEffect | None) -> dict[str, Any] | None:
     if effect is None:
         return None
     costs = {"train_seconds_ratio": effect.seconds, "peak_memory_ratio": effect.memory}

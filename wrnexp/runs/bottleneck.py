@@ -31,7 +31,7 @@ class Use:
     slower: tuple[str, ...] = ()
 
 
-def verdict(waited: float, images_per_second: float, utilization: float | None, use: Use) -> str:
+def diagnosis(waited: float, images_per_second: float, utilization: float | None, use: Use) -> str:
     """Return what bounded a training and what to change.
 
     Args:

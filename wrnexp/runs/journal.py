@@ -17,7 +17,7 @@ from typing import Any
 from wrnexp.errors import DivergedError, Pruned, Stopped, UserError, one_line
 from wrnexp.process.terminal import harmless, warn
 from wrnexp.runs import provenance
-from wrnexp.runs.bottleneck import use_of, utilization, verdict
+from wrnexp.runs.bottleneck import diagnosis, use_of, utilization
 from wrnexp.runs.digests import bytes_digest
 from wrnexp.runs.record import TIME_TO, Divergence, Record, find_record, read_metrics, write_metrics, write_record
 from wrnexp.runs.strict_json import finite
@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """How long a run is: epochs, optimizer steps an epoch, images an epoch."""
 
     epochs: int
@@ -146,7 +146,7 @@ class Journal:
         cost.images_per_second = rate
         if cost.macs_per_image and (peak := record.provenance.get("peak_flops")):
             cost.flops_utilization = utilization(rate, cost.macs_per_image, peak)
-        cost.verdict = verdict(cost.data_wait or 0.0, rate, cost.flops_utilization, use_of(record))
+        cost.verdict = diagnosis(cost.data_wait or 0.0, rate, cost.flops_utilization, use_of(record))
 
     def complete(
         self,
@@ -213,7 +213,7 @@ class Journal:
             warn(f"{name} stopped ({one_line(error)}); the run goes on, its record is complete")
 
 
-def close_after(error: BaseException, folder: Path, record: Record) -> None:
+def finalize_record(error: BaseException, folder: Path, record: Record) -> None:
     """Close the record of a run whose own process could not, or that ended for a reason that it did not know.
 
     A completed one is left as it is: what went wrong after that takes nothing from it.
@@ -230,7 +230,7 @@ def close_after(error: BaseException, folder: Path, record: Record) -> None:
     write_record(folder, found)
 
 
-def retell(make: Callable[..., Sink], record: Record, folder: Path) -> None:
+def replay_to_sink(make: Callable[..., Sink], record: Record, folder: Path) -> None:
     """Tell a sink all of a run that was complete before it was asked for; its failure is said and changes nothing.
 
     Args:
@@ -240,7 +240,7 @@ def retell(make: Callable[..., Sink], record: Record, folder: Path) -> None:
     """
     try:
         rows = read_metrics(folder)
-        sink = make(plan=Plan(epochs=len(rows), steps=0, images=0))
+        sink = make(plan=TrainingPlan(epochs=len(rows), steps=0, images=0))
         write_record(folder, record)
         sink.show(record, folder)  # what was there before the first epoch
         sink.resume(record, rows)

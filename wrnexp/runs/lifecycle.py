@@ -46,7 +46,7 @@ class Images(Protocol):
 
 
 @dataclass(frozen=True)
-class Saved:
+class ResumeState:
     """What a checkpoint says of the run so far.
 
     Attributes:
@@ -69,7 +69,7 @@ class Saved:
 
 def claim_folder(
     checkpoints: CheckpointReader, folder: Path, config: dict[str, Any], earlier: Record | None
-) -> Saved | None:
+) -> ResumeState | None:
     """Read the checkpoint, before anything is written; None if there is none.
 
     Folders in the place of results are renamed, with a line on stderr: training would end at the first one.
@@ -86,7 +86,7 @@ def claim_folder(
 
 def _read_checkpoint(
     checkpoints: CheckpointReader, folder: Path, config: dict[str, Any], earlier: Record | None
-) -> Saved | None:
+) -> ResumeState | None:
     completed = earlier is not None and earlier.status == "completed"
     about = checkpoints.open(required=completed)
     if not about and earlier is None:
@@ -100,11 +100,11 @@ def _read_checkpoint(
         return None
     require_own_checkpoint(checkpoints.opened, about, checkpoints.epochs, config)
     if about or earlier is None:
-        return Saved(checkpoints.epochs, about["data"], about["classes"], about["programs"])
+        return ResumeState(checkpoints.epochs, about["data"], about["classes"], about["programs"])
     return _saved_by_earlier_version(checkpoints, earlier)
 
 
-def _saved_by_earlier_version(checkpoints: CheckpointReader, record: Record) -> Saved:
+def _saved_by_earlier_version(checkpoints: CheckpointReader, record: Record) -> ResumeState:
     """Return what the record says, for a checkpoint that says nothing: of the programs it has the last one."""
     signature = record.data and record.data.signature
     program = {key: record.provenance[key] for key in PROGRAM if key in record.provenance}
@@ -112,7 +112,7 @@ def _saved_by_earlier_version(checkpoints: CheckpointReader, record: Record) -> 
     if not provenance.are_programs(programs):
         warn("the record does not say which programs trained the epochs so far: its provenance was changed by hand")
         programs = []
-    return Saved(
+    return ResumeState(
         checkpoints.epochs,
         data=record.data.digest if record.data else {},
         classes=signature.classes if signature else (),
@@ -131,7 +131,9 @@ def keep_completed(earlier: Record | None, folder: Path) -> Iterator[None]:
         raise
 
 
-def new_record(config: dict[str, Any], invocation: Invocation, earlier: Record | None, saved: Saved | None) -> Record:
+def new_record(
+    config: dict[str, Any], invocation: Invocation, earlier: Record | None, saved: ResumeState | None
+) -> Record:
     """Return the record of a run that starts or resumes in this process.
 
     One that resumes keeps what the earlier record says of data, figures and programs: this process may end before it
@@ -178,7 +180,7 @@ def _begun(earlier: Record | None) -> dict[str, Any]:
     return {name: known[name] for name in ("started", "resumed", "wandb_run") if name in known}
 
 
-def training_programs(record: Record, saved: Saved, external_code: Mapping[str, str], *, say: bool) -> Programs:
+def training_programs(record: Record, saved: ResumeState, external_code: Mapping[str, str], *, say: bool) -> Programs:
     """Return the programs that train the run; say in one line what differs from the one before."""
     record.provenance["external_code"] = dict(external_code)
     programs = Programs(saved.programs, record.provenance, saved.epochs + 1)
@@ -198,7 +200,7 @@ def describe_checkpoint(record: Record, programs: Programs, epochs: int) -> dict
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": record.run_id,
-        "config": identity.effective(record.config),
+        "config": identity.identity_config(record.config),
         "data": dict(record.data.digest),
         "classes": record.data.signature.classes if record.data.signature else [],
         "programs": programs.upto(epochs),

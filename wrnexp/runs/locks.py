@@ -10,11 +10,11 @@ from wrnexp.errors import BusyError
 
 NAME = ".lock"
 WRITER = ".writer.lock"  # of the process that writes for a run which another process has started and holds
-PATIENCE = 1.0  # seconds; `held` takes the lock for an instant, which must not turn a run away
+PATIENCE = 1.0  # seconds; `is_locked` takes the lock for an instant, which must not turn a run away
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def exclusive_run(folder: Path) -> Iterator[None]:
     """Hold a run's folder against every other process; it is made where it is not there.
 
     Raises:
@@ -29,8 +29,8 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Hold a folder as the process that writes for a run, beside the one that started it and is `alone` there.
+def exclusive_writer(folder: Path) -> Iterator[None]:
+    """Hold a folder as the process that writes for a run, beside the one that started it and is `exclusive_run` there.
 
     Raises:
         BusyError: another process does.
@@ -39,7 +39,7 @@ def writing(folder: Path) -> Iterator[None]:
         yield
 
 
-def held(folder: Path) -> bool:
+def is_locked(folder: Path) -> bool:
     """Say whether a living process holds a run's folder."""
     return any(_is_held(folder / name) for name in (NAME, WRITER))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from wrnexp.config import identity
-from wrnexp.config.differences import differences, shown
+from wrnexp.config.differences import differences, format_value
 from wrnexp.errors import UserError, one_line
 from wrnexp.process.terminal import printable, warn
 from wrnexp.runs.digests import FileState, file_state
@@ -114,7 +114,7 @@ def own_record(
         return record
     if not busy and not _has_trained(folder, record):
         return None
-    raise UserError(_refusal(f"{folder} holds", record.run_id, identity.effective(record.config), run_id, config))
+    raise UserError(_refusal(f"{folder} holds", record.run_id, identity.identity_config(record.config), run_id, config))
 
 
 def describes_run(about: Any) -> bool:
@@ -221,8 +221,11 @@ def results_to_repair(folder: Path, record: Record) -> list[str]:
 
 
 def _refusal(holder: str, their_id: str, theirs: Mapping[str, Any], run_id: str, config: Mapping[str, Any]) -> str:
-    keys = differences(theirs, identity.effective(config))
-    texts = [f"{one.key} ({shown(one.a, 'absent')} there, {shown(one.b, 'absent')} here)" for one in keys[:SHOWN]]
+    keys = differences(theirs, identity.identity_config(config))
+    texts = [
+        f"{one.key} ({format_value(one.a, 'absent')} there, {format_value(one.b, 'absent')} here)"
+        for one in keys[:SHOWN]
+    ]
     texts += [f"{len(keys) - SHOWN} more"] if len(keys) > SHOWN else []
     why = f"they differ in {', '.join(texts)}" if texts else "another version of wrnexp named it"
     return printable(f"{holder} run {their_id}, this is run {run_id}: {why}; {OTHER_FOLDER}")  # one line

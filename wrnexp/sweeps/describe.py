@@ -13,7 +13,7 @@ from wrnexp.config import identity
 from wrnexp.config.check import message, problems
 from wrnexp.errors import UserError, one_line
 from wrnexp.runs import provenance
-from wrnexp.runs.locks import held
+from wrnexp.runs.locks import is_locked
 from wrnexp.runs.ownership import own_record, results_to_repair
 from wrnexp.runs.record import RecordError
 from wrnexp.sweeps.jobs import Job
@@ -36,7 +36,7 @@ def described(config: DictConfig, folder: Path) -> Sweep:
 
 def absorb(jobs: Sequence[Job], folder: Path) -> tuple[dict[str, Any], list[JobEntry]]:
     """Return the settings that all jobs share, and each job with those of its own."""
-    each = [identity.flat(identity.effective(job.values)) for job in jobs]
+    each = [identity.flat(identity.identity_config(job.values)) for job in jobs]
     first = each[0] if each else {}
     absent = object()
     common = {key: value for key, value in first.items() if all(one.get(key, absent) == value for one in each)}
@@ -75,7 +75,7 @@ def folder_problem(job: Job) -> str | None:
     """Return one line on why a job cannot run in its folder; None if it can, or if the run itself must find out."""
     rerun = job.values.get("rerun") is True
     try:
-        own_record(job.folder, job.run_id, job.values, rerun=rerun, busy=held(job.folder))
+        own_record(job.folder, job.run_id, job.values, rerun=rerun, busy=is_locked(job.folder))
     except UserError as error:
         return one_line(error)
     except RecordError:  # damaged

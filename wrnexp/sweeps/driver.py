@@ -20,9 +20,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from wrnexp.errors import BusyError, UserError, is_diverged, is_out_of_time, one_line
-from wrnexp.process.signals import Stop
+from wrnexp.process.signals import SignalGuard
 from wrnexp.process.terminal import Terminal, printable
-from wrnexp.runs.locks import held
+from wrnexp.runs.locks import is_locked
 from wrnexp.runs.ownership import own_record
 from wrnexp.runs.record import RecordError
 from wrnexp.sweeps.describe import absorb, changes, described, folder_problem, job_state, mistake, needs_verification
@@ -90,7 +90,7 @@ class Driver:
 
     def __enter__(self) -> "Driver":
         """Write sweep.json, say what has changed since the last start, and let SIGTERM end the sweep as Ctrl-C does."""
-        self._signals.enter_context(Stop().heard())
+        self._signals.enter_context(SignalGuard().heard())
         with update_sweep(self.folder, self.sweep) as stored:
             for line in changes(stored, self.sweep, self.folder):
                 self.say(f"note: {line}")
@@ -130,7 +130,7 @@ class Driver:
         if self.limit.limit is not None and not isinstance(self.launcher, WatchedLauncher):
             at_once = 1  # it does not ask whether a job still fits when it is about to start it
         while left := [job for job in jobs if not self.over(job) and self.limit.fits(job)]:
-            ready = [job for job in left if not held(job.folder)][:at_once]
+            ready = [job for job in left if not is_locked(job.folder)][:at_once]
             if not ready:
                 time.sleep(POLL)
                 continue
@@ -249,7 +249,7 @@ class Driver:
         if job.folder in self.values:
             return True
         try:
-            record = own_record(job.folder, job.run_id, job.values, busy=held(job.folder))
+            record = own_record(job.folder, job.run_id, job.values, busy=is_locked(job.folder))
         except UserError:  # nothing of the folder is the job's: `state` says why
             self.values[job.folder] = None
             return True

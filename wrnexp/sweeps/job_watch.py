@@ -8,7 +8,7 @@ from hydra.core.utils import JobReturn
 from wrnexp.errors import BusyError, is_out_of_time, is_pruned
 from wrnexp.process.terminal import printable
 from wrnexp.runs import provenance
-from wrnexp.runs.locks import held
+from wrnexp.runs.locks import is_locked
 from wrnexp.runs.record import find_record, write_record
 from wrnexp.sweeps.jobs import Job
 
@@ -25,7 +25,7 @@ class JobWatch:
     def wanted(self, index: int) -> bool:
         """Say whether a job is to be run now: not over, in nobody's hands, and neither failure nor time forbids it."""
         job = self.jobs[index]
-        return not (self.driver.over(job) or held(job.folder) or self.called_off(index))
+        return not (self.driver.over(job) or is_locked(job.folder) or self.called_off(index))
 
     def called_off(self, index: int) -> bool:
         """Say whether a job that waits is not to begin: a failure has stopped the sweep, or too little time is left."""

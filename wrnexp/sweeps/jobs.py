@@ -32,7 +32,7 @@ CHOICES = ("experiment", *RECIPE)
 
 
 @dataclass(frozen=True)
-class Arm:
+class SweepArm:
     """What `hydra.sweeper.arms` says of an arm: its overrides, and what a study notes of it."""
 
     label: str | None = None
@@ -75,7 +75,7 @@ class Job:
         return identity.run_id(self.values)
 
 
-def read_arms(node: Any) -> list[Arm]:
+def read_arms(node: Any) -> list[SweepArm]:
     """Return the arms that a sweep's file names; one without a label where it names none.
 
     Raises:
@@ -91,18 +91,18 @@ def read_arms(node: Any) -> list[Arm]:
                 f"hydra.sweeper.arms: {label!r} must be a mapping with overrides, a list such as "
                 "[model.dropout=0.1], and no other key but roles"
             )
-        arms.append(Arm(str(label), tuple(map(str, overrides)), tuple(arm.get("roles") or ())))
-    return arms or [Arm()]
+        arms.append(SweepArm(str(label), tuple(map(str, overrides)), tuple(arm.get("roles") or ())))
+    return arms or [SweepArm()]
 
 
-def combinations(arguments: Sequence[str], arms: Sequence[Arm]) -> list[tuple[Arm, tuple[str, ...]]]:
+def combinations(arguments: Sequence[str], arms: Sequence[SweepArm]) -> list[tuple[SweepArm, tuple[str, ...]]]:
     """Return each arm with each combination of the values that `arguments` list, as overrides."""
     overrides = OverridesParser.create().parse_overrides(list(arguments))
     (products,) = BasicSweeper.split_arguments(overrides, None)
     return [(arm, (*arm.overrides, *product)) for arm, product in itertools.product(arms, products)]
 
 
-def axes(arguments: Sequence[str], arms: Sequence[Arm]) -> dict[str, list[str]]:
+def axes(arguments: Sequence[str], arms: Sequence[SweepArm]) -> dict[str, list[str]]:
     """Return the values of each key that takes several, as text; `arm` lists the labels where there are arms."""
     found = {"arm": [str(arm.label) for arm in arms]} if len(arms) > 1 else {}
     for override in OverridesParser.create().parse_overrides(list(arguments)):
@@ -126,7 +126,7 @@ class Composer:
         self._master = master
         self._swept = swept_keys(arguments)
 
-    def job(self, overrides: Sequence[str], arm: Arm = Arm(), number: int = 0) -> Job:
+    def job(self, overrides: Sequence[str], arm: SweepArm = SweepArm(), number: int = 0) -> Job:
         """Return a job with its config; the app's part is resolved here, once.
 
         Args:
@@ -148,7 +148,7 @@ class Composer:
             config.hydra.sweep.subdir = str(config.hydra.sweep.subdir)
         return Job(tuple(overrides), names, arm.roles, config, values)
 
-    def _names(self, overrides: Sequence[str], arm: Arm) -> list[str]:
+    def _names(self, overrides: Sequence[str], arm: SweepArm) -> list[str]:
         values = {str(o.key_or_group): o.get_value_element_as_str() for o in _parse(overrides) if o.key_or_group}
         names = [] if self._master.name else [f"name='{escaped(Path(self._master.hydra.sweep.dir).name)}'"]
         if self._master.label is None and "label" not in values:

@@ -5,15 +5,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from wrnexp.config import identity
-from wrnexp.config.differences import Difference, differences, shown
+from wrnexp.config.differences import Difference, differences, format_value
 from wrnexp.errors import UserError
-from wrnexp.sweeps.jobs import Arm, Composer, Job
+from wrnexp.sweeps.jobs import Composer, Job, SweepArm
 
 SHOWN = 3  # keys and labels in a message
 NAMES = ("label", "name")  # told to a job that does not name itself
 
 
-def merged(composer: Composer, combinations: Iterable[tuple[Arm, Sequence[str]]]) -> tuple[list[Job], str | None]:
+def merged(composer: Composer, combinations: Iterable[tuple[SweepArm, Sequence[str]]]) -> tuple[list[Job], str | None]:
     """Return one job per run, numbered from 0, and a line about the combinations that are the same run.
 
     Args:
@@ -85,11 +85,11 @@ def _given_differences(first: Job, second: Job) -> list[Difference]:
 
 def _values(runs: Sequence[Job]) -> str:
     """Return the keys in which runs differ, each with its values."""
-    first, *others = [identity.effective(job.values) for job in runs]
+    first, *others = [identity.identity_config(job.values) for job in runs]
     values: dict[str, list[str]] = {}
     for other in others:
         for one in differences(first, other):
-            values.setdefault(one.key, [shown(one.a, "absent")]).append(shown(one.b, "absent"))
+            values.setdefault(one.key, [format_value(one.a, "absent")]).append(format_value(one.b, "absent"))
     return "; ".join(f"{key}={_listed(dict.fromkeys(texts))}" for key, texts in list(values.items())[:SHOWN])
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from wrnexp.config import identity
 from wrnexp.errors import DivergedError, UserError, is_diverged, is_pruned, one_line
 from wrnexp.runs.files import read_regular
-from wrnexp.runs.locks import held
+from wrnexp.runs.locks import is_locked
 from wrnexp.runs.ownership import own_record
 from wrnexp.runs.provenance import now
 from wrnexp.runs.record import Record, RecordError, find_record, write_json
@@ -150,12 +150,12 @@ def state_of(folder: Path, run_id: str, config: Mapping[str, Any]) -> tuple[Stat
         config: of the job, nested.
     """
     try:
-        record = own_record(folder, run_id, config, busy=held(folder))
+        record = own_record(folder, run_id, config, busy=is_locked(folder))
     except (UserError, RecordError) as error:
         return "failed", one_line(error)
     if record is None:
-        return ("running" if held(folder) else "pending"), None
-    if record.status == "running" and not held(folder):
+        return ("running" if is_locked(folder) else "pending"), None
+    if record.status == "running" and not is_locked(folder):
         return "interrupted", "its process was killed"
     if record.status == "failed" and record.divergence is not None and not is_diverged(record.error):
         return "failed", f"{DivergedError.__name__}: {record.error or f'at step {record.divergence.step}'}"

@@ -1,9 +1,8 @@
-"""Who watches a run: the record on disk first, then the console, W&B and what else is configured.
+"""Sinks: where a run's progress is shown. The console, W&B, TensorBoard and the study of a search.
 
-`wrnexp.tracking.wandb` is not imported here: wandb takes its time, and a run may do without it.
+`wrnexp.tracking.wandb` is not imported here: importing wandb is slow, and a run may do without it.
 """
 
-from wrnexp.runs.journal import Journal, Plan, Sink, close_after, retell
 from wrnexp.tracking.console import Console
 
-__all__ = ["Console", "Journal", "Plan", "Sink", "close_after", "retell"]
+__all__ = ["Console"]

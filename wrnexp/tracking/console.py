@@ -16,7 +16,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from wrnexp.process.terminal import Terminal, safe_text
-from wrnexp.runs.journal import Plan, Row, Sink
+from wrnexp.runs.journal import Row, Sink, TrainingPlan
 from wrnexp.runs.record import TIME_TO, Record
 
 # Where each figure of the summary stands in the record, with how it is written.
@@ -56,7 +56,7 @@ class Console(Sink):
         *,
         progress: str,
         record: Record,
-        plan: Plan,
+        plan: TrainingPlan,
         shared: Path,
         folder: Path,
         terminal: RichConsole | None = None,

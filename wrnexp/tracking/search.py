@@ -6,7 +6,7 @@ from pathlib import Path
 from optuna.pruners import MedianPruner
 
 from wrnexp.errors import Pruned
-from wrnexp.runs.journal import Plan, Row, Sink
+from wrnexp.runs.journal import Row, Sink, TrainingPlan
 from wrnexp.runs.record import Record
 from wrnexp.sweeps.search.study import followed, open_study
 
@@ -33,7 +33,7 @@ class Search(Sink):
         startup_trials: int,
         warmup_epochs: int,
         record: Record,
-        plan: Plan,
+        plan: TrainingPlan,
         shared: Path,
         folder: Path,
     ) -> None:

@@ -19,7 +19,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import RecordWriter
 from torch.utils.tensorboard.summary import hparams, scalar, text
 
-from wrnexp.runs.journal import Plan, Row, Sink
+from wrnexp.runs.journal import Row, Sink, TrainingPlan
 from wrnexp.runs.media import pictures
 from wrnexp.runs.record import Record
 
@@ -50,7 +50,7 @@ class TensorBoard(Sink):
         OSError: the folder cannot be read or written.
     """
 
-    def __init__(self, *, record: Record, plan: Plan, shared: Path, folder: Path) -> None:
+    def __init__(self, *, record: Record, plan: TrainingPlan, shared: Path, folder: Path) -> None:
         folder = folder / "tensorboard"
         self._told, self._pictures = _kept(folder)
         self._file = EventFile(folder)

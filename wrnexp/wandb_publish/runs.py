@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from wrnexp.runs.locks import held as is_held
+from wrnexp.runs.locks import is_locked as is_held
 from wrnexp.runs.strict_json import finite
 from wrnexp.tracking.wandb import content
 from wrnexp.tracking.wandb.account import quiet

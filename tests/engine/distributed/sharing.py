@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from wrnexp.engine import Checkpoints, Trainer
 from wrnexp.engine.distributed.batch_norm import shared_norms
-from wrnexp.engine.distributed.ranks import AgreedStop, Ranks, joined
+from wrnexp.engine.distributed.ranks import AgreedSignalGuard, Ranks, joined
 from wrnexp.engine.evaluate import Splits
-from wrnexp.engine.trainer import Outcome
+from wrnexp.engine.trainer import TrainResult
 from wrnexp.errors import DivergedError, Stopped
 from wrnexp.models import WideResNet
 from wrnexp.optim import Cosine, SGDRecipe, averaged
@@ -75,7 +75,7 @@ class Batches:
 class Watcher:
     """Has a signal heard, or the time run out, in one process alone, when so many steps are done."""
 
-    stop: AgreedStop | None = None
+    stop: AgreedSignalGuard | None = None
     after: int = 0
     seen: int = 0
     limit: bool = False
@@ -124,7 +124,7 @@ def trainer(folder: Path, ranks: Ranks, **changes: Any) -> Trainer:
     )  # fmt: skip
 
 
-def left(training: Trainer, outcome: Outcome) -> dict[str, Any]:
+def left(training: Trainer, outcome: TrainResult) -> dict[str, Any]:
     """Return all that a training leaves."""
     recoveries = training.watcher.recoveries  # type: ignore[attr-defined]
     return {
@@ -142,7 +142,7 @@ def trained(folder: Path, ranks: Ranks, **changes: Any) -> dict[str, Any]:
 
 def stopped(folder: Path, ranks: Ranks, *, after: int = 8, limit: bool = False, **changes: Any) -> dict[str, Any]:
     """Train until one process has heard a signal or seen the limit pass; return what each process kept of it."""
-    stop = AgreedStop(ranks, limit=TimeLimit.from_now(60.0, "trainer.max_seconds") if limit else None)
+    stop = AgreedSignalGuard(ranks, limit=TimeLimit.from_now(60.0, "trainer.max_seconds") if limit else None)
     watcher = Watcher(None if ranks.first else stop, after, limit=limit)
     training = trainer(folder, ranks, stop=stop, watcher=watcher, **changes)
     try:

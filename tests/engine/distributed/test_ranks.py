@@ -15,7 +15,7 @@ from torch import Tensor
 
 from wrnexp.engine.distributed.ranks import Ranks
 from wrnexp.errors import Stopped, UserError
-from wrnexp.process.signals import Stop
+from wrnexp.process.signals import SignalGuard
 from wrnexp.runs.record import MEASURED
 
 SCRIPT = Path(__file__).with_name("sharing.py")
@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("shared")
 
 
-class Once(Stop):
+class Once(SignalGuard):
     """A stop that one process hears after a number of steps."""
 
     left = 9

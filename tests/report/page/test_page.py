@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import vl_convert
 
-from wrnexp.report.ablation import Ablation, Effect, Worth
+from wrnexp.report.ablation import Ablation, ChangeEffect, Worth
 from wrnexp.report.build import build, compare
 from wrnexp.report.page.chart import Row
 from wrnexp.report.page.differences import effects_chart
@@ -244,9 +244,9 @@ def test_a_page_of_before_is_replaced(write_run: WriteRun, outputs: Path, tmp_pa
     assert "Report: base and light" in (tmp_path / "report" / "index.html").read_text()
 
 
-def _effect(having: str, difference: float, p_holm: float | None) -> Effect:
+def _effect(having: str, difference: float, p_holm: float | None) -> ChangeEffect:
     test = Paired(3, difference, (difference - 0.01, difference + 0.01), p_holm, 0.004)
-    return Effect("without", having, test, p_holm, None, None)
+    return ChangeEffect("without", having, test, p_holm, None, None)
 
 
 def test_the_effects_of_an_ablation_are_drawn_filled_where_told_from_chance() -> None:

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from wrnexp.config.differences import changed, differences, grouped, same
-from wrnexp.config.identity import arm_id, effective, run_id
+from wrnexp.config.differences import apply_changes, differences, equal, group_changes
+from wrnexp.config.identity import arm_id, identity_config, run_id
 from wrnexp.data.sources import shapes
 from wrnexp.data.sources.cifar import CIFARS
 from wrnexp.errors import UserError
@@ -20,14 +20,14 @@ from wrnexp.hydra_app.overrides import overrides
 from wrnexp.sweeps.ablation.design import (
     SEEDS,
     TRAINING_IMAGES,
-    Ablation,
+    AblationDesign,
     ablation,
     impossible,
     text,
     understood,
     write,
 )
-from wrnexp.sweeps.ablation.recipes import Recipe, composing
+from wrnexp.sweeps.ablation.recipes import ComposedRecipe, composing
 
 ROOT = Path(__file__).parents[3]
 PAIRS = [
@@ -42,12 +42,12 @@ LONG = {("light", "base"), ("paper_wrn_28_10_dropout", "light")}  # as many arms
 
 
 @pytest.fixture(scope="module")
-def base_light() -> Ablation:
+def base_light() -> AblationDesign:
     return ablation(ROOT, "base", "light")
 
 
 @cache
-def recipe(name: str) -> Recipe:
+def recipe(name: str) -> ComposedRecipe:
     with composing(ROOT) as composer:
         return composer.recipe(name)
 
@@ -57,7 +57,7 @@ def composed(overrides: list[str], root: Path = ROOT) -> dict[str, Any]:
         return composer.config(overrides)
 
 
-def by_label(study: Ablation) -> dict[str, tuple[list[str], dict[str, Any]]]:
+def by_label(study: AblationDesign) -> dict[str, tuple[list[str], dict[str, Any]]]:
     return {arm.label: found for arm, found in zip(study.design.arms, study.arms, strict=True)}
 
 
@@ -74,14 +74,14 @@ def arms_of_file(written: str) -> dict[str, Any]:
 )
 def test_every_arm_composes_to_its_config_and_differs_in_its_changes_alone(a: str, b: str) -> None:
     study = ablation(ROOT, a, b, kinds=["add-one", "leave-one-out"])
-    assert same(effective(changed(study.a.config, study.changes)), effective(study.b.config))
+    assert equal(identity_config(apply_changes(study.a.config, study.changes)), identity_config(study.b.config))
     keys = {change.name: {one.key for one in change.differences} for change in study.changes}
     with composing(ROOT) as composer:
         configs = [composer.config(chosen) for chosen, _ in study.arms]
     for arm, (_, config), got in zip(study.design.arms, study.arms, configs, strict=True):
-        assert same(got, config)
-        assert run_id(got) == run_id(changed(study.a.config, [c for c in study.changes if c.name in arm.changes]))
-        found = {one.key for one in differences(*map(effective, (study.a.config, got)))}
+        assert equal(got, config)
+        assert run_id(got) == run_id(apply_changes(study.a.config, [c for c in study.changes if c.name in arm.changes]))
+        found = {one.key for one in differences(*map(identity_config, (study.a.config, got)))}
         assert found == {key for name in arm.changes for key in keys[name]}
     assert run_id(by_label(study)[b][1]) == run_id(study.b.config)
 
@@ -90,14 +90,14 @@ def test_every_arm_composes_to_its_config_and_differs_in_its_changes_alone(a: st
 @given(st.sampled_from(PAIRS), st.data())
 def test_any_of_the_changes_said_in_overrides_give_that_config(pair: tuple[str, str], data: st.DataObject) -> None:
     a, b = (recipe(name) for name in pair)
-    changes = grouped(differences(a.config, b.config))
+    changes = group_changes(differences(a.config, b.config))
     some = [change for change in changes if data.draw(st.booleans(), label=change.name)]
     chosen = overrides(one for change in some for one in change.differences)
     with composing(ROOT) as composer:
-        assert same(composer.config([*a.overrides, *chosen]), changed(a.config, some))
+        assert equal(composer.config([*a.overrides, *chosen]), apply_changes(a.config, some))
 
 
-def test_the_arms_of_base_and_light(base_light: Ablation) -> None:
+def test_the_arms_of_base_and_light(base_light: AblationDesign) -> None:
     arms = by_label(base_light)
     assert len(arms) == 35
     assert arms["base"][0] == ["experiment=base"]
@@ -112,7 +112,7 @@ def test_the_arms_of_base_and_light(base_light: Ablation) -> None:
     ]
 
 
-def test_the_file_asks_its_question_and_holds_the_arms(base_light: Ablation, tmp_path: Path) -> None:
+def test_the_file_asks_its_question_and_holds_the_arms(base_light: AblationDesign, tmp_path: Path) -> None:
     write(base_light, tmp_path / "sweep.yaml", "wrnexp ablate base light")
     written = (tmp_path / "sweep.yaml").read_text()
     assert written.splitlines()[0] == "# Which of the changes from base to light matter?"
@@ -195,11 +195,11 @@ def test_a_model_of_ones_own_with_lists_and_odd_text(tmp_path: Path) -> None:
     arms = arms_of_file(text(study, ""))
     with composing(root) as composer:
         for label, (_, config) in by_label(study).items():
-            assert same(composer.config(arms[label]["overrides"]), config)
+            assert equal(composer.config(arms[label]["overrides"]), config)
         swapped = composer.config(arms["base + model"]["overrides"])
         back = composer.config(arms["own - model"]["overrides"])
-    assert same(swapped["model"], study.b.config["model"])
-    assert same(back["model"], study.a.config["model"])
+    assert equal(swapped["model"], study.b.config["model"])
+    assert equal(back["model"], study.a.config["model"])
 
 
 def test_a_key_that_is_taken_away_is_so_in_every_arm(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wrnexp.cli.plan.sources import Planned, Run
+from wrnexp.cli.plan.sources import Planned, PlannedRun
 from wrnexp.sweeps.estimates import Estimate, Measured
 
 
@@ -56,7 +56,7 @@ def costs(planned: Planned, folders: Sequence[Path]) -> Costs:
     return Costs(tuple(_arm(runs, measured) for runs in planned.arms.values()))
 
 
-def _arm(runs: list[Run], measured: Measured) -> ArmCost:
+def _arm(runs: list[PlannedRun], measured: Measured) -> ArmCost:
     config = next((run.config for run in runs if run.config is not None), None)
     return ArmCost(
         label=runs[0].label,
@@ -67,7 +67,7 @@ def _arm(runs: list[Run], measured: Measured) -> ArmCost:
     )
 
 
-def _left(run: Run, measured: Measured) -> float | None:
+def _left(run: PlannedRun, measured: Measured) -> float | None:
     if run.done:
         return 0.0
     return None if run.config is None else measured.remaining_seconds(run.config, run.folder)

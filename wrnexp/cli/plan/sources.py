@@ -18,7 +18,7 @@ from wrnexp.config.check import check, known_keys, message, nearest
 from wrnexp.errors import UserError
 from wrnexp.report.arms import Arm
 from wrnexp.report.collect import comparable, find_runs
-from wrnexp.report.measures import Run as Recorded
+from wrnexp.report.measures import Run as RecordedRun
 from wrnexp.runs.record import RecordError, read_record
 from wrnexp.sweeps.grid import seeded, together
 from wrnexp.sweeps.jobs import Composer, Job, combinations, read_arms
@@ -26,7 +26,7 @@ from wrnexp.sweeps.sweep_json import JobEntry, question_of, read_sweep
 
 
 @dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """One run of the sweep.
 
     `config` is resolved, None where no record tells it; `accuracy` is the test accuracy, 0..1, of a run that is done.
@@ -47,12 +47,12 @@ class Planned:
 
     name: str
     question: str | None
-    runs: tuple[Run, ...]
+    runs: tuple[PlannedRun, ...]
 
     @property
-    def arms(self) -> dict[str, list[Run]]:
+    def arms(self) -> dict[str, list[PlannedRun]]:
         """The runs of each arm, by `arm_id`, in the sweep's order."""
-        found: dict[str, list[Run]] = {}
+        found: dict[str, list[PlannedRun]] = {}
         for run in self.runs:
             found.setdefault(run.arm_id, []).append(run)
         return found
@@ -125,7 +125,7 @@ def _unknown(override: str, root: Path) -> bool:
     return not ((root / "conf" / key).is_dir() or key.partition(".")[0] == "hydra" or key in known_keys())
 
 
-def _runs(name: str, overrides: Sequence[str], root: Path) -> list[Run]:
+def _runs(name: str, overrides: Sequence[str], root: Path) -> list[PlannedRun]:
     with initialize_config_dir(str(root / "conf"), version_base="1.3"):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
@@ -155,11 +155,11 @@ def _seed(overrides: Sequence[str]) -> int:
         raise UserError(f"seed={text} is not allowed; allowed: whole numbers, 0 or more") from error
 
 
-def _run_of(job: Job, seed: int) -> Run:
+def _run_of(job: Job, seed: int) -> PlannedRun:
     config = {**job.values, "seed": seed}
     folder = job.folder.parent / identity.run_id(config)
     done, accuracy = _ended(folder)
-    return Run(job.label, identity.arm_id(config), seed, folder, done, config, accuracy)
+    return PlannedRun(job.label, identity.arm_id(config), seed, folder, done, config, accuracy)
 
 
 def _ended(folder: Path) -> tuple[bool, float | None]:
@@ -172,12 +172,12 @@ def _ended(folder: Path) -> tuple[bool, float | None]:
     return done, record.metrics.get("test_accuracy") if done else None
 
 
-def _recorded(run: Recorded, arm: Arm) -> Run:
+def _recorded(run: RecordedRun, arm: Arm) -> PlannedRun:
     record = run.record
-    return Run(arm.label, arm.arm_id, record.seed, run.folder, True, record.config, run.accuracy)
+    return PlannedRun(arm.label, arm.arm_id, record.seed, run.folder, True, record.config, run.accuracy)
 
 
-def _to_come(job: JobEntry, folder: Path, config: Mapping[str, Any] | None) -> Run:
+def _to_come(job: JobEntry, folder: Path, config: Mapping[str, Any] | None) -> PlannedRun:
     """Return a job of sweep.json; `config` is that of another run of its arm, None where there is none yet."""
     own = None if config is None else {**config, "seed": job.seed}
-    return Run(job.label, job.arm_id, job.seed, folder / job.folder, False, own)
+    return PlannedRun(job.label, job.arm_id, job.seed, folder / job.folder, False, own)

@@ -9,7 +9,7 @@ import torch
 from wrnexp.data.images import Dataset, ImageSet
 from wrnexp.data.loaders.augmentation import Batch
 from wrnexp.data.loaders.tensors import labelled
-from wrnexp.tensors import on
+from wrnexp.tensors import to_device
 
 BATCH_SIZE = 500
 
@@ -46,7 +46,9 @@ class EvalBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield images float32 [B, 3, H, W] and labels int64 [B]."""
-        centre, scale = (on(torch.tensor(values).view(3, 1, 1), self._device) for values in (self._mean, self._std))
+        centre, scale = (
+            to_device(torch.tensor(values).view(3, 1, 1), self._device) for values in (self._mean, self._std)
+        )
         for pixels, labels in self._kept if self._resident else self._batches():
             yield (pixels.float() / 255 - centre) / scale, labels
 
@@ -59,4 +61,4 @@ class EvalBatches:
         for start in self._starts:
             positions = np.arange(start, min(start + self._batch_size, len(self._images)))
             images, labels = labelled(self._images, positions)
-            yield on(images, self._device), on(labels, self._device)
+            yield to_device(images, self._device), to_device(labels, self._device)

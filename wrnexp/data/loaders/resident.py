@@ -14,7 +14,7 @@ from wrnexp.data.loaders.epochs import Epochs, Key
 from wrnexp.data.loaders.evaluation import EvalBatches
 from wrnexp.data.loaders.prefetch import from_a_stream, from_a_thread
 from wrnexp.data.loaders.tensors import labelled
-from wrnexp.tensors import on, preserve_generators
+from wrnexp.tensors import preserve_rng_state, to_device
 
 
 class ResidentLoader:
@@ -121,7 +121,7 @@ class ResidentLoader:
             images float32 [count, 3, H, W], and labels int64 [count] or class probabilities float32 [count, classes].
         """
         key = self._epochs.head(count)
-        with preserve_generators():
+        with preserve_rng_state():
             return self._augmented(key, *labelled(self._data.train, key.indices))
 
     def evaluation(self, images: ImageSet) -> EvalBatches:
@@ -134,7 +134,7 @@ class ResidentLoader:
 
     def _prepared(self, key: Key) -> Batch:
         """Make a batch; what it needs comes to the device on the stream that this is called on."""
-        chosen = on(torch.from_numpy(key.indices), self._device)
+        chosen = to_device(torch.from_numpy(key.indices), self._device)
         return self._augmented(key, *(one.index_select(0, chosen) for one in self._resident))
 
     def _augmented(self, key: Key, images: Tensor, labels: Tensor) -> Batch:
@@ -145,4 +145,4 @@ class ResidentLoader:
         """The training set on the device: uint8 [N, 3, H, W] and labels int64 [N]."""
         train = self._data.train
         images, labels = labelled(train, np.arange(len(train)))
-        return on(images, self._device), on(labels, self._device)
+        return to_device(images, self._device), to_device(labels, self._device)

@@ -22,7 +22,7 @@ from wrnexp.data.loaders.tensors import labelled
 from wrnexp.process.malloc import keep_freed_memory
 from wrnexp.process.parent import when_parent_is_gone
 from wrnexp.seeding import derive
-from wrnexp.tensors import on, preserve_generators
+from wrnexp.tensors import preserve_rng_state, to_device
 
 Loaded = tuple[Tensor, Tensor, int, int]  # a batch as a worker sends it, its epoch, the position of its first image
 
@@ -129,7 +129,7 @@ class TrainLoader:
         Returns:
             images float32 [count, 3, H, W], and labels int64 [count] or class probabilities float32 [count, classes].
         """
-        with preserve_generators():
+        with preserve_rng_state():
             return self._finish(*self._source[self._epochs.head(count)])
 
     def evaluation(self, images: ImageSet) -> EvalBatches:
@@ -141,7 +141,7 @@ class TrainLoader:
         self._loader = self._new_loader()  # the old one takes its processes with it
 
     def _finished(self, images: Tensor, labels: Tensor, epoch: int, first: int) -> Batch:
-        return self._finish(on(images, self._device), on(labels, self._device), epoch, first)
+        return self._finish(to_device(images, self._device), to_device(labels, self._device), epoch, first)
 
 
 def _processes(source: TorchDataset[Loaded], sampler: "_Sampler", **options: Any) -> DataLoader[Loaded]:

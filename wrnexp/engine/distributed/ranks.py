@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from wrnexp.errors import TIME_LIMIT, Stopped, UserError
-from wrnexp.process.signals import GRACE, Stop, TimeLimit
+from wrnexp.process.signals import GRACE, SignalGuard, TimeLimit
 from wrnexp.process.torchrun import Place
 
 T = TypeVar("T")
@@ -134,7 +134,7 @@ def joined(place: Place) -> Iterator[Ranks]:
     dist.destroy_process_group()  # after an error the others may be gone, and the process is about to end anyway
 
 
-class AgreedStop(Stop):
+class AgreedSignalGuard(SignalGuard):
     """A stop at the same step in every process, whichever was told: after an error of one the others would wait for it.
 
     At the end of each step the processes send what tells them to end, as an exit code, and look at what was sent a step

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wrnexp.report.ablation import Ablation, Effect, Worth
+from wrnexp.report.ablation import Ablation, ChangeEffect, Worth
 from wrnexp.report.ablation_tables import resolved, settings
 from wrnexp.report.figures import style
 from wrnexp.report.format import percent, points
@@ -59,7 +59,7 @@ def _effects(study: Ablation, path: Path) -> bool:
     return True
 
 
-def _markers(one: Worth) -> list[tuple[Effect | None, float, str, str]]:
+def _markers(one: Worth) -> list[tuple[ChangeEffect | None, float, str, str]]:
     return [
         (one.leave_one_out, -0.22, IN_B, "o"),
         (one.add_one, 0.0, ADDED, "s"),
@@ -67,7 +67,9 @@ def _markers(one: Worth) -> list[tuple[Effect | None, float, str, str]]:
     ]
 
 
-def _effect(axes: "Axes", effect: Effect | None, height: float, paint: str, marker: str, limits: Interval) -> None:
+def _effect(
+    axes: "Axes", effect: ChangeEffect | None, height: float, paint: str, marker: str, limits: Interval
+) -> None:
     if effect is None or effect.paired.difference is None:
         return
     if effect.paired.ci95:
@@ -95,7 +97,7 @@ def _interval(axes: "Axes", ends: Interval, height: float, paint: str, limits: I
             axes.plot([edge], [height], marker=arrow, color=paint, markersize=5, clip_on=False, zorder=3)
 
 
-def _limits(effects: Sequence[Effect]) -> Interval:
+def _limits(effects: Sequence[ChangeEffect]) -> Interval:
     """Return how far the axis reaches, in points: to the ends of the intervals, but no further than `REACH` allows."""
     means = [100 * effect.paired.difference for effect in effects if effect.paired.difference is not None]
     edges = [100 * edge for effect in effects for edge in effect.paired.ci95 or ()]
@@ -122,7 +124,7 @@ def _rows(axes: "Axes", count: int) -> None:
     axes.set_ylim(count - 0.45, -0.55)
 
 
-def _meaning(effects: Sequence[Effect]) -> str:
+def _meaning(effects: Sequence[ChangeEffect]) -> str:
     if not any(effect.paired.ci95 for effect in effects):
         return "one seed, so without intervals"
     return "mean and 95% interval over the seeds; filled where told from chance (Holm)"
@@ -201,7 +203,7 @@ def _level(axes: "Axes", place: int, level: float | None) -> None:
 
 
 def _stair(
-    axes: "Axes", place: int, levels: tuple[float | None, float | None], effect: Effect | None, limits: Interval
+    axes: "Axes", place: int, levels: tuple[float | None, float | None], effect: ChangeEffect | None, limits: Interval
 ) -> None:
     """Draw one step: a bar between two levels, the interval around where it ends, and the difference in figures."""
     if None in levels or effect is None or effect.paired.difference is None:
@@ -220,7 +222,7 @@ def _stair(
     _number(axes, beside, place, points(effect.paired.difference), 1 if up else -1)
 
 
-def _half(effect: Effect) -> float:
+def _half(effect: ChangeEffect) -> float:
     """Return half the width of the interval, in points; 0 where there is none."""
     interval = effect.paired.ci95
     return 50 * (interval[1] - interval[0]) if interval else 0.0

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import product
 
-from wrnexp.report.ablation import Ablation, Effect
+from wrnexp.report.ablation import Ablation, ChangeEffect
 from wrnexp.report.ablation_tables import resolved
 from wrnexp.report.factorial import Crossed
 from wrnexp.report.format import listed, points, several
@@ -131,7 +131,7 @@ def _judged(pair: PairRow) -> Row:
     return {"label": pair.b, "verdict": pair.verdict, "resolved": pair.verdict != "unresolved"}
 
 
-def _effect_row(change: str, place: str, effect: Effect) -> Row:
+def _effect_row(change: str, place: str, effect: ChangeEffect) -> Row:
     return _row(change, effect.paired, "change") | {"place": place, "resolved": resolved(effect)}
 
 

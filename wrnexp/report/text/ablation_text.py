@@ -1,6 +1,6 @@
 """What an ablation shows, in sentences, and what it cannot show."""
 
-from wrnexp.report.ablation import Ablation, Effect, Worth
+from wrnexp.report.ablation import Ablation, ChangeEffect, Worth
 from wrnexp.report.ablation_tables import resolved, tests
 from wrnexp.report.format import listed, p_value, points, several, span
 from wrnexp.stats import Interval, Paired
@@ -100,5 +100,5 @@ def _contains_zero(interval: Interval) -> bool:
     return interval[0] <= 0 <= interval[1]
 
 
-def _difference(effect: Effect | None) -> float:
+def _difference(effect: ChangeEffect | None) -> float:
     return effect.paired.difference or 0.0 if effect else 0.0

@@ -14,7 +14,7 @@ Problems = Callable[[frozenset[str]], list[str]]
 
 
 @dataclass
-class Arm:
+class AblationArm:
     """An arm of an ablation.
 
     Attributes:
@@ -34,7 +34,7 @@ class Arm:
 class Design:
     """The arms of an ablation, each once, the steps of its ladder, and in words what could not be had as asked for."""
 
-    arms: list[Arm]
+    arms: list[AblationArm]
     ladder: list[tuple[str, ...]]
     remarks: list[str]
 
@@ -56,10 +56,10 @@ def design(a: str, b: str, changes: Sequence[Change], problems: Problems, kinds:
     names = [change.name for change in changes]
     everything = frozenset(names)
     steps, remarks = ladder(names, problems) if "ladder" in kinds else ([], [])
-    found = {arm.changes: arm for arm in (Arm(a, frozenset()), Arm(b, everything, from_b=True))}
+    found = {arm.changes: arm for arm in (AblationArm(a, frozenset()), AblationArm(b, everything, from_b=True))}
     wanted = [
-        ({"kind": "a"}, Arm(a, frozenset())),
-        ({"kind": "b"}, Arm(b, everything, from_b=True)),
+        ({"kind": "a"}, AblationArm(a, frozenset())),
+        ({"kind": "b"}, AblationArm(b, everything, from_b=True)),
         *(_add_one(a, names) if "add-one" in kinds else ()),
         *(_leave_one_out(b, names) if "leave-one-out" in kinds else ()),
         *_rungs(a, b, steps),
@@ -105,23 +105,23 @@ def _candidates(left: Sequence[str]) -> Iterator[tuple[str, ...]]:
     yield from (tuple(left[:size]) for size in range(2, len(left)))
 
 
-def _add_one(a: str, names: Sequence[str]) -> Iterator[tuple[dict[str, Any], Arm]]:
+def _add_one(a: str, names: Sequence[str]) -> Iterator[tuple[dict[str, Any], AblationArm]]:
     for name in names:
-        yield {"kind": "add-one", "change": name}, Arm(f"{a} + {name}", frozenset([name]))
+        yield {"kind": "add-one", "change": name}, AblationArm(f"{a} + {name}", frozenset([name]))
 
 
-def _leave_one_out(b: str, names: Sequence[str]) -> Iterator[tuple[dict[str, Any], Arm]]:
+def _leave_one_out(b: str, names: Sequence[str]) -> Iterator[tuple[dict[str, Any], AblationArm]]:
     for name in names:
         yield (
             {"kind": "leave-one-out", "change": name},
-            Arm(f"{b} - {name}", frozenset(names) - {name}, from_b=True),
+            AblationArm(f"{b} - {name}", frozenset(names) - {name}, from_b=True),
         )
 
 
-def _rungs(a: str, b: str, steps: Sequence[tuple[str, ...]]) -> Iterator[tuple[dict[str, Any], Arm]]:
+def _rungs(a: str, b: str, steps: Sequence[tuple[str, ...]]) -> Iterator[tuple[dict[str, Any], AblationArm]]:
     """Yield the ladder's arms, those of its foot and its top too."""
     order = digest([list(step) for step in steps])
     for number, step in enumerate([(), *steps] if steps else []):
         done = frozenset(name for one in steps[:number] for name in one)
         label = f"ladder {number}: + {' + '.join(step)}"
-        yield {"kind": "ladder", "ladder": order, "step": number, "changes": list(step)}, Arm(label, done)
+        yield {"kind": "ladder", "ladder": order, "step": number, "changes": list(step)}, AblationArm(label, done)

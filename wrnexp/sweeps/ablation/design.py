@@ -18,13 +18,13 @@ from hydra.errors import HydraException
 
 from wrnexp.config import identity
 from wrnexp.config.check import problems
-from wrnexp.config.differences import Change, Difference, changed, differences, grouped, ordered, together
+from wrnexp.config.differences import Change, Difference, apply_changes, differences, group_changes, merge, reorder
 from wrnexp.errors import UserError
 from wrnexp.hydra_app.naming import folder_name
 from wrnexp.hydra_app.overrides import overrides, verbatim
 from wrnexp.runs.record import write_atomic
-from wrnexp.sweeps.ablation.arms import KINDS, Arm, Design, design
-from wrnexp.sweeps.ablation.recipes import Recipe, Recipes, composing
+from wrnexp.sweeps.ablation.arms import KINDS, AblationArm, Design, design
+from wrnexp.sweeps.ablation.recipes import ComposedRecipe, Recipes, composing
 
 SEEDS = "0,1,2"
 TRAINING_IMAGES = {"cifar100": 50_000, "cifar10": 50_000, "shapes": 6_000}  # of a folder only the folder knows
@@ -58,7 +58,7 @@ class Command:
 
 
 @dataclass(frozen=True)
-class Ablation:
+class AblationDesign:
     """An ablation, ready to be written.
 
     Attributes:
@@ -71,8 +71,8 @@ class Ablation:
         arms: for each arm of the design its overrides, and the config that they give.
     """
 
-    a: Recipe
-    b: Recipe
+    a: ComposedRecipe
+    b: ComposedRecipe
     command: Command
     changes: list[Change]
     left_out: list[Difference]
@@ -94,8 +94,8 @@ def ablation(
     *,
     kinds: Sequence[str] = KINDS,
     order: Sequence[str] = (),
-    merge: Iterable[Sequence[str]] = (),
-) -> Ablation:
+    merged: Iterable[Sequence[str]] = (),
+) -> AblationDesign:
     """Design the ablation of two recipes.
 
     Args:
@@ -105,7 +105,7 @@ def ablation(
         given: overrides, common to both.
         kinds: which of `KINDS` to have.
         order: names of the changes that the ladder takes first.
-        merge: names of changes that are to be one.
+        merged: names of changes that are to be one.
 
     Raises:
         UserError: an unknown name or key, recipes that do not differ or do not compare, configs that cannot be had.
@@ -114,17 +114,17 @@ def ablation(
     with composing(root, command.common) as composer:
         first, second = composer.recipe(a), composer.recipe(b)
         changes, left_out = _compared(first, second)
-        for names in merge:
-            changes = together(changes, names)
-        changes = ordered(changes, order)
+        for names in merged:
+            changes = merge(changes, names)
+        changes = reorder(changes, order)
         study = identity.digest([identity.arm_id(side.config) for side in (first, second)])
 
         def wrong(names: frozenset[str]) -> list[str]:
-            return impossible(changed(first.config, [change for change in changes if change.name in names]))
+            return impossible(apply_changes(first.config, [change for change in changes if change.name in names]))
 
         found = design(a, b, changes, wrong, kinds, study)
         arms = [_expressed(composer, arm, first, second, changes) for arm in found.arms]
-    return Ablation(first, second, command, changes, left_out, found, arms)
+    return AblationDesign(first, second, command, changes, left_out, found, arms)
 
 
 def understood(given: Sequence[str]) -> Command:
@@ -178,7 +178,7 @@ def impossible(config: dict[str, Any]) -> list[str]:
     return []
 
 
-def text(study: Ablation, command: str) -> str:
+def text(study: AblationDesign, command: str) -> str:
     """Return the sweep's file.
 
     Args:
@@ -204,7 +204,7 @@ def text(study: Ablation, command: str) -> str:
     return "\n".join([*head, ""])
 
 
-def write(study: Ablation, path: Path, command: str) -> None:
+def write(study: AblationDesign, path: Path, command: str) -> None:
     """Write the sweep's file, atomically.
 
     Raises:
@@ -216,10 +216,10 @@ def write(study: Ablation, path: Path, command: str) -> None:
         raise UserError(f"cannot write {path}: {error}") from error
 
 
-def _compared(a: Recipe, b: Recipe) -> tuple[list[Change], list[Difference]]:
+def _compared(a: ComposedRecipe, b: ComposedRecipe) -> tuple[list[Change], list[Difference]]:
     """Return the changes from one recipe to the other, and what differs without effect."""
     everything = differences(a.config, b.config)
-    effective = [difference.key for difference in differences(*map(identity.effective, (a.config, b.config)))]
+    effective = [difference.key for difference in differences(*map(identity.identity_config, (a.config, b.config)))]
     matter = [one for one in everything if one.key != "seed" and _named(one.key, effective)]
     if other := [one for one in matter if one.key in SAME_DATA]:
         shown = "; ".join(f"{one.key}: {one.a} and {one.b}" for one in other)
@@ -229,7 +229,7 @@ def _compared(a: Recipe, b: Recipe) -> tuple[list[Change], list[Difference]]:
         )
     if not matter:
         raise UserError(f"{a.name} and {b.name} differ in nothing that can change a result: there is nothing to ablate")
-    return grouped(matter), [one for one in everything if one not in matter]
+    return group_changes(matter), [one for one in everything if one not in matter]
 
 
 def _named(key: str, others: Sequence[str]) -> bool:
@@ -238,7 +238,7 @@ def _named(key: str, others: Sequence[str]) -> bool:
 
 
 def _expressed(
-    composer: Recipes, arm: Arm, a: Recipe, b: Recipe, changes: Sequence[Change]
+    composer: Recipes, arm: AblationArm, a: ComposedRecipe, b: ComposedRecipe, changes: Sequence[Change]
 ) -> tuple[list[str], dict[str, Any]]:
     """Return an arm's overrides and the config that they give, which is composed to be sure.
 
@@ -246,7 +246,7 @@ def _expressed(
     """
     start = b if arm.from_b else a
     apart = [change for change in changes if (change.name in arm.changes) is not arm.from_b]
-    wanted = changed(start.config, apart, back=arm.from_b)
+    wanted = apply_changes(start.config, apart, back=arm.from_b)
     found = [one.back() if arm.from_b else one for change in apart for one in change.differences]
     chosen = [*start.overrides]
     for _ in range(3):

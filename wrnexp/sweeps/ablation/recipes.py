@@ -20,7 +20,7 @@ from wrnexp.sweeps.jobs import OneReading
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ComposedRecipe:
     """A named recipe.
 
     Attributes:
@@ -41,7 +41,7 @@ class Recipes:
         self._root, self._common = root, list(common)
         self._loader = OneReading(GlobalHydra.instance().config_loader())
 
-    def recipe(self, name: str) -> Recipe:
+    def recipe(self, name: str) -> ComposedRecipe:
         """Return the recipe of this name.
 
         Raises:
@@ -51,7 +51,7 @@ class Recipes:
         config = self.config(chosen)
         if wrong := problems(config):
             raise UserError(f"{name}: {'; '.join(wrong)}")
-        return Recipe(name, tuple(chosen), config)
+        return ComposedRecipe(name, tuple(chosen), config)
 
     def config(self, overrides: Sequence[str]) -> dict[str, Any]:
         """Return the resolved config of the common overrides and these.

@@ -8,10 +8,10 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from wrnexp.sweeps.launchers.worker import Outcome
+from wrnexp.sweeps.launchers.worker import JobOutcome
 
 
-class Watcher(Protocol):
+class JobCallbacks(Protocol):
     """Who decides on jobs and hears of them, by their index in a launch."""
 
     def wanted(self, index: int) -> bool:
@@ -54,7 +54,7 @@ class WatchedLauncher(Launcher):
     """
 
     elsewhere = False
-    watcher: Watcher = _Nobody()
+    watcher: JobCallbacks = _Nobody()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra knows of the command."""
@@ -73,7 +73,7 @@ class WatchedLauncher(Launcher):
         return found
 
 
-def fill(result: JobReturn, outcome: Outcome) -> None:
+def fill(result: JobReturn, outcome: JobOutcome) -> None:
     """Write down in Hydra's form what came of a job."""
     failed = outcome.error is not None
     result.return_value = outcome.error if failed else outcome.value

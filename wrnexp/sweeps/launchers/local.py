@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from wrnexp.errors import UserError
 from wrnexp.runs.provenance import usable_cores
 from wrnexp.sweeps.launchers.base import WatchedLauncher, fill
-from wrnexp.sweeps.launchers.worker import Assignment, KilledError, Outcome, serve
+from wrnexp.sweeps.launchers.worker import Assignment, JobOutcome, KilledError, serve
 
 GRACE = 45.0  # seconds that a worker has to close its run's files when the sweep ends early
 
@@ -136,15 +136,15 @@ class Worker:
         self.job = index
         self.connection.send(Assignment(config, quiet))
 
-    def take(self) -> tuple[int, Outcome]:
+    def take(self) -> tuple[int, JobOutcome]:
         """Return the job that is over and what came of it; a worker that died has killed its job."""
         assert self.job is not None
         index, self.job = self.job, None
         try:
-            outcome: Outcome = self.connection.recv()
+            outcome: JobOutcome = self.connection.recv()
         except (EOFError, OSError):
             self.process.join()
-            outcome = Outcome(error=KilledError(_how(self.process.exitcode)))
+            outcome = JobOutcome(error=KilledError(_how(self.process.exitcode)))
         return index, outcome
 
     def end(self) -> None:

@@ -12,16 +12,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from wrnexp.errors import UserError
 from wrnexp.process.packages import require
-from wrnexp.runs.locks import held
+from wrnexp.runs.locks import is_locked
 from wrnexp.sweeps.launchers.base import WatchedLauncher, fill
-from wrnexp.sweeps.launchers.worker import Assignment, KilledError, Outcome, execute
+from wrnexp.sweeps.launchers.worker import Assignment, JobOutcome, KilledError, execute
 
 ROOT = Path(__file__).parents[3]
 LOOK = 1.0  # seconds between looks at which jobs have begun
 GRACE = 45.0  # seconds that running jobs have to close their files when the sweep ends early
 
 
-def work(assignment: Assignment, task: TaskFunction, folder: str) -> Outcome:
+def work(assignment: Assignment, task: TaskFunction, folder: str) -> JobOutcome:
     """Run a job in a worker of Ray's.
 
     Args:
@@ -34,7 +34,7 @@ def work(assignment: Assignment, task: TaskFunction, folder: str) -> Outcome:
     try:
         return execute(assignment, task)
     except (KeyboardInterrupt, SystemExit) as stop:
-        return Outcome(error=KilledError(f"interrupted: {stop}"))
+        return JobOutcome(error=KilledError(f"interrupted: {stop}"))
 
 
 class RayLauncher(WatchedLauncher):
@@ -121,7 +121,7 @@ class RayLauncher(WatchedLauncher):
         while left:
             done, _ = ray.wait(list(left), timeout=LOOK)
             for index in left.values():
-                if index not in begun and (tasks[index] in done or held(folders[index])):
+                if index not in begun and (tasks[index] in done or is_locked(folders[index])):
                     begun.add(index)
                     self.watcher.started(index)
             for task in done:
@@ -135,7 +135,7 @@ class RayLauncher(WatchedLauncher):
         import ray
 
         for task, index in list(left.items()):
-            if index not in begun and not held(folders[index]) and self.watcher.called_off(index):
+            if index not in begun and not is_locked(folders[index]) and self.watcher.called_off(index):
                 ray.cancel(task)
                 del left[task]
 
@@ -148,14 +148,14 @@ class RayLauncher(WatchedLauncher):
         ray.wait(list(tasks), num_returns=len(tasks), timeout=GRACE)
 
 
-def _outcome(task: Any) -> Outcome:
+def _outcome(task: Any) -> JobOutcome:
     import ray
 
     try:
-        found: Outcome = ray.get(task)
+        found: JobOutcome = ray.get(task)
     except ray.exceptions.RayError as error:
         text = str(error).strip().splitlines()[0]
-        return Outcome(error=KilledError(f"{type(error).__name__}: {text}"))
+        return JobOutcome(error=KilledError(f"{type(error).__name__}: {text}"))
     return found
 
 

@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from wrnexp.errors import Stopped, UserError
 from wrnexp.process.packages import require
 from wrnexp.sweeps.launchers.base import WatchedLauncher, fill
-from wrnexp.sweeps.launchers.worker import Assignment, KilledError, Outcome, execute
+from wrnexp.sweeps.launchers.worker import Assignment, JobOutcome, KilledError, execute
 
 ROOT = Path(__file__).parents[3]
 LOOK = 5.0  # seconds between questions to the queue: one for all jobs
@@ -47,7 +47,7 @@ class SlurmJob:
     config: DictConfig
     task: TaskFunction
 
-    def __call__(self) -> Outcome:
+    def __call__(self) -> JobOutcome:
         """Run it. On SIGUSR2 the run is closed first, then the job is queued again.
 
         Raises:
@@ -179,18 +179,20 @@ class _Array:
         job = self._jobs[index]
         return self._state(job) == "RUNNING" or job.paths.result_pickle.exists()
 
-    def outcome(self, index: int) -> Outcome | None:
+    def outcome(self, index: int) -> JobOutcome | None:
         """Return what came of a job; None where it is not over."""
         job = self._jobs[index]
         if job.paths.result_pickle.exists():
             kind, found = pickle.loads(job.paths.result_pickle.read_bytes())
-            if isinstance(found, Outcome):
+            if isinstance(found, JobOutcome):
                 return found
-            return Outcome(error=KilledError(f"{kind}: {str(found).strip().splitlines()[-1]}"))
+            return JobOutcome(error=KilledError(f"{kind}: {str(found).strip().splitlines()[-1]}"))
         if index not in self._over or time.monotonic() - self._over[index] < PATIENCE:
             return None
         state = self._state(job) or "not in the queue any more"
-        return Outcome(error=KilledError(f"Slurm job {job.job_id} is {state} and left no result; {job.paths.stderr}"))
+        return JobOutcome(
+            error=KilledError(f"Slurm job {job.job_id} is {state} and left no result; {job.paths.stderr}")
+        )
 
     def call_off(self, indices: set[int]) -> None:
         """Take jobs that wait for their first turn out of the queue; each once."""

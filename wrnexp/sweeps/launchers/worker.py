@@ -36,7 +36,7 @@ class KilledError(Exception):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobOutcome:
     """What a job gave: a value, or the error that ended it."""
 
     value: Any = None
@@ -47,7 +47,7 @@ def serve(connection: Connection, module: str, task: str, environment: dict[str,
     """Run jobs until the pipe is closed; the main function of a worker.
 
     Args:
-        connection: gives `Assignment`s and takes `Outcome`s.
+        connection: gives `Assignment`s and takes `JobOutcome`s.
         module: where the function that runs a job is.
         task: its name there; Hydra's decorator is taken off.
         environment: variables to set before anything else is imported.
@@ -70,7 +70,7 @@ def serve(connection: Connection, module: str, task: str, environment: dict[str,
             connection.send(outcome)
 
 
-def execute(assignment: Assignment, function: TaskFunction) -> Outcome:
+def execute(assignment: Assignment, function: TaskFunction) -> JobOutcome:
     """Run a job in this process as Hydra does.
 
     Args:
@@ -98,22 +98,22 @@ def execute(assignment: Assignment, function: TaskFunction) -> Outcome:
     return _outcome(result)
 
 
-def _run(assignment: Assignment, function: TaskFunction) -> Outcome:
+def _run(assignment: Assignment, function: TaskFunction) -> JobOutcome:
     try:
         return execute(assignment, function)
     except (KeyboardInterrupt, SystemExit) as stop:
-        return Outcome(error=RuntimeError(f"interrupted ({type(stop).__name__})"))
+        return JobOutcome(error=RuntimeError(f"interrupted ({type(stop).__name__})"))
 
 
-def _outcome(result: JobReturn) -> Outcome:
+def _outcome(result: JobReturn) -> JobOutcome:
     value = result._return_value
     if result.status == JobStatus.COMPLETED:
-        return Outcome(value)
+        return JobOutcome(value)
     try:
         pickle.loads(pickle.dumps(value))
     except Exception:  # an error that does not survive the pipe is told in words
         value = RuntimeError(f"{type(value).__name__}: {value}")
-    return Outcome(error=value.with_traceback(None))
+    return JobOutcome(error=value.with_traceback(None))
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ NOT_SEARCHED = {
     "data": "is what the objective is measured on",
     "trainer.test_every": "is of no use to a search, which never looks at the test set",
     "trainer.devices": "changes no result",
-} | dict.fromkeys(identity.WITHOUT_EFFECT, "changes no result")
+} | dict.fromkeys(identity.IGNORED_KEYS, "changes no result")
 
 
 @dataclass(frozen=True)

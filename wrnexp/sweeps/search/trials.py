@@ -289,7 +289,7 @@ def _check(configs: Sequence[dict[str, Any]], *, pruning: bool) -> None:
 
 def _fixed(configs: Sequence[dict[str, Any]], space: Space) -> dict[str, Any]:
     """Return what all trials have in common, by the configs of the corners, and the seeds."""
-    first, *others = [identity.flat(identity.effective(config)) for config in configs]
+    first, *others = [identity.flat(identity.identity_config(config)) for config in configs]
     settings = {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
     searched = {key.lstrip("+") for key in space.searched}
     groups = tuple(f"{key}." for key in searched)

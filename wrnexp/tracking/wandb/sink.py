@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from wrnexp.errors import one_line
 from wrnexp.process.terminal import warn
-from wrnexp.runs.journal import Plan, Row, Sink
+from wrnexp.runs.journal import Row, Sink, TrainingPlan
 from wrnexp.runs.record import Record
 from wrnexp.tracking.wandb import content
 from wrnexp.tracking.wandb.account import quiet, server, settle_mode
@@ -57,7 +57,7 @@ class Wandb(Sink):
         code: bool,
         artifacts: bool,
         record: Record,
-        plan: Plan,
+        plan: TrainingPlan,
         shared: Path,
         folder: Path,
     ) -> None:
