@@ -120,10 +120,10 @@ def _run(cfg: DictConfig, out_dir: Path, job: Invocation, ranks: Ranks, earlier:
     """
     config = app_config(cfg)
     checkpoints = Checkpoints(out_dir / "checkpoints")
-    saved = ranks.from_first(claim_folder(checkpoints, out_dir, config, earlier) if ranks.first else None)
+    saved = ranks.broadcast_object(claim_folder(checkpoints, out_dir, config, earlier) if ranks.is_main else None)
     stop = SignalGuard(limit=job.limit) if ranks.count == 1 else AgreedSignalGuard(ranks, limit=job.limit)
-    journal = Journal(new_record(config, job, earlier, saved), out_dir, silent=not ranks.first)
-    with threads(saved.program.get("threads") if saved else None), stop.heard(), suppress(Pruned), journal:
+    journal = Journal(new_record(config, job, earlier, saved), out_dir, silent=not ranks.is_main)
+    with threads(saved.program.get("threads") if saved else None), stop.listening(), suppress(Pruned), journal:
         check(config)
         _train(cfg, journal, job.shared or out_dir.parent, stop, ranks, checkpoints, saved or ResumeState())
     return journal.record
@@ -150,7 +150,7 @@ def _take_part(config: dict[str, Any], out_dir: Path, job: Invocation, earlier: 
     """Be one of the processes that `_spread` starts."""
     place = torchrun.place()
     assert place is not None
-    with joined(place) as ranks, exclusive_writer(out_dir) if ranks.first else nullcontext():
+    with joined(place) as ranks, exclusive_writer(out_dir) if ranks.is_main else nullcontext():
         _run(OmegaConf.create(config), out_dir, job, ranks, earlier)
 
 
@@ -160,7 +160,7 @@ def _lead(place: torchrun.Place, cfg: DictConfig, out_dir: Path, job: Invocation
     with exclusive_run(out_dir), joined(place) as ranks, _in_turn(ranks):
         earlier = require_own_folder(out_dir, config)
         record = completed_record(config, out_dir, earlier, partial(_make, cfg.data, "data"))
-        ranks.from_first(None if record else (config, out_dir, job))
+        ranks.broadcast_object(None if record else (config, out_dir, job))
         if record is not None:
             _announce_completed(cfg, record, out_dir, job)
             return record
@@ -178,7 +178,7 @@ def follow() -> None:
     place = torchrun.place()
     assert place is not None
     with joined(place) as ranks, _in_turn(ranks):
-        told: tuple[dict[str, Any], Path, Invocation] | None = ranks.from_first(None)
+        told: tuple[dict[str, Any], Path, Invocation] | None = ranks.broadcast_object(None)
         if told is not None:
             config, out_dir, job = told
             _run(OmegaConf.create(config), out_dir, job, ranks, None)
@@ -246,7 +246,7 @@ def _train(
     )
     plan = TrainingPlan(recipe.epochs, len(loader.plan), sum(map(sum, loader.plan)))
     _describe(record, data, model, trainer)
-    journal.programs = programs = training_programs(record, saved, external_code(record.config), say=ranks.first)
+    journal.programs = programs = training_programs(record, saved, external_code(record.config), say=ranks.is_main)
     trainer.about = partial(describe_checkpoint, record, programs)
     given: dict[str, Any] = {"record": record, "plan": plan, "shared": shared, "folder": journal.folder}
     media: Media = _make(cfg.tracking.media, "tracking.media")
@@ -254,13 +254,13 @@ def _train(
     journal.attach(partial(_open, *sink, **given) for sink in sinks)
     try:
         _verify(data)
-        if ranks.first:
+        if ranks.is_main:
             media.before(journal.folder, record, loader)
             journal.on_pictures()
         outcome = trainer.fit()
     finally:
         loader.close()
-    if ranks.first:
+    if ranks.is_main:
         _verify(data)  # a file that was written to meanwhile is hashed again
         _finish(journal, outcome, trainer)
         media.after(journal.folder, record, outcome.test.logits.numpy(), outcome.test.labels.numpy(), data.test.gather)

@@ -70,16 +70,16 @@ class Stopped(SystemExit):
         limit: the time limit in words, as `stopping.TimeLimit` gives it; None after a signal.
 
     Attributes:
-        kept: what a next process resumes from, in words; None where it is the last epoch's checkpoint.
+        checkpointed: what a next process resumes from, in words; None where it is the last epoch's checkpoint.
     """
 
     def __init__(self, number: int | None, limit: str | None = None) -> None:
         super().__init__(TIME_LIMIT if number is None else 128 + number)
         self.number, self.limit = number, limit
-        self.kept: str | None = None
+        self.checkpointed: str | None = None
 
     def __str__(self) -> str:
-        return f"{self._why()}; checkpointed {self.kept}" if self.kept else self._why()
+        return f"{self._why()}; checkpointed {self.checkpointed}" if self.checkpointed else self._why()
 
     def _why(self) -> str:
         if self.number is None:

@@ -201,7 +201,7 @@ def plainly_mixed(augment: BatchAugment, images: Tensor, labels: Tensor) -> tupl
 @pytest.mark.parametrize("changes", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.2, "cutmix": 0.7}])
 def test_mixing_equals_a_plain_loop(changes: dict[str, float], make: Make, images: Tensor) -> None:
     augment, labels = make(**changes), torch.arange(96) % CLASSES
-    assert augment.context == 1
+    assert augment.lookahead == 1
     found, targets = augment.finish(images, labels, 0, 0)
     expected, expected_targets = plainly_mixed(augment, normalise(images, MEAN, STD), labels)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)

@@ -81,7 +81,7 @@ def test_it_leaves_no_trace(numbered: Dataset, recipe: Augment, kind: str) -> No
 class Careless:
     """An augmentation of a user's own that draws from every global state there is."""
 
-    context = 0
+    lookahead = 0
 
     def batched(self, *_: Any) -> "Careless":
         return self

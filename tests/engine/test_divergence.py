@@ -238,7 +238,7 @@ def test_a_run_that_recovers_resumes_bit_for_bit(
     first = trainer(batches=poisoned(3, 7), watcher=Watcher(after, then), **settings)
     if kind == "killed":
         write_nothing_more(first, monkeypatch)
-    with first.stop.heard(), pytest.raises(Stopped if kind == "told" else Killed):
+    with first.stop.listening(), pytest.raises(Stopped if kind == "told" else Killed):
         first.fit()
     second = trainer(batches=poisoned(3, 7), watcher=Watcher(), **settings)
     assert_equal(results(second, second.fit()), expected)
@@ -281,9 +281,9 @@ def test_a_state_that_has_diverged_is_not_saved_at_a_signal(trainer: Make, poiso
     """The signal comes before the device's figures of the diverged step are looked at."""
     ours = trainer(batches=poisoned(6), watcher=Watcher(6, partial(os.kill, os.getpid(), signal.SIGTERM)))
     ours.guard._reader._period = PERIOD
-    with ours.stop.heard(), pytest.raises(Stopped) as stopped:
+    with ours.stop.listening(), pytest.raises(Stopped) as stopped:
         ours.fit()
-    assert stopped.value.kept is None
+    assert stopped.value.checkpointed is None
     assert len(saved(tmp_path)["rows"]) == 1
     assert "progress" not in saved(tmp_path)
 

@@ -51,7 +51,7 @@ def test_light_keeps_half_of_its_activations_at_budget_08(bf16: bool, dropout: f
         forward = budgeted(model, budget, EAGER)
         with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
             found[budget] = saved_for_backward(model, forward, images).activations
-        told = model.keep(budget)
+        told = model.set_activation_budget(budget)
         assert found[budget] / found[1.0] == pytest.approx(told, rel=0.01)
     assert found[0.8] <= 0.52 * found[1.0]
     assert found[0.25] <= (0.25 if dropout else 0.26) * found[1.0]

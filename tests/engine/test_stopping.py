@@ -27,7 +27,7 @@ STEPS = 4  # an epoch of the shared training has
 
 def told(trainer: Trainer) -> TrainResult:
     """Train with signals heard, as the app does."""
-    with trainer.stop.heard():
+    with trainer.stop.listening():
         return trainer.fit()
 
 
@@ -136,7 +136,7 @@ def test_told_in_an_evaluation_it_keeps_the_epoch_s_steps(
     splits = {"val": images, "test": images} | {split: Telling(images)}
     with pytest.raises(Stopped) as stopped:
         told(trainer(splits=Splits(**splits)))
-    assert stopped.value.kept == f"up to step {STEPS} of {STEPS} in epoch 1"
+    assert stopped.value.checkpointed == f"up to step {STEPS} of {STEPS} in epoch 1"
     second = trainer(splits=Splits(**splits), watcher=Between(0))
     outcome = told(second)
     assert differences(second, outcome, undisturbed, expected) == []
@@ -171,7 +171,7 @@ def test_a_step_that_takes_too_long_is_broken_off_and_what_was_before_it_counts(
     first = trainer(recipe=Stuck(recipe(), 10), stop=SignalGuard(grace=0.1))
     with pytest.raises(Stopped) as stopped:
         told(first)
-    assert stopped.value.kept is None
+    assert stopped.value.checkpointed is None
     assert len(load_sealed(first.checkpoints.last)["rows"]) == 1
     second = trainer()
     assert differences(second, told(second), undisturbed, expected) == []
@@ -186,7 +186,7 @@ def test_at_a_time_limit_each_process_makes_a_step_and_the_last_one_finishes(tra
     while len(kept) < 3 * STEPS - 1:
         with pytest.raises(Stopped) as stopped:
             told(trainer(stop=SignalGuard(limit=passed), **settings))
-        kept.append(stopped.value.kept)
+        kept.append(stopped.value.checkpointed)
     steps = [(epoch, step) for epoch in (1, 2, 3) for step in range(1, STEPS + 1)]
     assert kept == [f"up to step {step} of {STEPS} in epoch {epoch}" for epoch, step in steps[:-1]]
     last = trainer(stop=SignalGuard(limit=passed), **settings)

@@ -34,7 +34,7 @@ class Convolutions(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def network(share: float, depth: int = 16, dropout: float = 0.3) -> WideResNet:
     torch.manual_seed(0)
     model = WideResNet(depth, 1, dropout, dropout and 0.1, num_classes=7)
-    model.keep(share)
+    model.set_activation_budget(share)
     torch.manual_seed(1)
     return model
 
@@ -88,7 +88,7 @@ def test_at_the_least_each_first_convolution_of_a_block_runs_once_more() -> None
 
 
 def test_shares_between_recompute_as_many_blocks_as_they_ask() -> None:
-    kept = [network(share).keep(share) for share in (0.99, 0.3, 0.25, 0.2, LEAST)]
+    kept = [network(share).set_activation_budget(share) for share in (0.99, 0.3, 0.25, 0.2, LEAST)]
     runs = [run(share)[3] for share in (0.99, 0.3, 0.25, 0.2, LEAST)]
     assert kept == sorted(kept, reverse=True)
     assert runs == sorted(runs)
@@ -120,7 +120,7 @@ def test_names_evaluation_copies_and_costs_stay() -> None:
     copied(IMAGES).sum().backward()
     assert copied.norm.num_batches_tracked == 1
     assert sparing.norm.num_batches_tracked == 0
-    assert sparing.keep(1.0) == 1.0
+    assert sparing.set_activation_budget(1.0) == 1.0
     assert {block.kept for block in sparing.modules() if hasattr(block, "kept")} == {Kept.ALL}
 
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POS
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR2, 140)])
 def test_a_signal_ends_the_block_at_once_where_nothing_is_held(number: signal.Signals, code: int) -> None:
     reached = []
-    with pytest.raises(Stopped) as stopped, SignalGuard().heard():
+    with pytest.raises(Stopped) as stopped, SignalGuard().listening():
         os.kill(os.getpid(), number)
         reached.append(True)
     assert not reached
@@ -31,8 +31,8 @@ def test_a_signal_ends_the_block_at_once_where_nothing_is_held(number: signal.Si
 def test_a_held_block_ends_first_however_often_it_is_told() -> None:
     reached = []
     stop = SignalGuard()
-    with pytest.raises(Stopped) as stopped, stop.heard():
-        with stop.held():
+    with pytest.raises(Stopped) as stopped, stop.listening():
+        with stop.deferred():
             for number in (signal.SIGUSR2, signal.SIGTERM, signal.SIGTERM):
                 os.kill(os.getpid(), number)
             reached.append("the end of the block")
@@ -44,7 +44,7 @@ def test_a_held_block_ends_first_however_often_it_is_told() -> None:
 def test_a_held_block_is_broken_off_after_a_while() -> None:
     stop = SignalGuard(grace=0.2)
     begin = time.monotonic()
-    with pytest.raises(Stopped), stop.heard(), stop.held():
+    with pytest.raises(Stopped), stop.listening(), stop.deferred():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(30)
     assert 0.2 <= time.monotonic() - begin < 30
@@ -52,17 +52,17 @@ def test_a_held_block_is_broken_off_after_a_while() -> None:
 
 def test_an_error_in_a_held_block_after_a_signal_is_the_signal_s() -> None:
     stop = SignalGuard()
-    with pytest.raises(Stopped) as stopped, stop.heard(), stop.held():
+    with pytest.raises(Stopped) as stopped, stop.listening(), stop.deferred():
         os.kill(os.getpid(), signal.SIGTERM)
         raise RuntimeError("a worker was killed")
     assert isinstance(stopped.value.__cause__, RuntimeError)
-    with pytest.raises(RuntimeError, match="its own"), stop.heard(), SignalGuard().held():
+    with pytest.raises(RuntimeError, match="its own"), stop.listening(), SignalGuard().deferred():
         raise RuntimeError("its own")
 
 
 def test_while_a_run_is_closed_further_signals_pass() -> None:
     stop, closed = SignalGuard(), []
-    with pytest.raises(Stopped), stop.heard():
+    with pytest.raises(Stopped), stop.listening():
         try:
             os.kill(os.getpid(), signal.SIGUSR2)
         finally:
@@ -73,13 +73,13 @@ def test_while_a_run_is_closed_further_signals_pass() -> None:
 
 def test_the_handlers_are_as_before_afterwards() -> None:
     before = [signal.getsignal(number) for number in (*STOPPING, signal.SIGCHLD)]
-    with pytest.raises(Stopped), SignalGuard().heard():
+    with pytest.raises(Stopped), SignalGuard().listening():
         os.kill(os.getpid(), signal.SIGTERM)
     assert [signal.getsignal(number) for number in (*STOPPING, signal.SIGCHLD)] == before
 
 
 def test_a_process_that_inherits_the_handler_lives_on() -> None:
-    with SignalGuard().heard():
+    with SignalGuard().listening():
         child = os.fork()
         if child == 0:  # as a loader's process, where a scheduler sends its signal to all processes of a job
             os.kill(os.getpid(), signal.SIGUSR2)
@@ -92,7 +92,7 @@ def test_another_thread_may_run_a_block_but_hears_nothing() -> None:
 
     def block() -> None:
         stop = SignalGuard()
-        with stop.heard(), stop.held():
+        with stop.listening(), stop.deferred():
             done.append(True)
 
     thread = threading.Thread(target=block)
@@ -106,15 +106,15 @@ PASSED = TimeLimit(60.0, "trainer.max_seconds", ends=0.0)
 
 def test_a_time_limit_ends_a_timed_block_at_its_end_and_no_other() -> None:
     stop, reached = SignalGuard(limit=PASSED), []
-    with pytest.raises(Stopped) as stopped, stop.heard():
-        with stop.held():
+    with pytest.raises(Stopped) as stopped, stop.listening():
+        with stop.deferred():
             reached.append("not timed")
-        with stop.held(timed=True):
+        with stop.deferred(timed=True):
             reached.append("timed")
         reached.append("what follows it")
     assert reached == ["not timed", "timed"]
     assert (stopped.value.code, stopped.value.number) == (124, None)
-    stopped.value.kept = "up to step 12 of 48 in epoch 3"
+    stopped.value.checkpointed = "up to step 12 of 48 in epoch 3"
     assert one_line(stopped.value) == (
         "Stopped: time limit of 60 s reached (trainer.max_seconds); checkpointed up to step 12 of 48 in epoch 3"
     )
@@ -123,14 +123,14 @@ def test_a_time_limit_ends_a_timed_block_at_its_end_and_no_other() -> None:
 
 def test_a_signal_goes_before_a_time_limit() -> None:
     stop = SignalGuard(limit=PASSED)
-    with pytest.raises(Stopped) as stopped, stop.heard(), stop.held(timed=True):
+    with pytest.raises(Stopped) as stopped, stop.listening(), stop.deferred(timed=True):
         os.kill(os.getpid(), signal.SIGTERM)
     assert stopped.value.number == signal.SIGTERM
     assert not is_out_of_time(one_line(stopped.value))
 
 
 def test_a_time_limit_that_is_not_reached_ends_nothing() -> None:
-    with SignalGuard(limit=TimeLimit.from_now(3600, "trainer.max_seconds")).held(timed=True):
+    with SignalGuard(limit=TimeLimit.from_now(3600, "trainer.max_seconds")).deferred(timed=True):
         pass
 
 

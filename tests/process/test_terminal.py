@@ -106,7 +106,7 @@ def test_the_console_of_a_run_shows_hostile_text() -> None:
         file = io.StringIO()
         terminal = Terminal(file=file, width=5000, force_terminal=True, color_system=None)
         run: dict[str, Any] = {"record": evil, "plan": TrainingPlan(epochs=1, steps=1, images=1), "shared": Path()}
-        Console(progress=progress, terminal=terminal, folder=Path(), **run).finish(evil)
+        Console(progress=progress, terminal=terminal, folder=Path(), **run).on_run_end(evil)
         text = re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", file.getvalue()).replace("\r", "")  # rich's own
         assert not controls(text)
         assert "[bold]m[/bold] [/y] :smile:" in text

@@ -29,22 +29,22 @@ class Listener(Sink):
     """A sink that keeps what it hears."""
 
     def __init__(self) -> None:
-        self.heard: list[Any] = []
+        self.listening: list[Any] = []
 
-    def step(self, epoch: int, step: int) -> None:
-        self.heard.append((epoch, step))
+    def on_step_end(self, epoch: int, step: int) -> None:
+        self.listening.append((epoch, step))
 
-    def log(self, record: Record, rows: Sequence[dict[str, Any]]) -> None:
-        self.heard.append(rows[-1]["epoch"])
+    def on_epoch_end(self, record: Record, rows: Sequence[dict[str, Any]]) -> None:
+        self.listening.append(rows[-1]["epoch"])
 
-    def resume(self, record: Record, rows: Sequence[dict[str, Any]]) -> None:
-        self.heard.append(("resumed", len(rows)))
+    def on_resume(self, record: Record, rows: Sequence[dict[str, Any]]) -> None:
+        self.listening.append(("resumed", len(rows)))
 
-    def show(self, record: Record, folder: Path) -> None:
-        self.heard.append(folder)
+    def on_media(self, record: Record, folder: Path) -> None:
+        self.listening.append(folder)
 
-    def finish(self, record: Record) -> None:
-        self.heard.append(record.status)
+    def on_run_end(self, record: Record) -> None:
+        self.listening.append(record.status)
 
 
 def test_the_record_says_running_from_its_first_byte(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_an_error_is_in_the_record(tmp_path: Path, error: BaseException, status:
         raise error
     written = read_record(tmp_path)
     assert (written.status, written.error) == (status, line)
-    assert listener.heard == [status]
+    assert listener.listening == [status]
 
 
 def test_a_run_that_ends_without_completing_has_failed(tmp_path: Path) -> None:
@@ -102,12 +102,12 @@ def test_sinks_hear_in_order(tmp_path: Path) -> None:
         journal.on_step(1, 1)
         journal.on_epoch([row(1, None), row(2, None)])
         journal.complete({}, None, 0)
-    assert listener.heard == [("resumed", 1), tmp_path, (1, 1), 2, "completed"]
+    assert listener.listening == [("resumed", 1), tmp_path, (1, 1), 2, "completed"]
 
 
 def test_a_sink_that_fails_is_dropped_and_the_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     class Broken(Listener):
-        def log(self, record: Record, rows: Sequence[dict[str, Any]]) -> None:
+        def on_epoch_end(self, record: Record, rows: Sequence[dict[str, Any]]) -> None:
             raise OSError("no space left")
 
     def cannot_start() -> Listener:
@@ -120,8 +120,8 @@ def test_a_sink_that_fails_is_dropped_and_the_run_goes_on(tmp_path: Path, capsys
         journal.on_step(1, 1)
         journal.complete({}, None, 1)
     assert read_record(tmp_path).status == "completed"
-    assert listener.heard == [1, (1, 1), "completed"]
-    assert broken.heard == []
+    assert listener.listening == [1, (1, 1), "completed"]
+    assert broken.listening == []
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert "no server" in lines[0]
@@ -133,10 +133,10 @@ def test_no_sink_takes_anything_from_a_run_that_is_complete(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], error: BaseException
 ) -> None:
     class Broken(Listener):
-        def show(self, record: Record, folder: Path) -> None:
+        def on_media(self, record: Record, folder: Path) -> None:
             raise error
 
-        def finish(self, record: Record) -> None:
+        def on_run_end(self, record: Record) -> None:
             raise error
 
     for pictures in (True, False):  # what fails is not told again
@@ -161,12 +161,12 @@ def test_what_ends_the_process_after_the_results_leaves_the_run_complete(tmp_pat
         raise error
     written = read_record(tmp_path)
     assert (written.status, written.error, written.metrics["test_accuracy"]) == ("completed", None, 0.4)
-    assert listener.heard == ["completed"]
+    assert listener.listening == ["completed"]
 
 
 def test_a_signal_while_a_sink_works_is_heard(tmp_path: Path) -> None:
     class Slow(Listener):
-        def show(self, record: Record, folder: Path) -> None:
+        def on_media(self, record: Record, folder: Path) -> None:
             raise Stopped(15)
 
     journal = Journal(record(), tmp_path)
@@ -179,7 +179,7 @@ def test_a_signal_while_a_sink_works_is_heard(tmp_path: Path) -> None:
 
 def test_a_closed_stderr_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(Listener):
-        def log(self, record: Record, rows: Sequence[dict[str, Any]]) -> None:
+        def on_epoch_end(self, record: Record, rows: Sequence[dict[str, Any]]) -> None:
             raise OSError("no space left")
 
     closed = io.StringIO()
@@ -205,14 +205,14 @@ def test_a_silent_journal_writes_and_tells_nothing(tmp_path: Path) -> None:
         journal.on_epoch([row(1, 0.5)])
         journal.complete({}, None, 1)
     assert list(tmp_path.iterdir()) == []
-    assert listener.heard == []
+    assert listener.listening == []
     assert journal.record.status == "completed"
 
 
 def test_recoveries_and_divergence_are_in_the_record(tmp_path: Path) -> None:
     class Recovered(Listener):
-        def recover(self, record: Record) -> None:
-            self.heard.append(record.recoveries[-1].step)
+        def on_recovery(self, record: Record) -> None:
+            self.listening.append(record.recoveries[-1].step)
 
     def end() -> None:
         assert [one.step for one in read_record(tmp_path).recoveries] == [3, 9]
@@ -227,7 +227,7 @@ def test_recoveries_and_divergence_are_in_the_record(tmp_path: Path) -> None:
         journal.on_recoveries([step, step | {"step": 9}])
         end()
     written = read_record(tmp_path)
-    assert listener.heard == [9, "failed"]
+    assert listener.listening == [9, "failed"]
     assert (written.status, written.error) == ("failed", "DivergedError: the training loss is nan")
     assert written.divergence == Divergence(step=11, lr=0.1, grad_norm=None, loss=2.5, action="stop")
     finalize_record(DivergedError("of a process that does not know the step"), tmp_path, record())

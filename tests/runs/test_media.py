@@ -29,19 +29,19 @@ class Listener(Sink):
     """A sink that notes what it hears, and what lies in `media/` when it is told of pictures."""
 
     def __init__(self) -> None:
-        self.heard: list[Any] = []
+        self.listening: list[Any] = []
 
-    def step(self, epoch: int, step: int) -> None:
-        self.heard.append("step")
+    def on_step_end(self, epoch: int, step: int) -> None:
+        self.listening.append("step")
 
-    def log(self, record: Record, rows: Sequence[dict[str, Any]]) -> None:
-        self.heard.append("epoch")
+    def on_epoch_end(self, record: Record, rows: Sequence[dict[str, Any]]) -> None:
+        self.listening.append("epoch")
 
-    def show(self, record: Record, folder: Path) -> None:
-        self.heard.append([picture.name for picture in pictures(folder)])
+    def on_media(self, record: Record, folder: Path) -> None:
+        self.listening.append([picture.name for picture in pictures(folder)])
 
-    def finish(self, record: Record) -> None:
-        self.heard.append(record.status)
+    def on_run_end(self, record: Record) -> None:
+        self.listening.append(record.status)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_run_draws_before_its_first_step_and_at_its_end(
 ) -> None:
     pytest.importorskip("wandb")
     record = app.run(tiny("loader=resident", *ALL), tmp_path)
-    assert listener.heard == [NAMES[:1], *["step"] * 6, "epoch", *["step"] * 6, "epoch", NAMES, "completed"]
+    assert listener.listening == [NAMES[:1], *["step"] * 6, "epoch", *["step"] * 6, "epoch", NAMES, "completed"]
     names = {path.name for path in (tmp_path / "media").iterdir()}
     assert names == {"augmented.png", "mistakes.png", "mistakes.json", "confusion.png", "reliability.png"}
     stored = np.load(tmp_path / "predictions.npz")
@@ -97,7 +97,7 @@ def test_a_run_that_goes_on_keeps_its_grid_and_tells_of_it(
     kept = grid.read_bytes()
     app.run(tiny("loader.workers=0", *ALL), tmp_path)
     assert grid.read_bytes() == kept
-    assert listener.heard[-10:] == [NAMES[:1], *["step"] * 6, "epoch", NAMES, "completed"]
+    assert listener.listening[-10:] == [NAMES[:1], *["step"] * 6, "epoch", NAMES, "completed"]
     assert ["peak_memory_bytes" in row for row in read_metrics(tmp_path)] == [False, True]
     assert_equal(tmp_path, trained_run)
 

@@ -46,7 +46,7 @@ class Launcher(WatchedLauncher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         results = [JobReturn(overrides=list(overrides)) for overrides in job_overrides]
         for index, config in enumerate(self.configs(job_overrides, initial_job_idx)):
-            if not self.watcher.wanted(index):
+            if not self.watcher.should_run(index):
                 continue
             self.watcher.started(index)
             folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir

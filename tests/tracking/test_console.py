@@ -66,9 +66,9 @@ def test_an_epoch_is_one_line() -> None:
 def test_a_pipe_gets_plain_lines(progress: str) -> None:
     made, file = console(progress, terminal=False)
     for step in range(1, 11):
-        made.step(0, step)
-    made.log(record(), [ROW])
-    made.finish(record(status="completed", metrics={"test_accuracy": 0.7123}))
+        made.on_step_end(0, step)
+    made.on_epoch_end(record(), [ROW])
+    made.on_run_end(record(status="completed", metrics={"test_accuracy": 0.7123}))
     text = file.getvalue()
     assert "\x1b" not in text
     assert "\r" not in text
@@ -81,24 +81,24 @@ def test_the_first_recoveries_have_a_line_each() -> None:
     run = record()
     for step in range(1, 9):
         run.recoveries.append(Divergence(step=step, lr=0.1, grad_norm=3.0, loss=None, action="skip"))
-        made.recover(run)
+        made.on_recovery(run)
     lines = file.getvalue().splitlines()
     assert sum("skipped" in line for line in lines) == 5
     assert "step 1 skipped (loss not finite, gradient norm 3, lr 0.1)" in lines
     assert lines[-1].startswith("step 5 ")
     assert lines[-1].endswith("record.json only")
     run.recoveries[:] = [Divergence(step=7, lr=0.1, grad_norm=3.0, loss=1.5e4, action="rollback")]
-    made.recover(run)
+    made.on_recovery(run)
     assert "step 7 diverged; back to the start of the epoch, leaving it out (loss 1.5e+04" in file.getvalue()
 
 
 def test_a_terminal_gets_bars_with_speed_and_time_left() -> None:
     made, file = console("auto", terminal=True)
     for step in range(1, 6):
-        made.step(2, step)
+        made.on_step_end(2, step)
     made._bars.refresh()
-    made.log(record(), [ROW])
-    made.finish(record(status="interrupted"))
+    made.on_epoch_end(record(), [ROW])
+    made.on_run_end(record(status="interrupted"))
     text = file.getvalue()
     assert "images/s" in text
     assert "5/10" in text
@@ -110,7 +110,7 @@ def test_the_summary_ends_with_one_line_on_what_bounded_the_run() -> None:
         "waited for data 38% of the training time: raise loader.workers (2 now, 16 cores here), or use loader=resident"
     )
     made, file = console("lines", terminal=False)
-    made.finish(record(status="completed", cost={"verdict": text, "data_wait": 0.38, "flops_utilization": 0.31}))
+    made.on_run_end(record(status="completed", cost={"verdict": text, "data_wait": 0.38, "flops_utilization": 0.31}))
     lines = file.getvalue().splitlines()
     assert lines[-1] == text  # in one piece, though longer than the terminal is wide
     assert any("waiting for data" in line and "38.0% of the training time" in line for line in lines)

@@ -45,12 +45,12 @@ def told(
         folder=folder,
     )
     for epoch, value in enumerate(values, first):
-        sink.step(epoch - 1, 1)
+        sink.on_step_end(epoch - 1, 1)
         try:
-            sink.log(RECORD, [{"epoch": epoch, "val_accuracy": value}])
+            sink.on_epoch_end(RECORD, [{"epoch": epoch, "val_accuracy": value}])
         except Pruned as pruned:
             return one_line(pruned)
-    sink.finish(RECORD)
+    sink.on_run_end(RECORD)
     return None
 
 

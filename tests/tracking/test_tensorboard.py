@@ -82,7 +82,7 @@ def test_a_run_is_mirrored(tiny: Tiny, tmp_path: Path) -> None:
 
 def test_a_run_that_goes_on_shows_each_epoch_once(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny("tracking=tensorboard", "optim.epochs=4")
-    logged = TensorBoard.log
+    logged = TensorBoard.on_epoch_end
 
     def killed(self: TensorBoard, record: Record, rows: list[Row]) -> None:
         if rows[-1]["epoch"] == 3:  # its checkpoint is written, TensorBoard was not told
@@ -90,7 +90,7 @@ def test_a_run_that_goes_on_shows_each_epoch_once(tiny: Tiny, tmp_path: Path, mo
         logged(self, record, rows)
 
     with monkeypatch.context() as patch:
-        patch.setattr(TensorBoard, "log", killed)
+        patch.setattr(TensorBoard, "on_epoch_end", killed)
         with pytest.raises(KeyboardInterrupt):
             app.run(config, tmp_path / "run")
     assert [step for step, _ in steps(tmp_path / "run", "loss/train")] == [1, 2]
@@ -102,32 +102,32 @@ def test_a_run_that_goes_on_shows_each_epoch_once(tiny: Tiny, tmp_path: Path, mo
 def test_epochs_that_are_trained_anew_replace_the_old_ones(tmp_path: Path) -> None:
     first = sink(tmp_path)
     for count in (1, 2, 3):
-        first.log(RECORD, rows(9.0, 8.0, 7.0)[:count])
+        first.on_epoch_end(RECORD, rows(9.0, 8.0, 7.0)[:count])
     again = sink(tmp_path)
-    again.resume(RECORD, rows(9.0))  # the checkpoint is of epoch 1
+    again.on_resume(RECORD, rows(9.0))  # the checkpoint is of epoch 1
     assert steps(tmp_path, "loss/train") == [(1, 9.0)]
-    again.log(RECORD, rows(9.0, 5.0))
+    again.on_epoch_end(RECORD, rows(9.0, 5.0))
     assert steps(tmp_path, "loss/train") == [(1, 9.0), (2, 5.0)]
-    sink(tmp_path).log(RECORD, rows(4.0))  # no checkpoint at all
+    sink(tmp_path).on_epoch_end(RECORD, rows(4.0))  # no checkpoint at all
     assert steps(tmp_path, "loss/train") == [(1, 4.0)]
 
 
 def test_epochs_that_were_missed_come_in_order(tmp_path: Path) -> None:
-    sink(tmp_path).log(RECORD, rows(9.0))
+    sink(tmp_path).on_epoch_end(RECORD, rows(9.0))
     late = sink(tmp_path)
-    late.resume(RECORD, rows(9.0, 8.0, 7.0))
-    late.log(RECORD, rows(9.0, 8.0, 7.0, 6.0))
+    late.on_resume(RECORD, rows(9.0, 8.0, 7.0))
+    late.on_epoch_end(RECORD, rows(9.0, 8.0, 7.0, 6.0))
     assert steps(tmp_path, "loss/train") == [(1, 9.0), (2, 8.0), (3, 7.0), (4, 6.0)]
 
 
 def test_an_epoch_that_a_kill_cut_in_two_is_written_again(tmp_path: Path) -> None:
     first = sink(tmp_path)
-    first.log(RECORD, rows(9.0))
-    first.log(RECORD, rows(9.0, 8.0))
+    first.on_epoch_end(RECORD, rows(9.0))
+    first.on_epoch_end(RECORD, rows(9.0, 8.0))
     (file,) = (tmp_path / "tensorboard").iterdir()
     file.write_bytes(file.read_bytes()[:-60])
     assert steps(tmp_path, "loss/train") == [(1, 9.0)]
-    sink(tmp_path).resume(RECORD, rows(9.0, 8.0))
+    sink(tmp_path).on_resume(RECORD, rows(9.0, 8.0))
     assert steps(tmp_path, "loss/train") == [(1, 9.0), (2, 8.0)]
 
 
@@ -135,10 +135,10 @@ def test_pictures_are_shown_as_they_are_once(tmp_path: Path) -> None:
     before = picture(tmp_path, "augmented", 10)
     for _ in range(2):  # a run that goes on shows them again
         watching = sink(tmp_path)
-        watching.show(RECORD, tmp_path)
-    watching.log(RECORD, rows(9.0))
+        watching.on_media(RECORD, tmp_path)
+    watching.on_epoch_end(RECORD, rows(9.0))
     after = picture(tmp_path, "confusion", 20)
-    watching.show(RECORD, tmp_path)
+    watching.on_media(RECORD, tmp_path)
     found = read(tmp_path)
     shown = {tag: found.Images(tag) for tag in found.Tags()["images"]}
     assert {tag: [(one.step, one.encoded_image_string) for one in ones] for tag, ones in shown.items()} == {
@@ -149,7 +149,7 @@ def test_pictures_are_shown_as_they_are_once(tmp_path: Path) -> None:
 
 def test_a_run_that_did_not_complete_has_no_final_figures(tmp_path: Path) -> None:
     watching = sink(tmp_path)
-    watching.finish(RECORD.model_copy(update={"status": "failed", "metrics": {"test_accuracy": 0.5}}))
+    watching.on_run_end(RECORD.model_copy(update={"status": "failed", "metrics": {"test_accuracy": 0.5}}))
     assert read(tmp_path).Tags()["scalars"] == []
 
 
@@ -166,8 +166,8 @@ def test_a_full_disk_ends_the_sink_and_not_the_run(
         watching = sink(tmp_path / "run")
         watching._file._path = full
         journal.attach([lambda: watching])
-        journal._tell(lambda one: one.log(record, journal_rows))
-        journal._tell(lambda one: one.log(record, journal_rows))
+        journal._tell(lambda one: one.on_epoch_end(record, journal_rows))
+        journal._tell(lambda one: one.on_epoch_end(record, journal_rows))
     assert capsys.readouterr().err.count("No space left on device") == 1
 
 
@@ -204,9 +204,9 @@ def test_hyperparameters_of_runs_side_by_side(tmp_path: Path) -> None:
         optim = {"lr": 0.1, "clip_norm": clip}
         one = Record(run_id="a", arm_id="b", label="base", seed=seed, config={"optim": optim})
         watching = TensorBoard(record=one, plan=TrainingPlan(1, 6, 96), shared=tmp_path, folder=tmp_path / str(seed))
-        watching.log(one, rows(1.0))
+        watching.on_epoch_end(one, rows(1.0))
         one.status, one.metrics = "completed", {"test_accuracy": 0.5 + seed}
-        watching.finish(one)
+        watching.on_run_end(one)
     experiment, groups = asked(tmp_path)
     assert {info.name for info in experiment.hparam_infos if info.differs} == {"seed"}
     assert {info.name for info in experiment.hparam_infos} == {"label", "seed", "optim.lr", "optim.clip_norm"}

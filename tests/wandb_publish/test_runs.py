@@ -130,10 +130,10 @@ def test_pieces_of_a_run_become_one(tiny: Tiny, tmp_path: Path, wandb_server: Wa
         before(self, *told)
         raise Killed
 
-    before = Wandb.log
+    before = Wandb.on_epoch_end
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Wandb, "log", killed)
-        patch.setattr(Wandb, "finish", lambda self, record: None)
+        patch.setattr(Wandb, "on_epoch_end", killed)
+        patch.setattr(Wandb, "on_run_end", lambda self, record: None)
         with pytest.raises(Killed):
             app.run(tiny(*OFFLINE), tmp_path / "run", Invocation(shared=tmp_path))
         import wandb

@@ -36,7 +36,7 @@ class BatchAugment:
         seed: the run's seed.
 
     Attributes:
-        context: images that a batch needs beyond those that it gives: 1 where images are mixed with the next, else 0.
+        lookahead: images that a batch needs beyond those that it gives: 1 where images are mixed with the next, else 0.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class BatchAugment:
         self._erasers = _erasers(recipe, size)
         mixes = recipe.mixup > 0 or recipe.cutmix > 0
         self._mixing = Mixing(recipe.mixup, recipe.cutmix, classes) if mixes else None
-        self.context = int(mixes)
+        self.lookahead = int(mixes)
 
     def pixels(self, images: Tensor, epoch: int, first: int) -> Tensor:
         """Crop, flip, apply the policy, jitter the colours.
@@ -89,8 +89,8 @@ class BatchAugment:
         """Normalise, erase, mix.
 
         Args:
-            images: what `pixels` gave, [N + context, 3, H, W].
-            labels: int64 [N + context].
+            images: what `pixels` gave, [N + lookahead, 3, H, W].
+            labels: int64 [N + lookahead].
             epoch: as for `pixels`.
             first: as for `pixels`.
 

@@ -90,7 +90,7 @@ class StepReader:
         """Start to copy what is pending to the host; yield what was copied before, on a CPU all."""
         steps, figures = [step for step, _ in self._pending], torch.stack([values for _, values in self._pending])
         self._pending = []
-        self._ranks.add_up(figures)
+        self._ranks.all_reduce_(figures)
         yield from self._arrived()
         if self._device.type == "cuda":
             host = torch.empty_like(figures, device="cpu", pin_memory=True).copy_(figures, non_blocking=True)
@@ -130,7 +130,7 @@ def not_finite(state: Mapping[str, Any], ranks: Ranks) -> list[str]:
     if not tensors:
         return []
     largest = torch._foreach_norm(list(tensors.values()), math.inf)
-    finite = ranks.add_up(torch.stack([value.float() for value in largest])).isfinite().tolist()
+    finite = ranks.all_reduce_(torch.stack([value.float() for value in largest])).isfinite().tolist()
     return [name for name, sound in zip(tensors, finite, strict=True) if not sound]
 
 

@@ -68,7 +68,7 @@ def evaluate(model: nn.Module, batches: Batches, hardware: Hardware, ranks: Rank
         labels.append(targets)
     model.train(training)
     if ranks is not None and ranks.count > 1:
-        logits, labels = (_in_order(ranks.gathered([part.cpu() for part in parts])) for parts in (logits, labels))
+        logits, labels = (_in_order(ranks.all_gather([part.cpu() for part in parts])) for parts in (logits, labels))
     return Evaluation(torch.cat(logits).cpu(), torch.cat(labels).cpu())
 
 
@@ -112,7 +112,7 @@ class Evaluator:
 
     def _timed(self, batches: Batches) -> Evaluation:
         start = time.perf_counter()
-        self.ranks.like_first(self.model.buffers())  # where each has batch statistics of its own, one must be evaluated
+        self.ranks.broadcast_(self.model.buffers())  # where each has batch statistics of its own, one must be evaluated
         evaluation = evaluate(self._forward, batches, self.hardware, self.ranks)
         self.seconds += time.perf_counter() - start
         return evaluation

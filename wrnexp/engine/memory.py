@@ -25,7 +25,7 @@ NO_MEMORY = re.compile(r"out of memory|DefaultCPUAllocator|not enough memory", r
 class Recomputes(Protocol):
     """A model that can recompute activations in the backward pass, in eager mode."""
 
-    def keep(self, share: float) -> float:
+    def set_activation_budget(self, share: float) -> float:
         """Keep at most `share` (0 < share <= 1) of the activations from now on, as near as can be.
 
         Losses, gradients, buffers and the random numbers that follow must stay as with 1, bit for bit.
@@ -75,7 +75,7 @@ def budgeted(model: nn.Module, budget: float, hardware: Hardware) -> Forward:
     if hardware.compile:
         backend = "inductor" if budget == 1 else Budgeted(budget)
         fast = compiled(model, cuda_graphs=hardware.cuda_graphs, backend=backend)
-        # Uncompiled, a model without `keep` would exceed the budget.
+        # Uncompiled, a model without `set_activation_budget` would exceed the budget.
         return FixedSize(model, fast, one_size=budget == 1 or isinstance(model, Recomputes))
     if budget == 1:
         return model
@@ -85,7 +85,7 @@ def budgeted(model: nn.Module, budget: float, hardware: Hardware) -> Forward:
             "be recomputed uncompiled; use trainer.compile=true or trainer.memory_budget=1, or give it that method "
             "(docs/extending.md)"
         )
-    model.keep(budget)
+    model.set_activation_budget(budget)
     return model
 
 
@@ -109,11 +109,11 @@ def batch_of(forward: Forward, budget: float, images: int, processes: int = 1) -
         if runs_compiled or budget == 1 or not isinstance(model, Recomputes):
             yield
             return
-        model.keep(budget)
+        model.set_activation_budget(budget)
         try:
             yield
         finally:
-            model.keep(1.0)  # else the compiled graph would not fit the model, and be compiled again
+            model.set_activation_budget(1.0)  # else the compiled graph would not fit the model, and be compiled again
 
 
 @dataclass(frozen=True)

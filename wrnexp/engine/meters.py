@@ -74,7 +74,7 @@ class Meters:
 
         0 where no step was applied.
         """
-        total = self._ranks.add_up(self._loss.clone())  # norms are of gradients that all have
+        total = self._ranks.all_reduce_(self._loss.clone())  # norms are of gradients that all have
         loss, norm, clipped = torch.stack([total, self._norm, self._clipped]).tolist()
         return {
             "train_loss": loss / max(self.images, 1),

@@ -111,7 +111,7 @@ class Progress:
     def state_dict(self) -> dict[str, Any]:
         """Return what other processes need to resume after the completed steps; waits for the device."""
         own = {"meters": self.meters.state_dict(), "random": rng_states(self._device)}
-        first, *others = self._ranks.gathered(own)
+        first, *others = self._ranks.all_gather(own)
         return {
             "epoch": self.epoch,
             "steps": self.steps,
@@ -134,11 +134,11 @@ class Progress:
         meters = dict(resumed["meters"])
         sums = meters["sums"].clone()
         processes = (resumed, *resumed.get("others", []))
-        sums[0] = sum(process["meters"]["sums"][0] for process in processes) if self._ranks.first else 0
+        sums[0] = sum(process["meters"]["sums"][0] for process in processes) if self._ranks.is_main else 0
         return meters | {"sums": sums}
 
     def _restore_generators(self, resumed: State) -> None:
         """Set this process's generators; in another number of processes those after the first start from a new seed."""
-        own = resumed if self._ranks.first else self._own(resumed)
+        own = resumed if self._ranks.is_main else self._own(resumed)
         if own is not None:
             restore_rng_states(self._device, own["random"])

@@ -103,7 +103,7 @@ class TrainStep:
         self.average = average(self.model)
         self._budget = memory_budget
         self._network = budgeted(self.model, memory_budget, hardware)
-        self.forward = self._ranks.network(self._network)
+        self.forward = self._ranks.wrap_ddp(self._network)
         self._parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = recipe.optimizer(self.model)
         self._limit = recipe.clip_norm or math.inf
@@ -120,7 +120,7 @@ class TrainStep:
         """
         images = sum(sizes)
         for index, (batch, size) in enumerate(zip(micro_batches, sizes, strict=True), 1):
-            with self._ranks.summing(self.forward, last=index == len(sizes)):
+            with self._ranks.no_sync(self.forward, last=index == len(sizes)):
                 meters.add_loss(self._gradients(batch, size, images), size)
         applied = meters.add_step(self._clip(), self._limit)
         if applied:

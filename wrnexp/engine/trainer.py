@@ -146,8 +146,8 @@ class Trainer:
         test = val = None
         for epoch in range(len(self.rows), self.recipe.epochs):
             row, val, test = self.guard.run(partial(self._train_and_evaluate, epoch), self._roll_back)
-            with self.stop.held():
-                self._close(row, val, test)
+            with self.stop.deferred():
+                self._end_epoch(row, val, test)
         test, val = test or self.evaluator.test(), val or self.evaluator.validate()
         self.guard.check_end(self.recipe.epochs - 1, val, test, final=True)
         return TrainResult(self.rows, test, val, self.step.average.model, self.evaluator.test_looks)
@@ -158,7 +158,7 @@ class Trainer:
         self.guard.check_end(epoch)
         evaluated = self.evaluator.seconds
         val = self.evaluator.validate()
-        test = self.evaluator.test() if self._looks(epoch) else None
+        test = self.evaluator.test() if self._should_test(epoch) else None
         row["evaluation_seconds"] = self.evaluator.seconds - evaluated
         self.guard.check_end(epoch, val, test, final=epoch + 1 == self.recipe.epochs)
         return row, val, test
@@ -166,7 +166,7 @@ class Trainer:
     def _roll_back(self) -> None:
         """Return to the start of the epoch under way, and keep which of its steps are left out from now on."""
         assert self.progress is not None
-        with self.stop.held():
+        with self.stop.deferred():
             self.progress = self.progress.from_start()
             self.guard.restore()
             self._save(self._state())
@@ -220,7 +220,7 @@ class Trainer:
             batches = progress.start(lambda: opened)
         self.step.model.train()
         for index, sizes in enumerate(plan[progress.steps :], progress.steps):
-            with self.stop.held(timed=(epoch + 1, index + 1) < (self.recipe.epochs, len(plan))), progress.a_step():
+            with self.stop.deferred(timed=(epoch + 1, index + 1) < (self.recipe.epochs, len(plan))), progress.a_step():
                 micro_batches = islice(batches, len(sizes))
                 if self.guard.begin(epoch, index):
                     self.step(micro_batches, sizes, self._rate(epoch, index), progress.meters)
@@ -231,7 +231,7 @@ class Trainer:
             # Several processes would have to agree on the moment.
             if self.ranks.count == 1 and index + 1 < len(plan) and self.checkpoints.due_within_epoch():
                 self.hardware.synchronize()  # steps that are under way count as training
-                with self.stop.held(), progress.paused():
+                with self.stop.deferred(), progress.paused():
                     self._save_within_epoch(progress)
         row = self._row(progress)
         self.guard.check(applied=progress.meters.steps)
@@ -246,7 +246,7 @@ class Trainer:
     def _open(self, progress: Progress) -> Iterator[Batch]:
         """Return the batches that are left of an epoch, the generators set."""
         # For dropout: the same whether resumed or not, and of each process its own.
-        own = () if self.ranks.first else (self.ranks.rank, progress.steps)
+        own = () if self.ranks.is_main else (self.ranks.rank, progress.steps)
         torch.manual_seed(derive(self.seed, "train", progress.epoch, *own))
         read = sum(map(len, self.batches.plan[: progress.steps]))
         return progress.open(lambda: self.batches.epoch(progress.epoch), read)
@@ -273,11 +273,11 @@ class Trainer:
             "checkpoint_seconds": 0.0,
         }
 
-    def _looks(self, epoch: int) -> bool:
+    def _should_test(self, epoch: int) -> bool:
         """Say whether this epoch reads the test set; the last one always does."""
         return epoch + 1 == self.recipe.epochs or bool(self.test_every and (epoch + 1) % self.test_every == 0)
 
-    def _close(self, row: Row, val: Evaluation | None, test: Evaluation | None) -> None:
+    def _end_epoch(self, row: Row, val: Evaluation | None, test: Evaluation | None) -> None:
         """Close the epoch: its row, the checkpoint, then the watcher; a kill in between loses nothing."""
         if val is not None:
             row |= {"val_loss": val.loss, "val_accuracy": val.accuracy}
@@ -303,7 +303,7 @@ class Trainer:
             return
         if self._save_within_epoch(self.progress):
             steps, epoch = len(self.batches.plan), self.progress.epoch + 1
-            stopped.kept = f"up to step {self.progress.steps} of {steps} in epoch {epoch}"
+            stopped.checkpointed = f"up to step {self.progress.steps} of {steps} in epoch {epoch}"
 
     def _save_within_epoch(self, progress: Progress) -> bool:
         """Save the state within an epoch, unless it has diverged; say whether it was saved."""
@@ -313,14 +313,14 @@ class Trainer:
 
     def _save(self, state: dict[str, Any], *, best: bool = False) -> None:
         start = time.perf_counter()
-        if self.ranks.first:
+        if self.ranks.is_main:
             self.checkpoints.update(state, best=best)
         self.guard.on_save(state)
         self._checkpoint_seconds += time.perf_counter() - start
 
     def _resume(self) -> None:
         # The first process's: the others may be on a machine that does not see the run's folder.
-        state = self.ranks.from_first(self.checkpoints.take() if self.ranks.first else None)
+        state = self.ranks.broadcast_object(self.checkpoints.take() if self.ranks.is_main else None)
         if state is None:
             return
         try:

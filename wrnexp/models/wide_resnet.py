@@ -108,7 +108,7 @@ class WideResNet(nn.Module):
         hidden = self.group3(self.group2(self.group1(hidden)))
         return self._head(hidden) if self.kept is Kept.ALL else rebuilt(self, self._head, hidden)
 
-    def keep(self, share: float) -> float:
+    def set_activation_budget(self, share: float) -> float:
         """Keep at most `share` of the activations for the backward pass and recompute the others in it, exactly.
 
         Below 1 batch norms, ReLUs and dropout are recomputed: every convolution's output is kept, nothing else. That is

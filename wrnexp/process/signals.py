@@ -86,7 +86,7 @@ class SignalGuard:
         self._children: Any = None  # the handler of SIGCHLD that a signal put aside
 
     @contextmanager
-    def heard(self) -> Iterator[None]:
+    def listening(self) -> Iterator[None]:
         """Take the signals; after one was raised, further ones are let pass: the run is being closed."""
         try:
             before = {number: signal.signal(number, self._hear) for number in STOPPING}
@@ -102,7 +102,7 @@ class SignalGuard:
                 signal.signal(signal.SIGCHLD, self._children)
 
     @contextmanager
-    def held(self, *, timed: bool = False) -> Iterator[None]:
+    def deferred(self, *, timed: bool = False) -> Iterator[None]:
         """Let a block end before `Stopped` is raised.
 
         An error that ends it after a signal counts as the signal's: a loader's processes are told to end too.

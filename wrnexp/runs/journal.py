@@ -37,22 +37,22 @@ class TrainingPlan:
 class Sink:
     """One who watches: told of each step, of each epoch, and of the end. What it does not override, it passes over."""
 
-    def step(self, epoch: int, step: int) -> None:
+    def on_step_end(self, epoch: int, step: int) -> None:
         """Take note that `step` steps of epoch `epoch` (from 0) are done; called often, must cost next to nothing."""
 
-    def resume(self, record: Record, rows: Sequence[Row]) -> None:
+    def on_resume(self, record: Record, rows: Sequence[Row]) -> None:
         """Take note of the epochs that an earlier process has trained, before the first step of this one."""
 
-    def log(self, record: Record, rows: Sequence[Row]) -> None:
+    def on_epoch_end(self, record: Record, rows: Sequence[Row]) -> None:
         """Take note of an epoch; `rows` are all so far, its own the last."""
 
-    def recover(self, record: Record) -> None:
+    def on_recovery(self, record: Record) -> None:
         """Called when training has recovered from a diverged step, the last of `record.recoveries`."""
 
-    def show(self, record: Record, folder: Path) -> None:
+    def on_media(self, record: Record, folder: Path) -> None:
         """Take note that pictures were drawn; `folder` is the run's."""
 
-    def finish(self, record: Record) -> None:
+    def on_run_end(self, record: Record) -> None:
         """Take note of the end; `record.status` says which."""
 
 
@@ -93,28 +93,28 @@ class Journal:
 
     def on_step(self, epoch: int, step: int) -> None:
         """Pass on that a step is done."""
-        self._tell(lambda sink: sink.step(epoch, step))
+        self._tell(lambda sink: sink.on_step_end(epoch, step))
 
     def on_epoch(self, rows: list[Row]) -> None:
         """Write the epochs so far, then pass the newest on."""
         self._keep(rows)
-        self._tell(lambda sink: sink.log(self.record, rows))
+        self._tell(lambda sink: sink.on_epoch_end(self.record, rows))
 
     def on_resume(self, rows: list[Row]) -> None:
         """Write the epochs of earlier processes, then pass them on: those may have ended before all were told."""
         self._keep(rows)
-        self._tell(lambda sink: sink.resume(self.record, rows))
+        self._tell(lambda sink: sink.on_resume(self.record, rows))
 
     def on_recoveries(self, recoveries: list[dict[str, Any]], *, resumed: bool = False) -> None:
         """Write the recoveries so far, then pass them on unless they are those of an earlier process."""
         self.record.recoveries = [Divergence(**recovery) for recovery in recoveries]
         self._write()
         if not resumed:
-            self._tell(lambda sink: sink.recover(self.record))
+            self._tell(lambda sink: sink.on_recovery(self.record))
 
     def on_pictures(self) -> None:
         """Pass on that pictures were drawn in the run's folder."""
-        self._tell(lambda sink: sink.show(self.record, self.folder))
+        self._tell(lambda sink: sink.on_media(self.record, self.folder))
 
     def _keep(self, rows: list[Row]) -> None:
         last = rows[-1]
@@ -184,7 +184,7 @@ class Journal:
         else:
             _end(self.record, error, complete=False)
             self._write()
-        self._tell(lambda sink: sink.finish(self.record))
+        self._tell(lambda sink: sink.on_run_end(self.record))
 
     def _write(self) -> None:
         if not self._silent:
@@ -242,10 +242,10 @@ def replay_to_sink(make: Callable[..., Sink], record: Record, folder: Path) -> N
         rows = read_metrics(folder)
         sink = make(plan=TrainingPlan(epochs=len(rows), steps=0, images=0))
         write_record(folder, record)
-        sink.show(record, folder)  # what was there before the first epoch
-        sink.resume(record, rows)
-        sink.show(record, folder)
-        sink.finish(record)
+        sink.on_media(record, folder)  # what was there before the first epoch
+        sink.on_resume(record, rows)
+        sink.on_media(record, folder)
+        sink.on_run_end(record)
     except Exception as error:
         warn(f"not told to the sweep's agent ({one_line(error)}); the run is complete")
 

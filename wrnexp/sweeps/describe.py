@@ -34,7 +34,7 @@ def described(config: DictConfig, folder: Path) -> Sweep:
     )
 
 
-def absorb(jobs: Sequence[Job], folder: Path) -> tuple[dict[str, Any], list[JobEntry]]:
+def factor_common_settings(jobs: Sequence[Job], folder: Path) -> tuple[dict[str, Any], list[JobEntry]]:
     """Return the settings that all jobs share, and each job with those of its own."""
     each = [identity.flat(identity.identity_config(job.values)) for job in jobs]
     first = each[0] if each else {}

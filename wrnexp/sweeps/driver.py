@@ -25,7 +25,15 @@ from wrnexp.process.terminal import Terminal, printable
 from wrnexp.runs.locks import is_locked
 from wrnexp.runs.ownership import own_record
 from wrnexp.runs.record import RecordError
-from wrnexp.sweeps.describe import absorb, changes, described, folder_problem, job_state, mistake, needs_verification
+from wrnexp.sweeps.describe import (
+    changes,
+    described,
+    factor_common_settings,
+    folder_problem,
+    job_state,
+    mistake,
+    needs_verification,
+)
 from wrnexp.sweeps.estimates import Measured
 from wrnexp.sweeps.job_watch import JobWatch, mark_failed
 from wrnexp.sweeps.jobs import FrozenConfigs, Job
@@ -80,7 +88,7 @@ class Driver:
             if job.values.get("rerun") is True and (error := folder_problem(job)) is not None:
                 self._refused[job.folder], self.values[job.folder] = error, None
         self.jobs += new
-        self.sweep.config, entries = absorb(self.jobs, self.folder)
+        self.sweep.config, entries = factor_common_settings(self.jobs, self.folder)
         for entry, job in zip(entries, self.jobs, strict=True):
             if known := self._entries.get(job.folder):  # what was noted of a job that has no record
                 entry.state, entry.error = known.state, known.error
@@ -90,7 +98,7 @@ class Driver:
 
     def __enter__(self) -> "Driver":
         """Write sweep.json, say what has changed since the last start, and let SIGTERM end the sweep as Ctrl-C does."""
-        self._signals.enter_context(SignalGuard().heard())
+        self._signals.enter_context(SignalGuard().listening())
         with update_sweep(self.folder, self.sweep) as stored:
             for line in changes(stored, self.sweep, self.folder):
                 self.say(f"note: {line}")

@@ -22,7 +22,7 @@ class JobWatch:
     def __init__(self, driver: "Driver", jobs: Sequence[Job]) -> None:
         self.driver, self.jobs = driver, jobs
 
-    def wanted(self, index: int) -> bool:
+    def should_run(self, index: int) -> bool:
         """Say whether a job is to be run now: not over, in nobody's hands, and neither failure nor time forbids it."""
         job = self.jobs[index]
         return not (self.driver.over(job) or is_locked(job.folder) or self.called_off(index))

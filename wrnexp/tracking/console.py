@@ -70,7 +70,7 @@ class Console(Sink):
         self._started: tuple[int, float] | None = None
         self._bars.start()
 
-    def step(self, epoch: int, step: int) -> None:
+    def on_step_end(self, epoch: int, step: int) -> None:
         """Move the bars. The speed shown is the epoch's so far."""
         now = time.perf_counter()
         if self._started is None or self._started[0] != epoch:
@@ -81,18 +81,18 @@ class Console(Sink):
         self._bars.update(self._steps, completed=step, note=speed)
         self._bars.update(self._epochs, completed=epoch + step / self._plan.steps)
 
-    def log(self, record: Record, rows: Sequence[Row]) -> None:
+    def on_epoch_end(self, record: Record, rows: Sequence[Row]) -> None:
         """Print the newest epoch's line."""
         row = rows[-1]
         self._bars.update(self._epochs, completed=row["epoch"], note=f"test {_percent(row['test_accuracy'])}")
         self._terminal.print(epoch_line(row, self._plan.epochs))
 
-    def recover(self, record: Record) -> None:
+    def on_recovery(self, record: Record) -> None:
         """Print one line on the newest recovery, on the first few of a run only."""
         if len(record.recoveries) <= RECOVERY_LINES:
             self._terminal.print(recovery_line(record), soft_wrap=True)
 
-    def finish(self, record: Record) -> None:
+    def on_run_end(self, record: Record) -> None:
         """Take the bars away and print the summary."""
         self._bars.stop()
         if record.status == "completed":

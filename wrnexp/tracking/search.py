@@ -41,7 +41,7 @@ class Search(Sink):
         self._trial, self._told = followed(open_study(Path(study), pruner), trial)
         self._epochs = plan.epochs
 
-    def log(self, record: Record, rows: Sequence[Row]) -> None:
+    def on_epoch_end(self, record: Record, rows: Sequence[Row]) -> None:
         """Tell the study of an epoch.
 
         Raises:

@@ -56,15 +56,15 @@ class TensorBoard(Sink):
         self._file = EventFile(folder)
         self._file.append([] if self._told or self._pictures else [(0, text("config", _as_text(record.config)))])
 
-    def resume(self, record: Record, rows: Sequence[Row]) -> None:
+    def on_resume(self, record: Record, rows: Sequence[Row]) -> None:
         """Write the epochs of earlier processes that the files lack, and withdraw what goes beyond them."""
         self._mirror(rows, rows[-1]["epoch"] + 1)
 
-    def log(self, record: Record, rows: Sequence[Row]) -> None:
+    def on_epoch_end(self, record: Record, rows: Sequence[Row]) -> None:
         """Write an epoch, and those before it that the files lack."""
         self._mirror(rows, rows[-1]["epoch"])
 
-    def show(self, record: Record, folder: Path) -> None:
+    def on_media(self, record: Record, folder: Path) -> None:
         """Write the pictures that the files lack, as they are."""
         step, events = max(self._told, default=0), []
         for picture in pictures(folder):
@@ -74,7 +74,7 @@ class TensorBoard(Sink):
                 events.append((step, _image(picture.name, data)))
         self._file.append(events)
 
-    def finish(self, record: Record) -> None:
+    def on_run_end(self, record: Record) -> None:
         """Write the recipe beside the final figures of a completed run, for TensorBoard's table of hyperparameters."""
         if record.status == "completed":
             step = max(self._told, default=0)

@@ -13,38 +13,38 @@ def test_the_order_is_fixed_for_good() -> None:
     assert shuffled(0, 1, 12).tolist() == [1, 0, 9, 8, 4, 6, 5, 10, 3, 7, 2, 11]
 
 
-@pytest.mark.parametrize("context", [0, 1])
+@pytest.mark.parametrize("lookahead", [0, 1])
 @pytest.mark.parametrize("drop_last", [False, True])
-def test_keys_follow_the_plan_and_the_order(drop_last: bool, context: int) -> None:
-    epochs = Epochs(45, 8, 2, drop_last=drop_last, seed=3, context=context)
+def test_keys_follow_the_plan_and_the_order(drop_last: bool, lookahead: int) -> None:
+    epochs = Epochs(45, 8, 2, drop_last=drop_last, seed=3, lookahead=lookahead)
     sizes = [size for step in step_plan(45, 8, 2, drop_last=drop_last) for size in step]
     keys, order = epochs.keys(4), shuffled(3, 4, 45)
-    assert [len(key.indices) - context for key in keys] == sizes
+    assert [len(key.indices) - lookahead for key in keys] == sizes
     assert len(epochs) == len(keys)
     first = 0
     for key, size in zip(keys, sizes, strict=True):
-        assert (key.epoch, key.first) == (4, first)
-        assert key.indices.tolist() == np.take(order, range(first, first + size + context), mode="wrap").tolist()
+        assert (key.epoch, key.start) == (4, first)
+        assert key.indices.tolist() == np.take(order, range(first, first + size + lookahead), mode="wrap").tolist()
         first += size
 
 
-@pytest.mark.parametrize("context", [0, 1])
+@pytest.mark.parametrize("lookahead", [0, 1])
 @pytest.mark.parametrize("ranks", [2, 3, 11])
-def test_processes_share_out_each_micro_batch_as_it_stands(ranks: int, context: int) -> None:
-    alone = Epochs(45, 8, 2, drop_last=False, seed=3, context=context)
+def test_processes_share_out_each_micro_batch_as_it_stands(ranks: int, lookahead: int) -> None:
+    alone = Epochs(45, 8, 2, drop_last=False, seed=3, lookahead=lookahead)
     shared = [
-        Epochs(45, 8, 2, drop_last=False, seed=3, context=context, rank=rank, ranks=ranks) for rank in range(ranks)
+        Epochs(45, 8, 2, drop_last=False, seed=3, lookahead=lookahead, rank=rank, ranks=ranks) for rank in range(ranks)
     ]
     assert all(one.plan == alone.plan for one in shared)
     following = shuffled(3, 4, 45)
     for whole, parts in zip(alone.keys(4), zip(*(one.keys(4) for one in shared), strict=True), strict=True):
-        own = [part.indices[: len(part.indices) - context].tolist() for part in parts]
-        assert [index for part in own for index in part] == whole.indices[: len(whole.indices) - context].tolist()
-        first = whole.first
+        own = [part.indices[: len(part.indices) - lookahead].tolist() for part in parts]
+        assert [index for part in own for index in part] == whole.indices[: len(whole.indices) - lookahead].tolist()
+        first = whole.start
         for part, indices in zip(parts, own, strict=True):
-            assert part.first == first
+            assert part.start == first
             first += len(indices)
-            if context:
+            if lookahead:
                 assert part.indices[-1] == following[first % 45]
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from wrnexp.data.loaders.augmentation import Batch
-from wrnexp.data.loaders.prefetch import from_a_thread
+from wrnexp.data.loaders.prefetch import prefetch_in_thread
 
 
 def numbered(count: int, log: list[str] | None = None, fails_at: int | None = None) -> Iterator[Batch]:
@@ -20,12 +20,12 @@ def numbered(count: int, log: list[str] | None = None, fails_at: int | None = No
 
 @pytest.mark.parametrize("count", [0, 1, 7])
 def test_all_batches_in_order(count: int) -> None:
-    assert [int(images) for images, _ in from_a_thread(numbered(count))] == list(range(count))
+    assert [int(images) for images, _ in prefetch_in_thread(numbered(count))] == list(range(count))
 
 
 def test_the_next_is_made_while_one_is_used() -> None:
     log: list[str] = []
-    for images, _ in from_a_thread(numbered(3, log)):
+    for images, _ in prefetch_in_thread(numbered(3, log)):
         deadline = time.monotonic() + 20
         while len(log) < min(int(images) + 2, 3) and time.monotonic() < deadline:
             time.sleep(0.001)
@@ -37,7 +37,7 @@ def test_threads_of_others_keep_their_cores() -> None:
     before, found = torch.get_num_threads(), []
     torch.set_num_threads(2)
     try:
-        for _ in from_a_thread(numbered(3)):
+        for _ in prefetch_in_thread(numbered(3)):
             other = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
             other.start()
             other.join()
@@ -47,14 +47,14 @@ def test_threads_of_others_keep_their_cores() -> None:
 
 
 def test_an_error_reaches_the_one_who_asks() -> None:
-    batches = from_a_thread(numbered(5, fails_at=2))
+    batches = prefetch_in_thread(numbered(5, fails_at=2))
     assert [int(next(batches)[0]) for _ in range(2)] == [0, 1]
     with pytest.raises(RuntimeError, match="a worker is gone"):
         next(batches)
 
 
 def test_batches_left_over_leave_no_thread() -> None:
-    batches = from_a_thread(numbered(5))
+    batches = prefetch_in_thread(numbered(5))
     next(batches)
     batches.close()  # type: ignore[attr-defined]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]

@@ -143,12 +143,12 @@ def trained(folder: Path, ranks: Ranks, **changes: Any) -> dict[str, Any]:
 def stopped(folder: Path, ranks: Ranks, *, after: int = 8, limit: bool = False, **changes: Any) -> dict[str, Any]:
     """Train until one process has heard a signal or seen the limit pass; return what each process kept of it."""
     stop = AgreedSignalGuard(ranks, limit=TimeLimit.from_now(60.0, "trainer.max_seconds") if limit else None)
-    watcher = Watcher(None if ranks.first else stop, after, limit=limit)
+    watcher = Watcher(None if ranks.is_main else stop, after, limit=limit)
     training = trainer(folder, ranks, stop=stop, watcher=watcher, **changes)
     try:
         training.fit()
     except Stopped as error:
-        return {"kept": error.kept, "seen": watcher.seen, "why": str(error), "code": error.code}
+        return {"kept": error.checkpointed, "seen": watcher.seen, "why": str(error), "code": error.code}
     return {"seen": watcher.seen}
 
 
@@ -222,8 +222,8 @@ def main(folder: Path) -> None:
         found["rollback stopped"] = stopped(folder / "rollback stopped", ranks, after=14, **recovering)
         found["rollback resumed"] = trained(folder / "rollback stopped", ranks, **recovering)
         found["diverged"] = diverged(folder / "diverged", ranks, **POISONED)
-        found["gathered"] = ranks.gathered(ranks.rank)
-        found["from first"] = ranks.from_first(ranks.rank)
+        found["gathered"] = ranks.all_gather(ranks.rank)
+        found["from first"] = ranks.broadcast_object(ranks.rank)
     torch.save(found, folder / f"{ranks.rank}.pt")
 
 

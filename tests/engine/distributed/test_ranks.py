@@ -43,11 +43,11 @@ class Once(SignalGuard):
 
     left = 9
 
-    def held(self, *, timed: bool = False) -> Any:
+    def deferred(self, *, timed: bool = False) -> Any:
         self.left -= 1
         if self.left == 0:
             self._asked = Stopped(15)
-        return super().held(timed=timed)
+        return super().deferred(timed=timed)
 
 
 @pytest.fixture(scope="module")

@@ -168,8 +168,8 @@ def test_a_server_that_dies_keeps_no_run_from_ending(
         before(self, record, rows)
         wandb_server.die()
 
-    before = Wandb.log
-    monkeypatch.setattr(Wandb, "log", log)
+    before = Wandb.on_epoch_end
+    monkeypatch.setattr(Wandb, "on_epoch_end", log)
     record = app.run(tiny(*ONLINE, "tracking.wandb.patience=2"), tmp_path / "run", Invocation(shared=tmp_path))
     assert record.status == "completed"
     (fragment,) = fragments(tmp_path / "wandb", record.run_id)

@@ -20,7 +20,7 @@ class Batched(Protocol):
     """
 
     @property
-    def context(self) -> int:
+    def lookahead(self) -> int:
         """Images that a batch needs beyond its own."""
         ...
 

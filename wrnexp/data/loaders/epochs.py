@@ -11,17 +11,17 @@ from wrnexp.seeding import derive
 from wrnexp.tensors import share, step_plan
 
 
-class Key(NamedTuple):
+class BatchKey(NamedTuple):
     """A micro-batch before its images are read.
 
     Attributes:
         epoch: counted from 0.
-        first: the position in the epoch of its first image.
+        start: position of its first image in the epoch.
         indices: of its images in the training set, int64 [B], then of those that follow it, as many as are asked for.
     """
 
     epoch: int
-    first: int
+    start: int
     indices: NDArray[np.int64]
 
 
@@ -34,7 +34,7 @@ class Epochs:
         accumulate: micro-batches in a step.
         drop_last: an epoch is a whole number of full steps.
         seed: the run's seed.
-        context: images beyond its own that each micro-batch is given; after the last comes the first.
+        lookahead: images beyond its own that each micro-batch is given; after the last comes the first.
         rank: which of the processes that share the run this is, from 0; each takes its share of every micro-batch.
         ranks: how many there are.
 
@@ -53,28 +53,28 @@ class Epochs:
         *,
         drop_last: bool,
         seed: int,
-        context: int = 0,
+        lookahead: int = 0,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
         self.plan = _plan(images, batch_size, accumulate, drop_last=drop_last)
-        self._images, self._seed, self._context = images, seed, context
+        self._images, self._seed, self._lookahead = images, seed, lookahead
         sizes = [size for step in self.plan for size in step]
         shares = [share(size, rank, ranks) for size in sizes]
         starts = [end - size for size, end in zip(sizes, running_sum(sizes), strict=True)]
         self._spans = [(start + own.start, start + own.stop) for start, own in zip(starts, shares, strict=True)]
 
-    def keys(self, epoch: int) -> list[Key]:
+    def keys(self, epoch: int) -> list[BatchKey]:
         """Return this process's shares of the micro-batches of an epoch, in the order of the plan."""
         order = shuffled(self._seed, epoch, self._images)
-        order = np.concatenate([order, order[: self._context]])
-        return [Key(epoch, start, order[start : end + self._context]) for start, end in self._spans]
+        order = np.concatenate([order, order[: self._lookahead]])
+        return [BatchKey(epoch, start, order[start : end + self._lookahead]) for start, end in self._spans]
 
-    def head(self, count: int) -> Key:
+    def head(self, count: int) -> BatchKey:
         """Return the first images of epoch 0 as one batch: `count` of all processes together, or all that there are."""
         count = min(count, sum(map(sum, self.plan)))
         order = shuffled(self._seed, 0, self._images)
-        return Key(0, 0, np.concatenate([order, order[: self._context]])[: count + self._context])
+        return BatchKey(0, 0, np.concatenate([order, order[: self._lookahead]])[: count + self._lookahead])
 
     def __len__(self) -> int:
         """Return the number of micro-batches of an epoch."""

@@ -8,7 +8,7 @@ import torch
 from wrnexp.data.loaders.augmentation import Batch
 
 
-def from_a_thread(batches: Iterator[Batch]) -> Iterator[Batch]:
+def prefetch_in_thread(batches: Iterator[Batch]) -> Iterator[Batch]:
     """Yield what `batches` yields; a thread asks it for the next one as soon as one is taken.
 
     The thread computes on one core: the others are training's, and short operations gain nothing by more. Nothing that
@@ -26,7 +26,7 @@ def from_a_thread(batches: Iterator[Batch]) -> Iterator[Batch]:
             batch = following.result()
 
 
-def from_a_stream(batches: Iterator[Batch], stream: torch.cuda.Stream) -> Iterator[Batch]:
+def prefetch_on_stream(batches: Iterator[Batch], stream: torch.cuda.Stream) -> Iterator[Batch]:
     """Yield what `batches` yields; each is prepared on `stream`, one ahead, and the host waits for neither."""
     stream.wait_stream(torch.cuda.current_stream(stream.device))  # for what the batches are made of
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from wrnexp.data.images import Dataset, ImageSet
 from wrnexp.data.loaders.augmentation import Augmentation, Batch, batched
-from wrnexp.data.loaders.epochs import Epochs, Key
+from wrnexp.data.loaders.epochs import BatchKey, Epochs
 from wrnexp.data.loaders.evaluation import EvalBatches
-from wrnexp.data.loaders.prefetch import from_a_stream, from_a_thread
+from wrnexp.data.loaders.prefetch import prefetch_in_thread, prefetch_on_stream
 from wrnexp.data.loaders.tensors import labelled
 from wrnexp.tensors import preserve_rng_state, to_device
 
@@ -72,14 +72,14 @@ class ResidentLoader:
         self._augment = batched(augment, data, seed)
         if compile and self._device.type != "cpu":
             self._augment.compile()
-        context = self._augment.context
+        lookahead = self._augment.lookahead
         self._epochs = Epochs(
             len(data.train),
             batch_size,
             accumulate,
             drop_last=drop_last,
             seed=seed,
-            context=context,
+            lookahead=lookahead,
             rank=rank,
             ranks=ranks,
         )
@@ -95,8 +95,8 @@ class ResidentLoader:
         """
         batches = (self._prepared(key) for key in self._epochs.keys(epoch))
         if self._stream is not None:
-            return from_a_stream(batches, self._stream)
-        return from_a_thread(batches) if self._device.type == "cpu" else batches
+            return prefetch_on_stream(batches, self._stream)
+        return prefetch_in_thread(batches) if self._device.type == "cpu" else batches
 
     def warm_up(self) -> None:
         """Send the images to the device and compile the augmentation, on a batch that is thrown away; waits for it."""
@@ -132,13 +132,13 @@ class ResidentLoader:
         """Let go of the images on the device; the next epoch would send them again."""
         self.__dict__.pop("_resident", None)
 
-    def _prepared(self, key: Key) -> Batch:
+    def _prepared(self, key: BatchKey) -> Batch:
         """Make a batch; what it needs comes to the device on the stream that this is called on."""
         chosen = to_device(torch.from_numpy(key.indices), self._device)
         return self._augmented(key, *(one.index_select(0, chosen) for one in self._resident))
 
-    def _augmented(self, key: Key, images: Tensor, labels: Tensor) -> Batch:
-        return self._augment.finish(self._augment.pixels(images, key.epoch, key.first), labels, key.epoch, key.first)
+    def _augmented(self, key: BatchKey, images: Tensor, labels: Tensor) -> Batch:
+        return self._augment.finish(self._augment.pixels(images, key.epoch, key.start), labels, key.epoch, key.start)
 
     @cached_property
     def _resident(self) -> tuple[Tensor, Tensor]:

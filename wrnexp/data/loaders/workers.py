@@ -15,9 +15,9 @@ from torch.utils.data import Dataset as TorchDataset
 
 from wrnexp.data.images import Dataset, ImageSet
 from wrnexp.data.loaders.augmentation import Augmentation, Batch, Batched, Transform, batched
-from wrnexp.data.loaders.epochs import Epochs, Key
+from wrnexp.data.loaders.epochs import BatchKey, Epochs
 from wrnexp.data.loaders.evaluation import EvalBatches
-from wrnexp.data.loaders.prefetch import from_a_thread
+from wrnexp.data.loaders.prefetch import prefetch_in_thread
 from wrnexp.data.loaders.tensors import labelled
 from wrnexp.process.malloc import keep_freed_memory
 from wrnexp.process.parent import when_parent_is_gone
@@ -81,14 +81,14 @@ class TrainLoader:
         """
         self._data, self._device, self._backend = data, torch.device(device), backend
         self._place, workers = (rank, ranks), -(-workers // ranks)
-        self._source, self._finish, context = _source(data, augment, seed, backend)
+        self._source, self._finish, lookahead = _source(data, augment, seed, backend)
         self._epochs = Epochs(
             len(data.train),
             batch_size,
             accumulate,
             drop_last=drop_last,
             seed=seed,
-            context=context,
+            lookahead=lookahead,
             rank=rank,
             ranks=ranks,
         )
@@ -116,7 +116,7 @@ class TrainLoader:
         batches = (self._finished(*batch) for batch in loaded)
         # A GPU is told what to do and not waited for. torchvision draws from the generator that training uses.
         apart = self._device.type == "cpu" and self._backend == "batched"
-        return from_a_thread(batches) if apart else batches
+        return prefetch_in_thread(batches) if apart else batches
 
     def preview(self, count: int) -> Batch:
         """Return the first images of epoch 0 as the model sees them, made apart from training and without workers.
@@ -165,7 +165,7 @@ def _source(
         transform = augment.per_image(data.image_size, data.mean, data.std)
         return _PerImage(data.train, transform, seed), lambda images, labels, epoch, first: (images, labels), 0
     in_batches = batched(augment, data, seed)
-    return _Batches(data.train, in_batches), in_batches.finish, in_batches.context
+    return _Batches(data.train, in_batches), in_batches.finish, in_batches.lookahead
 
 
 class _Sampler:
@@ -175,7 +175,7 @@ class _Sampler:
         self.epoch = 0
         self._epochs = epochs
 
-    def __iter__(self) -> Iterator[Key]:
+    def __iter__(self) -> Iterator[BatchKey]:
         # Not a generator: a loader without workers would read the epoch too late.
         return iter(self._epochs.keys(self.epoch))
 
@@ -189,9 +189,9 @@ class _Batches(TorchDataset[Loaded]):
     def __init__(self, images: ImageSet, augment: Batched) -> None:
         self._images, self._augment = images, augment
 
-    def __getitem__(self, key: Key) -> Loaded:
+    def __getitem__(self, key: BatchKey) -> Loaded:
         images, labels = labelled(self._images, key.indices)
-        return self._augment.pixels(images, key.epoch, key.first), labels, key.epoch, key.first
+        return self._augment.pixels(images, key.epoch, key.start), labels, key.epoch, key.start
 
 
 class _PerImage(TorchDataset[Loaded]):
@@ -200,12 +200,12 @@ class _PerImage(TorchDataset[Loaded]):
     def __init__(self, images: ImageSet, transform: Transform, seed: int) -> None:
         self._images, self._transform, self._seed = images, transform, seed
 
-    def __getitem__(self, key: Key) -> Loaded:
+    def __getitem__(self, key: BatchKey) -> Loaded:
         with _random_state_kept() as generator:
             images = [self._augmented(generator, key.epoch, index) for index in key.indices.tolist()]
         # A process's share of a micro-batch may be empty.
         batch = torch.stack(images) if images else torch.empty(0, 3, *self._images[0].shape[:2])
-        return batch, torch.from_numpy(self._images.labels[key.indices]), key.epoch, key.first
+        return batch, torch.from_numpy(self._images.labels[key.indices]), key.epoch, key.start
 
     def _augmented(self, generator: torch.Generator, epoch: int, index: int) -> Tensor:
         # `torch.manual_seed` seeds every kind of device and takes 100 times as long.

@@ -46,8 +46,16 @@ def enter(folder: Path, threads: int, function: Callable[..., None], *arguments:
     try:
         function(*arguments)
     except Stopped as stopped:
-        _note(folder, here.rank, "Stopped", str(stopped), number=stopped.number, limit=stopped.limit, kept=stopped.kept)
-        if stopped.kept is None:  # not at a step that all had agreed on: torch would wait for the others here
+        _note(
+            folder,
+            here.rank,
+            "Stopped",
+            str(stopped),
+            number=stopped.number,
+            limit=stopped.limit,
+            checkpointed=stopped.checkpointed,
+        )
+        if stopped.checkpointed is None:  # not at a step that all had agreed on: torch would wait for the others here
             leave()
     except BaseException as error:
         kind = next((one.__name__ for one in KINDS if isinstance(error, one)), "")

@@ -214,7 +214,7 @@ def _raise(left: dict[int, dict[str, Any]], agent: _Agent, told: list[int], coun
 
 def _stopped(note: dict[str, Any]) -> Stopped:
     error = Stopped(note["number"], note.get("limit"))
-    error.kept = note.get("kept")
+    error.checkpointed = note.get("checkpointed")
     return error
 
 

@@ -40,7 +40,7 @@ class Ranks:
     local: int = 0
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes and speaks for the run."""
         return self.rank == 0
 
@@ -65,13 +65,13 @@ class Ranks:
         torch.cuda.set_device(self.local)  # for what asks no tensor where it is: streams, NCCL
         return f"cuda:{self.local}"
 
-    def add_up(self, tensor: Tensor) -> Tensor:
+    def all_reduce_(self, tensor: Tensor) -> Tensor:
         """Sum a tensor over the processes, in place, and return it."""
         if self.count > 1:
             dist.all_reduce(tensor)
         return tensor
 
-    def gathered(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """Return what each process has, by rank; tensors must be on the CPU."""
         found: list[Any] = [value]
         if self.count > 1:
@@ -79,19 +79,19 @@ class Ranks:
             dist.all_gather_object(found, value)
         return found
 
-    def from_first(self, value: T | None) -> T | None:
+    def broadcast_object(self, value: T | None) -> T | None:
         """Return what the first process has; tensors must be on the CPU. What others pass is not looked at."""
         found = [value]
         if self.count > 1:
             dist.broadcast_object_list(found, src=0)
         return found[0]
 
-    def like_first(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast_(self, tensors: Iterable[Tensor]) -> None:
         """Set tensors to what they are in the first process."""
         for tensor in tensors if self.count > 1 else ():
             dist.broadcast(tensor, src=0)
 
-    def network(self, forward: Any) -> Any:
+    def wrap_ddp(self, forward: Any) -> Any:
         """Return `forward` such that a backward pass leaves the mean over the processes of their gradients.
 
         Gradients are sent while the backward pass goes on, in buckets of 25 MiB (Li et al., "PyTorch Distributed:
@@ -107,7 +107,7 @@ class Ranks:
         # Of buffers those of batch norm are equal already, or each process's own (`trainer.sync_batchnorm=false`).
         return DistributedDataParallel(forward, gradient_as_bucket_view=True, **_NO_BUFFERS)
 
-    def summing(self, network: Any, *, last: bool) -> AbstractContextManager[None]:
+    def no_sync(self, network: Any, *, last: bool) -> AbstractContextManager[None]:
         """Return the context of one micro-batch, forward and backward: only the last one of a step sends gradients."""
         if self.count == 1 or last:
             return nullcontext()
@@ -156,7 +156,7 @@ class AgreedSignalGuard(SignalGuard):
         self._sent: tuple[Tensor, Any] | None = None
 
     @contextmanager
-    def held(self, *, timed: bool = False) -> Iterator[None]:
+    def deferred(self, *, timed: bool = False) -> Iterator[None]:
         """Let a block end, in all processes, before `Stopped` is raised in all of them."""
         self._held = True
         try:

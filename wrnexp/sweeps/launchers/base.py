@@ -14,7 +14,7 @@ from wrnexp.sweeps.launchers.worker import JobOutcome
 class JobCallbacks(Protocol):
     """Who decides on jobs and hears of them, by their index in a launch."""
 
-    def wanted(self, index: int) -> bool:
+    def should_run(self, index: int) -> bool:
         """Say whether a job is to be run now."""
         ...
 
@@ -32,7 +32,7 @@ class JobCallbacks(Protocol):
 
 
 class _Nobody:
-    def wanted(self, index: int) -> bool:
+    def should_run(self, index: int) -> bool:
         return True
 
     def called_off(self, index: int) -> bool:

@@ -87,7 +87,7 @@ class LocalLauncher(WatchedLauncher):
     def _next(self, open_: deque[int]) -> int | None:
         while open_:
             index = open_.popleft()
-            if self.watcher.wanted(index):
+            if self.watcher.should_run(index):
                 return index
         return None
 

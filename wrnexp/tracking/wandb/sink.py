@@ -78,19 +78,19 @@ class Wandb(Sink):
             if code:
                 self._told(lambda mirror: mirror.code(SOURCE))
 
-    def resume(self, record: Record, rows: Sequence[Row]) -> None:
+    def on_resume(self, record: Record, rows: Sequence[Row]) -> None:
         """Log what W&B has not got of the epochs before."""
-        self.log(record, rows)
+        self.on_epoch_end(record, rows)
 
-    def log(self, record: Record, rows: Sequence[Row]) -> None:
+    def on_epoch_end(self, record: Record, rows: Sequence[Row]) -> None:
         """Log an epoch's row; what was not measured is left out."""
         self._told(lambda mirror: mirror.rows(rows, self._epochs))
 
-    def show(self, record: Record, folder: Path) -> None:
+    def on_media(self, record: Record, folder: Path) -> None:
         """Log the pictures that are new."""
         self._told(lambda mirror: mirror.pictures(folder))
 
-    def finish(self, record: Record) -> None:
+    def on_run_end(self, record: Record) -> None:
         """Write the summary and end the run: finished where it completed, failed where it did not."""
         if self._artifacts and record.status == "completed":
             self._told(lambda mirror: mirror.results(record, self._folder))
