@@ -70,7 +70,7 @@ def run(cfg: DictConfig, out_dir: Path, job: Invocation | None = None) -> Record
         Stopped: SIGTERM, SIGUSR2 or a time limit has ended the process; the next call resumes from the step that was
             reached.
     """
-    job, place = _limited(job or Invocation(), cfg), torchrun.place()
+    job, place = _limited(job or Invocation(), cfg), torchrun.process_rank()
     if place is not None:
         return _lead(place, cfg, out_dir, job)
     with exclusive_run(out_dir):
@@ -148,13 +148,13 @@ def _spread(cfg: DictConfig, out_dir: Path, job: Invocation, earlier: Record | N
 
 def _take_part(config: dict[str, Any], out_dir: Path, job: Invocation, earlier: Record | None) -> None:
     """Be one of the processes that `_spread` starts."""
-    place = torchrun.place()
+    place = torchrun.process_rank()
     assert place is not None
     with joined(place) as ranks, exclusive_writer(out_dir) if ranks.is_main else nullcontext():
         _run(OmegaConf.create(config), out_dir, job, ranks, earlier)
 
 
-def _lead(place: torchrun.Place, cfg: DictConfig, out_dir: Path, job: Invocation) -> Record:
+def _lead(place: torchrun.ProcessRank, cfg: DictConfig, out_dir: Path, job: Invocation) -> Record:
     """Train as the first of the processes that torchrun has started; the others are in `follow`."""
     config = app_config(cfg)
     with exclusive_run(out_dir), joined(place) as ranks, _in_turn(ranks):
@@ -175,7 +175,7 @@ def follow() -> None:
     Raises:
         UserError, TrainingError, Stopped: as for `run`.
     """
-    place = torchrun.place()
+    place = torchrun.process_rank()
     assert place is not None
     with joined(place) as ranks, _in_turn(ranks):
         told: tuple[dict[str, Any], Path, Invocation] | None = ranks.broadcast_object(None)

@@ -18,7 +18,7 @@ def test_a_cpu_in_float32() -> None:
 
 def test_bf16_computes_in_bfloat16_and_keeps_float32_weights() -> None:
     hardware = Hardware.settle("cpu", "bf16")
-    layer = hardware.place(nn.Linear(2, 2))
+    layer = hardware.to_device(nn.Linear(2, 2))
     with hardware.autocast():
         assert layer(torch.ones(1, 2)).dtype == torch.bfloat16
     assert layer.weight.dtype == torch.float32
@@ -26,7 +26,7 @@ def test_bf16_computes_in_bfloat16_and_keeps_float32_weights() -> None:
 
 def test_channels_last_reaches_weights_and_images() -> None:
     hardware = Hardware.settle("cpu", channels_last=True)
-    layer = hardware.place(nn.Conv2d(3, 4, 3))
+    layer = hardware.to_device(nn.Conv2d(3, 4, 3))
     images, labels = hardware.batch(torch.zeros(2, 3, 8, 8), torch.zeros(2, dtype=torch.int64))
     assert layer.weight.is_contiguous(memory_format=torch.channels_last)
     assert images.is_contiguous(memory_format=torch.channels_last)
@@ -97,5 +97,5 @@ def test_a_gpu_computes_what_the_cpu_does() -> None:
     layer = nn.Conv2d(3, 8, 3)
     images = torch.randn(4, 3, 16, 16)
     expected = layer(images)
-    found = hardware.place(layer)(hardware.batch(images, torch.zeros(4, dtype=torch.int64))[0])
+    found = hardware.to_device(layer)(hardware.batch(images, torch.zeros(4, dtype=torch.int64))[0])
     torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-3)

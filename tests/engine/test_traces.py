@@ -100,7 +100,7 @@ def test_inductors_gradients_are_eagers(budget: float, tmp_path: Path, monkeypat
     for model, compile in zip(models, (False, True), strict=True):
         hardware = Hardware(torch.device("cpu"), bf16=False, channels_last=True, compile=compile)
         with hardware.settings():
-            forward = budgeted(hardware.place(model), budget, hardware)
+            forward = budgeted(hardware.to_device(model), budget, hardware)
             torch.autograd.backward(F.cross_entropy(forward(hardware.batch(images, labels)[0]), labels))
     for expected, parameter in zip(*(model.parameters() for model in models), strict=True):
         torch.testing.assert_close(parameter.grad, expected.grad, rtol=1e-4, atol=1e-5)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wrnexp.process.torchrun import VARIABLES, Place, place
+from wrnexp.process.torchrun import VARIABLES, ProcessRank, process_rank
 
 SET = dict(zip(VARIABLES, ("5", "8", "1", "4", "node1", "29500"), strict=True))
 
@@ -15,16 +15,16 @@ def torchrun(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def test_the_place_of_a_process(torchrun: pytest.MonkeyPatch) -> None:
-    assert place() == Place(rank=5, count=8, local=1, local_count=4)
+    assert process_rank() == ProcessRank(rank=5, count=8, local=1, local_count=4)
 
 
 @pytest.mark.parametrize("name", VARIABLES)
 def test_a_part_of_the_variables_is_another_launchers(torchrun: pytest.MonkeyPatch, name: str) -> None:
     torchrun.delenv(name)
-    assert place() is None
+    assert process_rank() is None
 
 
 def test_one_process_is_a_run_like_any_other(torchrun: pytest.MonkeyPatch) -> None:
     torchrun.setenv("WORLD_SIZE", "1")
     torchrun.setenv("RANK", "0")
-    assert place() is None
+    assert process_rank() is None

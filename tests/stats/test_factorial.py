@@ -62,10 +62,10 @@ def test_effects_are_paired_tests_of_means_by_hand(shape: tuple[int, int, int], 
 def _expect(effects: list[stats.Effect], raw: dict[tuple[int, int], np.ndarray]) -> None:
     tests = {place: stats.paired(dict.fromkeys(range(len(d)), 0.0), dict(enumerate(d))) for place, d in raw.items()}
     corrected = stats.holm([test.p for test in tests.values()])
-    assert [effect.place for effect in effects] == list(raw)
+    assert [effect.levels for effect in effects] == list(raw)
     for effect, p in zip(effects, corrected, strict=True):
-        assert effect.paired.difference == pytest.approx(tests[effect.place].difference, abs=1e-12)
-        assert effect.paired.ci95 == pytest.approx(tests[effect.place].ci95, abs=1e-9)
+        assert effect.paired.difference == pytest.approx(tests[effect.levels].difference, abs=1e-12)
+        assert effect.paired.ci95 == pytest.approx(tests[effect.levels].ci95, abs=1e-9)
         assert effect.p_holm == pytest.approx(p, abs=1e-9)
 
 

@@ -20,7 +20,7 @@ from wrnexp.tracking.wandb import content
 from wrnexp.tracking.wandb.sink import Wandb
 from wrnexp.wandb_publish import runs, server
 from wrnexp.wandb_publish.local import LocalRun, find_runs, one_each
-from wrnexp.wandb_publish.runs import Need, need
+from wrnexp.wandb_publish.runs import Upload, need
 from wrnexp.wandb_publish.server import RemoteRun
 
 Tiny = Callable[..., DictConfig]
@@ -274,7 +274,7 @@ def test_what_a_run_lacks_is_named(offline: Path) -> None:
     ):
         assert (need(run, changed).what, need(run, changed).why) == ("complete", why)
     gap = need(run, RemoteRun([2], remote.pictures, remote.summary, "finished"))
-    assert gap == Need("there", "but for 1 epoch before its last one, which W&B takes no more")
+    assert gap == Upload("there", "but for 1 epoch before its last one, which W&B takes no more")
 
 
 def held(run: LocalRun) -> RemoteRun:

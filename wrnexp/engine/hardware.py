@@ -134,7 +134,7 @@ class Hardware:
         """Return the context in which forward passes run."""
         return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
 
-    def place(self, model: M) -> M:
+    def to_device(self, model: M) -> M:
         """Return the model on the device, in the memory format."""
         return model.to(self.device, memory_format=self._format)  # type: ignore[call-overload, no-any-return]
 

@@ -99,7 +99,7 @@ class TrainStep:
         self._ranks = ranks or Ranks()
         self.hardware = hardware
         self.recipe = recipe
-        self.model = hardware.place(shared_norms(model) if sync_batchnorm and self._ranks.count > 1 else model)
+        self.model = hardware.to_device(shared_norms(model) if sync_batchnorm and self._ranks.count > 1 else model)
         self.average = average(self.model)
         self._budget = memory_budget
         self._network = budgeted(self.model, memory_budget, hardware)

@@ -32,7 +32,7 @@ def start(main: Callable[[], object], root: Path, follow: Callable[[], object] |
         root: the folder that holds `conf/`.
         follow: what all but the first of the processes that torchrun started do instead: one alone composes.
     """
-    if follow is not None and (place := torchrun.place()) is not None and place.rank > 0:
+    if follow is not None and (place := torchrun.process_rank()) is not None and place.rank > 0:
         if LOOKING & {argument.split("=")[0] for argument in sys.argv[1:]}:
             return
         main = follow

@@ -51,7 +51,7 @@ class TimeLimit:
         return f"{self.key} {self.seconds} {self.ends}"
 
     @property
-    def left(self) -> float:
+    def remaining(self) -> float:
         """The seconds until it is reached; 0 or less afterwards."""
         return self.ends - time.time()
 
@@ -126,7 +126,7 @@ class SignalGuard:
             raise self._tell()
 
     def _out_of_time(self) -> bool:
-        return self._limit is not None and self._limit.left <= 0
+        return self._limit is not None and self._limit.remaining <= 0
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process or self._told:  # a loader's process has inherited this; it is told to end

@@ -7,7 +7,7 @@ VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADD
 
 
 @dataclass(frozen=True)
-class Place:
+class ProcessRank:
     """A process's place among those that share one run.
 
     Attributes:
@@ -23,7 +23,7 @@ class Place:
     local_count: int
 
 
-def place() -> Place | None:
+def process_rank() -> ProcessRank | None:
     """Return the place that torchrun gave this process; None where it did not start it, or started it alone.
 
     Some launchers set a part of these variables for what they start; all of them are torchrun's way, or that of
@@ -32,4 +32,4 @@ def place() -> Place | None:
     if not all(os.environ.get(name) for name in VARIABLES):
         return None
     rank, count, local, local_count = (int(os.environ[name]) for name in VARIABLES[:4])
-    return None if count == 1 else Place(rank, count, local, local_count)
+    return None if count == 1 else ProcessRank(rank, count, local, local_count)

@@ -106,7 +106,7 @@ def as_json(study: Crossed) -> dict[str, Any]:
         "cells": [[vars(cell) for cell in row] for row in study.cells],
         "tests": [vars(test) for test in tests],
         "effects": [
-            {"effect": _named(study, effect), "place": effect.place} | vars(effect.paired) | {"p_holm": effect.p_holm}
+            {"effect": _named(study, effect), "place": effect.levels} | vars(effect.paired) | {"p_holm": effect.p_holm}
             for effect in effects
         ],
     }
@@ -117,7 +117,7 @@ def _effects(found: Factorial) -> list[Effect]:
 
 
 def _named(study: Crossed, effect: Effect) -> str:
-    row, column = effect.place
+    row, column = effect.levels
     (first, second), (one, two) = study.keys, study.levels
     if column == 0:
         return f"{first}: {one[row]} against {one[0]}"

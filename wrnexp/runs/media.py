@@ -33,14 +33,14 @@ class Picture:
     caption: str
 
 
-def place(folder: Path, name: str) -> Path:
+def media_path(folder: Path, name: str) -> Path:
     """Return where the picture of this name lies in a run's folder."""
     return folder / FOLDER / f"{name}.png"
 
 
 def pictures(folder: Path) -> list[Picture]:
     """Return the pictures that lie in a run's folder, always in the same order; a damaged one is passed over."""
-    found = [Picture(f"{FOLDER}/{name}", place(folder, name), caption) for name, caption in CAPTIONS.items()]
+    found = [Picture(f"{FOLDER}/{name}", media_path(folder, name), caption) for name, caption in CAPTIONS.items()]
     return [picture for picture in found if _readable(picture, folder)]
 
 
@@ -92,13 +92,13 @@ def read_mistakes(folder: Path) -> list[dict[str, Any]]:
     """
     from PIL import Image, UnidentifiedImageError
 
-    words = place(folder, MISTAKES).with_suffix(".json")
+    words = media_path(folder, MISTAKES).with_suffix(".json")
     told = loads(read_regular(words))
     try:
-        with Image.open(place(folder, MISTAKES), formats=["PNG"]) as sprite:
+        with Image.open(media_path(folder, MISTAKES), formats=["PNG"]) as sprite:
             sheet = np.asarray(sprite.convert("RGB"))
     except UnidentifiedImageError as error:
-        raise ValueError(f"{place(folder, MISTAKES)} is not a picture") from error
+        raise ValueError(f"{media_path(folder, MISTAKES)} is not a picture") from error
     side, columns, mistakes = told["tile"], told["columns"], told["mistakes"]
     if sheet.shape[:2] != (-(-len(mistakes) // columns) * side, columns * side):
         raise ValueError(f"{words} tells of {len(mistakes)} images of {side} pixels, the sprite beside it has others")

@@ -26,7 +26,7 @@ class FTest:
 class Effect:
     """A paired difference over the seeds, its p-value corrected (Holm) among those of its kind."""
 
-    place: tuple[int, int]
+    levels: tuple[int, int]
     paired: Paired
     p_holm: float | None
 

@@ -37,7 +37,7 @@ class LabelledSweeper(BasicSweeper):
         Raises:
             UserError: torchrun has started it.
         """
-        if torchrun.place() is not None:
+        if torchrun.process_rank() is not None:
             raise UserError("a sweep under torchrun would run in each of its processes; use trainer.devices=N instead")
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
         self.task = task_function

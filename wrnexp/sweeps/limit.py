@@ -47,7 +47,7 @@ class SweepLimit:
     @property
     def reached(self) -> bool:
         """Whether no time is left."""
-        return self.limit is not None and self.limit.left <= 0
+        return self.limit is not None and self.limit.remaining <= 0
 
     def fits(self, job: Job) -> bool:
         """Say whether a job may start now: there is time left, and no record says that it takes longer.
@@ -56,7 +56,7 @@ class SweepLimit:
         """
         if self.limit is None:
             return True
-        left, need = self.limit.left, self.need(job)
+        left, need = self.limit.remaining, self.need(job)
         if left > 0 and (need is None or need <= left or (need > self.limit.seconds and _begun(job))):
             self.refused.pop(job.folder, None)
             return True
@@ -76,7 +76,7 @@ class SweepLimit:
         if self.limit is None:
             return True
         need = self._at_most(job, whole=True)
-        return self.limit.left > 0 and (need is None or need <= self.limit.left)
+        return self.limit.remaining > 0 and (need is None or need <= self.limit.remaining)
 
     def _at_most(self, job: Job, *, whole: bool) -> float | None:
         """Return the seconds of what is left of a job, or of all of it; its own time limit where that is less."""
@@ -145,7 +145,7 @@ class SweepLimit:
             raise Stopped(None, text)
 
         before = signal.signal(signal.SIGALRM, ring)
-        signal.setitimer(signal.ITIMER_REAL, max(0.001, self.limit.left + OVERTIME))
+        signal.setitimer(signal.ITIMER_REAL, max(0.001, self.limit.remaining + OVERTIME))
         try:
             yield
         except Stopped as stopped:

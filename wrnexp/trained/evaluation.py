@@ -55,7 +55,7 @@ def evaluate_run(
     data = dataset(run.record, root, run.allow)
     corrupted = _corrupted(run, root) if corruptions else None
     told = provenance.collect(Path(__file__).parents[1]) | settled.described()
-    answers, model = _Answers(data, settled), settled.place(run.model)
+    answers, model = _Answers(data, settled), settled.to_device(run.model)
     with settled.settings():
         metrics = _figures(answers(model, data.test))
         found = LaterEvaluation(

@@ -20,4 +20,4 @@ def probabilities(run: Trained, pixels: NDArray[np.uint8], hardware: Hardware) -
     images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))).float() / 255
     nobody = torch.zeros(len(images), dtype=torch.int64)  # labels, which are not known
     with hardware.settings():
-        return evaluate(hardware.place(run.classifier), [(images, nobody)], hardware).logits.softmax(1)
+        return evaluate(hardware.to_device(run.classifier), [(images, nobody)], hardware).logits.softmax(1)

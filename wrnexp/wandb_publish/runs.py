@@ -36,14 +36,14 @@ _SETTINGS = {
 
 
 @dataclass(frozen=True)
-class Need:
+class Upload:
     """What a run needs: nothing (`there`, `busy`), W&B's files sent (`send`), or a part of its record (`complete`)."""
 
     what: What
     why: str
 
 
-def need(run: LocalRun, remote: RemoteRun | None, *, rebuild: bool = False) -> Need:
+def need(run: LocalRun, remote: RemoteRun | None, *, rebuild: bool = False) -> Upload:
     """Compare a run with what the server has of it.
 
     Args:
@@ -52,11 +52,11 @@ def need(run: LocalRun, remote: RemoteRun | None, *, rebuild: bool = False) -> N
         rebuild: take nothing from W&B's files.
     """
     if is_held(run.folder):
-        return Need("busy", "it is being trained")
+        return Upload("busy", "it is being trained")
     if remote is None:
         if not rebuild and _whole(run):
-            return Need("send", f"from W&B's files, {_counted(run.epochs)}")
-        return Need("complete", f"from its record, {_counted(run.epochs)}")
+            return Upload("send", f"from W&B's files, {_counted(run.epochs)}")
+        return Upload("complete", f"from its record, {_counted(run.epochs)}")
     missing = sorted(set(run.epochs) - set(remote.epochs))
     last = max(remote.epochs, default=0)
     later, gaps = ([epoch for epoch in missing if (epoch > last) is wanted] for wanted in (True, False))
@@ -67,14 +67,14 @@ def need(run: LocalRun, remote: RemoteRun | None, *, rebuild: bool = False) -> N
         *(["its end"] if not _ended(run, remote) else []),
     ]
     if lacking:
-        return Need("complete", f"{', '.join(lacking)} from its record")
+        return Upload("complete", f"{', '.join(lacking)} from its record")
     whole = "nothing to do" if not gaps else f"but for {_counted(gaps)} before its last one, which W&B takes no more"
-    return Need("there", whole)
+    return Upload("there", whole)
 
 
 def publish(
     runs: Sequence[LocalRun], server: Server, *, rebuild: bool = False
-) -> Iterator[tuple[LocalRun, Need | ServerError]]:
+) -> Iterator[tuple[LocalRun, Upload | ServerError]]:
     """Bring runs to where the server shows all of their records; yield each with what was done, or why it was not.
 
     Args:

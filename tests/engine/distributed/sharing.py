@@ -23,7 +23,7 @@ from wrnexp.errors import DivergedError, Stopped
 from wrnexp.models import WideResNet
 from wrnexp.optim import Cosine, SGDRecipe, averaged
 from wrnexp.process.signals import TimeLimit
-from wrnexp.process.torchrun import place
+from wrnexp.process.torchrun import process_rank
 from wrnexp.tensors import share, step_plan
 
 CLASSES, IMAGES = 5, 26
@@ -204,7 +204,7 @@ def graphs_as_they_are() -> Iterator[None]:
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
-    here = place()
+    here = process_rank()
     assert here is not None
     with joined(here) as ranks, graphs_as_they_are():
         found: dict[str, Any] = {name: trained(folder / name, ranks, **one) for name, one in TRAININGS.items()}

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from wrnexp.cli.plan.costs import ArmCost, Costs
 from wrnexp.cli.plan.sources import Planned
-from wrnexp.cli.plan.statistics import Aim, Deviation, Need
+from wrnexp.cli.plan.statistics import Aim, Deviation, SeedRequirement
 from wrnexp.process.terminal import Terminal, safe_text
 from wrnexp.stats import ALPHA
 from wrnexp.sweeps.tables import duration
@@ -14,7 +14,9 @@ from wrnexp.sweeps.tables import duration
 UNKNOWN = "?"
 
 
-def show(planned: Planned, costs: Costs, aim: Aim, spread: Deviation, needs: Sequence[Need], console: Terminal) -> None:
+def show(
+    planned: Planned, costs: Costs, aim: Aim, spread: Deviation, needs: Sequence[SeedRequirement], console: Terminal
+) -> None:
     """Print arms and costs, what the effect needs, and whether the sweep as it stands can answer its question."""
     console.print(safe_text(f"{planned.name}: {planned.question}" if planned.question else planned.name, "bold"))
     console.print(_arms_table(costs))
@@ -63,7 +65,7 @@ def _bases(arms: Sequence[ArmCost]) -> Iterator[str]:
             yield f"Times are the {basis}{where}, one run after another."
 
 
-def _needs_table(planned: Planned, costs: Costs, needs: Sequence[Need]) -> Table:
+def _needs_table(planned: Planned, costs: Costs, needs: Sequence[SeedRequirement]) -> Table:
     ranged = needs[0].at_bounds is not None
     own = f"{planned.seeds} seeds find"
     table = _table("tests", "seeds an arm", *(["range"] if ranged else []), "runs", "time", "GPU-hours", own)
@@ -72,7 +74,7 @@ def _needs_table(planned: Planned, costs: Costs, needs: Sequence[Need]) -> Table
     return table
 
 
-def _need_cells(need: Need, costs: Costs, *, ranged: bool) -> list[str]:
+def _need_cells(need: SeedRequirement, costs: Costs, *, ranged: bool) -> list[str]:
     bounds = " to ".join(map(_seeds, need.at_bounds)) if need.at_bounds else ""
     cells = [_seeds(need.seeds), *([bounds] if ranged else [])]
     if need.seeds is None:
@@ -85,7 +87,7 @@ def _comparisons(count: int) -> str:
     return "1, uncorrected" if count == 1 else f"{count}, Holm"
 
 
-def _verdict(planned: Planned, aim: Aim, needs: Sequence[Need]) -> Iterator[str]:
+def _verdict(planned: Planned, aim: Aim, needs: Sequence[SeedRequirement]) -> Iterator[str]:
     """Yield whether the sweep, as it stands, can answer its question."""
     effect, seeds = f"{100 * aim.effect:.2f} points", planned.seeds
     if len(planned.arms) < 2:

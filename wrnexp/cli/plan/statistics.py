@@ -25,7 +25,7 @@ class Deviation:
 
 
 @dataclass(frozen=True)
-class Need:
+class SeedRequirement:
     """What one level of the test asks for.
 
     `seeds` finds the effect (None: more than a million), `at_bounds` are the seeds at both ends of the deviation's
@@ -78,7 +78,7 @@ def _points(share: float) -> str:
     return f"{100 * share:.2f} points"
 
 
-def needs(planned: Planned, aim: Aim, spread: Deviation) -> list[Need]:
+def needs(planned: Planned, aim: Aim, spread: Deviation) -> list[SeedRequirement]:
     """Return what one comparison needs, and what all comparisons with one baseline need after Holm's correction.
 
     Holm tests the smallest of m p-values at alpha / m: an effect that every comparison may have to show is planned for
@@ -88,13 +88,13 @@ def needs(planned: Planned, aim: Aim, spread: Deviation) -> list[Need]:
     return [_need(planned, aim, spread, count) for count in sorted({1, comparisons}) if count]
 
 
-def _need(planned: Planned, aim: Aim, spread: Deviation, comparisons: int) -> Need:
+def _need(planned: Planned, aim: Aim, spread: Deviation, comparisons: int) -> SeedRequirement:
     level = ALPHA / comparisons
 
     def seeds(sd: float) -> int | None:
         return stats.seeds_needed(aim.effect, sd, aim.power, level)
 
-    return Need(
+    return SeedRequirement(
         comparisons,
         seeds(spread.differences),
         None if spread.ci95 is None else (seeds(spread.ci95[0]), seeds(spread.ci95[1])),

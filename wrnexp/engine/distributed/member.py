@@ -19,7 +19,7 @@ import torch
 from wrnexp.errors import DivergedError, Stopped, TrainingError, UserError
 from wrnexp.process.parent import when_parent_is_gone
 from wrnexp.process.signals import GRACE
-from wrnexp.process.torchrun import place
+from wrnexp.process.torchrun import process_rank
 
 PATIENCE = 2.0  # seconds that a process with an error waits, for the one at fault or the first one to end before it
 KINDS = (UserError, DivergedError, TrainingError)  # errors that are told as they were, the narrower first
@@ -35,7 +35,7 @@ def enter(folder: Path, threads: int, function: Callable[..., None], *arguments:
         function: the work.
         arguments: of the function.
     """
-    here = place()
+    here = process_rank()
     assert here is not None
     when_parent_is_gone(_end)
     signal.signal(signal.SIGINT, _terminate)

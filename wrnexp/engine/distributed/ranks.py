@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from wrnexp.errors import TIME_LIMIT, Stopped, UserError
 from wrnexp.process.signals import GRACE, SignalGuard, TimeLimit
-from wrnexp.process.torchrun import Place
+from wrnexp.process.torchrun import ProcessRank
 
 T = TypeVar("T")
 
@@ -120,7 +120,7 @@ _NO_BUFFERS: dict[str, Any] = {"forward_sync_buffers" if _RENAMED else "broadcas
 
 
 @contextmanager
-def joined(place: Place) -> Iterator[Ranks]:
+def joined(place: ProcessRank) -> Iterator[Ranks]:
     """Be one of the processes that torchrun, or wrnexp itself, started for a run.
 
     Gradients go over NCCL between GPUs; what is of the host (Gloo) never waits for one.

@@ -16,7 +16,7 @@ from wrnexp.report.media.grid import TILES, draw_grid
 from wrnexp.report.media.mistakes import Gather, draw_mistakes, worst
 from wrnexp.report.media.reliability import draw_reliability
 from wrnexp.report.page.classes import classes
-from wrnexp.runs.media import AUGMENTED, CONFUSION, FOLDER, MISTAKES, RELIABILITY, place
+from wrnexp.runs.media import AUGMENTED, CONFUSION, FOLDER, MISTAKES, RELIABILITY, media_path
 from wrnexp.runs.record import Record
 from wrnexp.stats import metrics
 
@@ -54,7 +54,7 @@ class Media(Switches):
             loader: of the training images. Its `preview(count)` returns float images [N, 3, S, S] and targets; without
                 that method, as a loader of the user's own may be, nothing is drawn.
         """
-        path = place(folder, AUGMENTED)
+        path = media_path(folder, AUGMENTED)
         with _guarded(AUGMENTED):
             if not self.augmented or not hasattr(loader, "preview") or path.is_file():
                 return
@@ -124,11 +124,11 @@ def _mistakes(folder: Path, record: Record, logits: Logits, labels: Labels, gath
 def _confusion(folder: Path, record: Record, logits: Logits, labels: Labels) -> None:
     found = confusion(record.data, logits, labels)
     if found is not None:
-        draw_confusion(place(folder, CONFUSION), found, _run(record))
+        draw_confusion(media_path(folder, CONFUSION), found, _run(record))
 
 
 def _reliability(folder: Path, record: Record, logits: Logits, labels: Labels) -> None:
-    draw_reliability(place(folder, RELIABILITY), metrics.reliability(logits, labels), _run(record))
+    draw_reliability(media_path(folder, RELIABILITY), metrics.reliability(logits, labels), _run(record))
 
 
 def _run(record: Record) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wrnexp.runs.media import MISTAKES, Mistake, place
+from wrnexp.runs.media import MISTAKES, Mistake, media_path
 from wrnexp.runs.record import write_atomic, write_json
 from wrnexp.stats import metrics
 
@@ -57,7 +57,7 @@ def draw_mistakes(folder: Path, found: Sequence[Mistake], gather: Gather) -> Non
         found: the mistakes, the worst first.
         gather: returns the test images at such positions.
     """
-    sprite, words = place(folder, MISTAKES), place(folder, MISTAKES).with_suffix(".json")
+    sprite, words = media_path(folder, MISTAKES), media_path(folder, MISTAKES).with_suffix(".json")
     if not found:
         sprite.unlink(missing_ok=True)
         words.unlink(missing_ok=True)
