@@ -15,7 +15,8 @@ EXCEPTIONS = {("wrnexp/augment/erasing.py", "left"): "the side of a box, next to
 PHRASES = [
     r"told from chance", r"\banew\b", r"\bbeside\b", r"\blikewise\b", r"\bgoe?s? on\b", r"\btold\b", r"\bone's own\b",
     r"\bthe house\b", r"what is no product", r"(?<!there)\sis no\b(?! longer| more)",
-    r"\ban? \w+ an? (arm|batch|class|core|device|epoch|file|folder|group|image|job|label|name|pair|record|run|seed|step|sweep)\b",
+    r"\ban? \w+ an? "
+    r"(arm|batch|class|core|device|epoch|file|folder|group|image|job|label|name|pair|record|run|seed|step|sweep)\b",
 ]  # fmt: skip
 PHRASE = re.compile("|".join(PHRASES).replace(" ", r"\s+(?:# )?"), re.IGNORECASE)  # a phrase may be broken into lines
 
