@@ -14,7 +14,7 @@ from tests.optional_packages import OPTIONAL
 
 ROOT = Path(__file__).parents[1]
 # Tests that need such a package for their module, for a fixture or in their body, and their neighbours that do not.
-CHOSEN = "test_crossed or test_account or test_sink or test_answers or test_views or damaged_parquet_file"
+CHOSEN = "test_factorial or test_account or test_sink or test_predictions or test_views or damaged_parquet_file"
 Answers = dict[str, tuple[Any, str]]
 INSTALL = "not installed here: pip install -c constraints.txt -e"
 
@@ -64,7 +64,7 @@ def test_the_suite_collects_and_skips_with_a_reason() -> None:
     done = without_packages(ROOT, "-m", "pytest", "-rs", "-p", "no:cacheprovider", "-k", CHOSEN)
     assert done.returncode == 0, done.stdout
     for reason in (
-        "tests/report/test_crossed.py: needs statsmodels, not installed here",
+        "tests/report/test_factorial.py: needs statsmodels, not installed here",
         "needs vl_convert, not installed here",
         "needs optuna, not installed here",
         "No module named 'wandb'",

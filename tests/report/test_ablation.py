@@ -284,7 +284,7 @@ def test_the_page_has_words_tables_and_plots(write_study: WriteStudy, tmp_path: 
     build([write_study()], tmp_path / "report")
     page = (tmp_path / "report/report.md").read_text()
     section = page.split("## What each change is worth\n")[1].split("\n## ")[0]
-    assert "![What each change is worth, with its 95% interval](ablation_plot.png)" in section
+    assert "![What each change is worth, with its 95% interval](effects.png)" in section
     assert "(ladder.png)" in section
     assert "| change | settings | in b | added to a | its step of the ladder | training time |" in section
     assert (
@@ -300,14 +300,14 @@ def test_several_ablations_each_have_their_section(write_study: WriteStudy, outp
     page = (out / "report.md").read_text()
     assert "## What each change is worth: one\n" in page
     assert "## What each change is worth: two\n" in page
-    assert {path.name for path in out.glob("[el]*.png")} >= {"ablation_plot.png", "effects_2.png", "ladder_2.png"}
+    assert {path.name for path in out.glob("[el]*.png")} >= {"effects.png", "effects_2.png", "ladder_2.png"}
     build([outputs / "one"], out)
     assert not (out / "effects_2.png").exists()
 
 
 def test_the_plots_show_every_place_in_its_colour(write_study: WriteStudy, tmp_path: Path) -> None:
-    assert ablation_plot.draw([read(write_study())], tmp_path) == {"ablate_a_b": ["ablation_plot.png", "ladder.png"]}
-    with Image.open(tmp_path / "ablation_plot.png") as image:
+    assert ablation_plot.draw([read(write_study())], tmp_path) == {"ablate_a_b": ["effects.png", "ladder.png"]}
+    with Image.open(tmp_path / "effects.png") as image:
         pixels = np.asarray(image.convert("RGB"), dtype=np.int64) @ [1 << 16, 1 << 8, 1]
     found = {f"#{pixel:06X}" for pixel in np.unique(pixels)}
     assert {ablation_plot.IN_B, ablation_plot.ADDED, ablation_plot.STEP} <= found

@@ -60,7 +60,7 @@ def no_font(patch: pytest.MonkeyPatch, folder: Path) -> None:
 
 
 def no_pillow(patch: pytest.MonkeyPatch, folder: Path) -> None:
-    for name in ("data.workers", "data.augmentation", "augment.recipe", "augment.reference"):
+    for name in ("data.loaders.workers", "data.loaders.augmentation", "augment.recipe", "augment.reference"):
         import_module(f"wrnexp.{name}")  # they need it to train
     patch.setitem(sys.modules, "PIL", None)
 

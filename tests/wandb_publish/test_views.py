@@ -134,7 +134,7 @@ def test_a_report_on_no_folder() -> None:
         save_report("me", "wrnexp", [])
 
 
-@pytest.mark.parametrize("module", ["workspace", "writeup"])
+@pytest.mark.parametrize("module", ["workspace", "report"])
 def test_without_the_extra_one_message_says_what_to_install(module: str) -> None:
     code = (
         "import sys; sys.modules['wandb_workspaces'] = None\n"
