@@ -134,7 +134,7 @@ def test_nobody_is_asked_anything_on_a_terminal(tmp_path: Path, tiny_overrides: 
     os.close(theirs)
     shown = read_all(ours, process, seconds=120)
     assert process.wait() == 0
-    assert "this run is kept offline" in " ".join(shown.split())  # wrapped at the terminal's width
+    assert "this run is logged offline" in " ".join(shown.split())  # wrapped at the terminal's width
     assert "choice" not in shown
     assert "API key:" not in shown
 

@@ -37,4 +37,4 @@ def test_a_damaged_file_is_not_uploaded(tmp_path: Path, capsys: pytest.CaptureFi
         assert run.names == (["model-abc"] if data == DATA else []) + ["predictions-abc"]
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == len(damage)
-    assert all("model.safetensors is damaged: its content is not what the run wrote; left out" in one for one in lines)
+    assert all("model.safetensors is damaged: its content is not what the run wrote; not uploaded" in one for one in lines)

@@ -22,7 +22,7 @@ def test_a_run_has_one_id_however_often_it_is_started() -> None:
 
 
 def test_a_run_is_found_by_sweep_recipe_and_overrides() -> None:
-    told = content.opening(
+    told = content.init_arguments(
         record(sweep="dropout", overrides=["model.dropout=0", "seed=3"], config={"model": {"dropout": 0.0}},
                provenance={"recipe": "light", "torch": "2.14", "wandb_run": {"id": "a"}}),
         ["paper"],
@@ -35,7 +35,7 @@ def test_a_run_is_found_by_sweep_recipe_and_overrides() -> None:
 
 
 def test_an_early_record_names_its_label_as_the_recipe() -> None:
-    assert content.opening(record(label="base"), [])["job_type"] == "base"
+    assert content.init_arguments(record(label="base"), [])["job_type"] == "base"
 
 
 def test_the_summary_is_the_record_without_what_was_not_measured() -> None:
@@ -66,11 +66,11 @@ def test_the_exit_code_says_how_it_ended(status: Any, error: str | None, code: i
 def test_the_run_of_a_sweep_stays_in_the_sweeps_project() -> None:
     own = record(provenance={"wandb_run": {"id": "own", "project": "mine", "entity": "me"}})
     assert content.destination(own, "given", None) == ("given", None)
-    assert content.sweep(own, "mine") is None
+    assert content.sweep_id(own, "mine") is None
     agents = record(provenance={"wandb_run": {"id": "theirs", "project": "shared", "entity": "us", "sweep": "s1"}})
     assert content.wandb_id(agents) == "theirs"
     assert content.destination(agents, "given", None) == ("shared", "us")
-    assert (content.sweep(agents, "shared"), content.sweep(agents, "given")) == ("s1", None)
+    assert (content.sweep_id(agents, "shared"), content.sweep_id(agents, "given")) == ("s1", None)
     early = record(provenance={"wandb_run": {"id": "theirs", "sweep": "s1"}})  # W&B was never asked where that is
     assert content.destination(early, "given", "me") == ("given", "me")
-    assert content.sweep(early, "given") == "s1"
+    assert content.sweep_id(early, "given") == "s1"

@@ -31,7 +31,7 @@ SHORT = ("optim.epochs=1", "optim.schedule.warmup_epochs=0")
 
 @pytest.fixture(autouse=True)
 def _nobody_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Wandb, "_asked_in_vain", None)
+    monkeypatch.setattr(Wandb, "_last_failure", None)
 
 
 def entries(folder: Path, kind: str) -> list[Any]:
@@ -154,7 +154,7 @@ def test_a_server_that_does_not_answer_is_not_waited_for(
         assert fragment.epochs == [1]
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("W&B")]
     assert len(told) == 2
-    assert "this run is kept offline" in told[0]
+    assert "this run is logged offline" in told[0]
     assert "did not answer a while ago" in told[1]
     assert f"wrnexp publish {tmp_path / '1'}" in told[1]
     wandb_server.recover()
@@ -176,7 +176,7 @@ def test_a_server_that_dies_keeps_no_run_from_ending(
     assert fragment.epochs == [1, 2]
     told = [line for line in capsys.readouterr().err.splitlines() if "publish" in line]
     assert len(told) == 1
-    assert "has not taken everything within 2 s" in told[0]
+    assert "did not receive everything within 2 s" in told[0]
 
 
 def test_a_folder_that_cannot_be_written_is_said_and_no_other_taken(
@@ -187,7 +187,7 @@ def test_a_folder_that_cannot_be_written_is_said_and_no_other_taken(
     assert record.status == "completed"
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("W&B")]
     assert len(told) == 1
-    assert "no files for it" in told[0]
+    assert "no local files" in told[0]
 
 
 def test_a_full_disk_is_said_once(
@@ -201,4 +201,4 @@ def test_a_full_disk_is_said_once(
     assert record.status == "completed"
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("W&B")]
     assert len(told) == 1
-    assert "is full, its files are cut short" in told[0]
+    assert "is full, its files are truncated" in told[0]
