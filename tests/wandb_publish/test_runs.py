@@ -19,8 +19,8 @@ from wrnexp.runs.record import read_metrics, read_record, write_metrics, write_r
 from wrnexp.tracking.wandb import content
 from wrnexp.tracking.wandb.sink import Wandb
 from wrnexp.wandb_publish import runs, server
-from wrnexp.wandb_publish.local import LocalRun, find_runs, one_each
-from wrnexp.wandb_publish.runs import Upload, need
+from wrnexp.wandb_publish.local import LocalRun, deduplicate, find_runs
+from wrnexp.wandb_publish.runs import Upload, plan_upload
 from wrnexp.wandb_publish.server import RemoteRun
 
 Tiny = Callable[..., DictConfig]
@@ -30,7 +30,7 @@ PICTURES = [f"tracking.media.{name}=true" for name in ("augmented", "mistakes", 
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Wandb, "_asked_in_vain", None)
+    monkeypatch.setattr(Wandb, "_last_failure", None)
     monkeypatch.setattr(runs, "SETTLING", 1.0)  # this server shows at once what it was sent
 
 
@@ -111,7 +111,7 @@ def test_a_run_that_is_there_in_part_gets_the_rest(offline: Path, wandb_server: 
     record, rows = read_record(offline / "run"), read_metrics(offline / "run")
     run = wandb_server.state.make(None, "wrnexp", record.run_id)
     run.config = {key: {"value": value} for key, value in record.config.items()}
-    run.history = [{"_step": row["epoch"], **content.values(row)} for row in rows[:epochs]]
+    run.history = [{"_step": row["epoch"], **content.measured(row)} for row in rows[:epochs]]
     run.summary = dict(run.history[-1]) if epochs else {}
     assert published(offline) == 0
     check(run, offline / "run")
@@ -153,10 +153,10 @@ def test_files_with_a_gap_are_not_sent(offline: Path, wandb_server: WandbServer)
     first = rows[0] | {"epoch": 1, "step": 1}
     write_metrics(offline / "run", [first, rows[0] | {"epoch": 2}, rows[1] | {"epoch": 3}])
     ((run,), _) = find_runs([offline], None, None)
-    assert need(run, None).what == "send"  # 1 and 2 are the first of three
+    assert plan_upload(run, None).action == "send"  # 1 and 2 are the first of three
     write_metrics(offline / "run", [first, rows[1] | {"epoch": 3}])
     ((run,), _) = find_runs([offline], None, None)
-    assert need(run, None).what == "complete"
+    assert plan_upload(run, None).action == "complete"
     assert published(offline) == 0
     assert [row["epoch"] for row in wandb_server.runs[run.identity].epochs] == [1, 3]
 
@@ -222,7 +222,7 @@ def test_the_same_experiment_in_two_folders_is_one_run(
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda folder: folder / "absent", "is no folder"),
+        (lambda folder: folder / "absent", "is not a folder"),
         (lambda folder: folder, "no record.json in or below"),
     ],
 )
@@ -259,22 +259,22 @@ def test_a_key_that_is_not_taken_is_said(
 ) -> None:
     wandb_server.fail["graphql"] = (401, 10**6)
     assert published(offline) == 2
-    assert "does not take the API key" in capsys.readouterr().err
+    assert "rejects the API key" in capsys.readouterr().err
 
 
 def test_what_a_run_lacks_is_named(offline: Path) -> None:
     ((run,), _) = find_runs([offline], None, None)
     remote = held(run)
-    assert need(run, remote).what == "there"
+    assert plan_upload(run, remote).action == "there"
     for changed, why in (
         (RemoteRun([1], remote.pictures, remote.summary, "finished"), "1 epoch from its record"),
         (RemoteRun(remote.epochs, frozenset(), remote.summary, "finished"), "4 pictures from its record"),
         (RemoteRun(remote.epochs, remote.pictures, {}, "finished"), "its summary from its record"),
-        (RemoteRun(remote.epochs, remote.pictures, remote.summary, "crashed"), "its end from its record"),
+        (RemoteRun(remote.epochs, remote.pictures, remote.summary, "crashed"), "its final state from its record"),
     ):
-        assert (need(run, changed).what, need(run, changed).why) == ("complete", why)
-    gap = need(run, RemoteRun([2], remote.pictures, remote.summary, "finished"))
-    assert gap == Upload("there", "but for 1 epoch before its last one, which W&B takes no more")
+        assert (plan_upload(run, changed).action, plan_upload(run, changed).detail) == ("complete", why)
+    gap = plan_upload(run, RemoteRun([2], remote.pictures, remote.summary, "finished"))
+    assert gap == Upload("there", "except 1 epoch before its last one, which W&B no longer accepts")
 
 
 def held(run: LocalRun) -> RemoteRun:
@@ -316,7 +316,7 @@ def test_one_experiment_online_and_offline_is_one_run(
 
 def test_the_entity_is_that_of_training(offline: Path) -> None:
     (found, _) = find_runs([offline], None, None)
-    ((run,), left) = one_each(found, lambda entity: entity or "account")
+    ((run,), left) = deduplicate(found, lambda entity: entity or "account")
     assert (run.entity, left) == ("account", [])
 
 
@@ -326,7 +326,7 @@ def test_what_an_earlier_attempt_left_is_withdrawn(offline: Path, wandb_server: 
     assert published(offline) == 0
     found = wandb_server.runs[record.run_id]
     found.summary["error"] = "Stopped: told to end (SIGTERM)"
-    assert need(run, RemoteRun([1, 2], held(run).pictures, found.summary, "finished")).what == "complete"
+    assert plan_upload(run, RemoteRun([1, 2], held(run).pictures, found.summary, "finished")).action == "complete"
     assert published(offline) == 0
     check(found, offline / "run")
 

@@ -118,14 +118,14 @@ def test_a_server_that_refuses_says_why(server: ViewServer, save: Save) -> None:
 def test_a_server_that_fails(server: ViewServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wrnexp.wandb_publish.views.TIMEOUT", 1)
     server.status = 500
-    with pytest.raises(UserError, match=r"the W&B server http://127\.0\.0\.1:\d+ did not do what was asked"):
+    with pytest.raises(UserError, match=r"the request to the W&B server http://127\.0\.0\.1:\d+ failed"):
         save_workspace("me", "wrnexp")
 
 
 def test_a_server_that_is_not_there(server: ViewServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wrnexp.wandb_publish.views.TIMEOUT", 1)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    with pytest.raises(UserError, match=r"the W&B server http://127\.0\.0\.1:9 did not do what was asked"):
+    with pytest.raises(UserError, match=r"the request to the W&B server http://127\.0\.0\.1:9 failed"):
         save_workspace("me", "wrnexp")
 
 
@@ -134,7 +134,7 @@ def test_a_report_on_no_folder() -> None:
         save_report("me", "wrnexp", [])
 
 
-@pytest.mark.parametrize("module", ["workspace", "writeup"])
+@pytest.mark.parametrize("module", ["workspace", "report"])
 def test_without_the_extra_one_message_says_what_to_install(module: str) -> None:
     code = (
         "import sys; sys.modules['wandb_workspaces'] = None\n"
