@@ -14,7 +14,7 @@ from PIL import Image
 from wrnexp.report.build import build
 from wrnexp.report.figures import style
 from wrnexp.report.figures.curves import plot_run
-from wrnexp.report.figures.matplotlib_setup import OWN_FONT, fallback_fonts
+from wrnexp.report.figures.matplotlib_setup import DEFAULT_FONT, fallback_fonts
 
 WriteRun = Callable[..., Path]
 
@@ -74,9 +74,9 @@ def test_an_installed_font_is_used_where_matplotlibs_lacks_a_character() -> None
     assert fallback_fonts("Loss, дропаут") == []
     (name,) = fallback_fonts("\N{Z NOTATION LEFT IMAGE BRACKET}")  # STIX has it, which comes with matplotlib
     figure = style.blank(1, 1)
-    figure.text(0, 0, "\N{Z NOTATION LEFT IMAGE BRACKET}", fontfamily=[OWN_FONT, name])
+    figure.text(0, 0, "\N{Z NOTATION LEFT IMAGE BRACKET}", fontfamily=[DEFAULT_FONT, name])
     figure.savefig(io.BytesIO())  # without a warning
-    figure.texts[0].set_fontfamily(OWN_FONT)
+    figure.texts[0].set_fontfamily(DEFAULT_FONT)
     with pytest.warns(UserWarning, match="missing from"):
         figure.savefig(io.BytesIO())
 
