@@ -87,7 +87,7 @@ def test_the_summary_has_three_sentences(grid: Report) -> None:
     assert len(said) == 3
     assert said[0].startswith("9 arms with 27 runs on cifar100; the highest mean test accuracy is ")
     assert said[1].startswith("Of 8 arms against light model.dropout=0.0,optim.label_smoothing=0.0: ")
-    assert said[2] == "A run read the test set 20 times, and nothing was chosen on it."
+    assert said[2] == "Each run read the test set 20 times, and nothing was selected on it."
 
 
 def test_nothing_is_loaded_from_outside(grid: Report) -> None:
@@ -208,7 +208,7 @@ def test_two_arms_have_their_claims_and_no_factorial(write_run: WriteRun, output
     sections = [given["id"] for tag, given in document.found if tag == "section"]
     assert sections[:3] == ["summary", "claims", "arms"]
     assert "factorial" not in sections
-    assert "No run's answers could be read" in document.text
+    assert "No run's predictions could be read" in document.text
     assert "Not used: 6 runs, there is no predictions.npz." in document.text
 
 
@@ -232,7 +232,7 @@ def test_the_least_record_makes_a_page(write_run: WriteRun, outputs: Path, tmp_p
     write_run("base", 0, 0.7, cost={"train_seconds": 0.0, "parameters": None}, metrics={"test_accuracy": 0.7})
     document = _document(build([outputs], tmp_path / "report"))
     assert "There is one arm, and nothing to compare it with." in document.text
-    assert "No run recorded what it cost." in document.text
+    assert "No run recorded its cost." in document.text
     assert document.charts == []
 
 
@@ -263,7 +263,7 @@ def test_the_effects_of_an_ablation_are_drawn_filled_where_told_from_chance() ->
         ("dropout", "in b", 2.0, True),
         ("dropout", "added to a", 1.0, False),
         ("jitter", "in b", -3.0, True),
-        ("jitter", "its step of the ladder", -3.0, True),
+        ("jitter", "its step on the ladder", -3.0, True),
     ]
     assert [(row["low"], row["high"]) for row in rows[:2]] == [(1.0, 3.0), (0.0, 2.0)]
     picture = vl_convert.vegalite_to_svg(variant.spec | {"width": 600})
