@@ -70,10 +70,7 @@ class LeftOut:
 def find_runs(folders: Sequence[Path], project: str | None, entity: str | None) -> tuple[list[LocalRun], list[LeftOut]]:
     """Return the runs in and below some folders, and those left out.
 
-    Args:
-        folders: runs' folders, or folders above them.
-        project: the W&B project; None uses that of the run's config.
-        entity: the W&B user or team; None uses that of the run's config.
+    Without project or entity, those in the run's record or config are used.
 
     Raises:
         UserError: a folder does not exist, or there is no record in or below any of them.
@@ -94,7 +91,6 @@ def find_runs(folders: Sequence[Path], project: str | None, entity: str | None) 
 def _read(
     paths: Iterable[Path], project: str | None, entity: str | None, left_out: list[LeftOut]
 ) -> Iterator[LocalRun]:
-    """Yield the runs in these folders and append those left out to `left_out`."""
     for path in paths:
         try:
             record, rows = read_record(path), read_metrics(path)
@@ -122,9 +118,7 @@ def deduplicate(runs: Sequence[LocalRun], entity: Callable[[str | None], str]) -
 
     A completed run is preferred, then the one with more epochs, then the newest.
 
-    Args:
-        runs: the runs, with the entity named in their configs.
-        entity: resolves such a name, or None, to an entity at the server.
+    `entity` resolves the entity of a config, or None, to one at the server.
     """
     copies: dict[tuple[str, str, str], list[LocalRun]] = {}
     for run in runs:

@@ -75,10 +75,7 @@ def publish(
 ) -> Iterator[tuple[LocalRun, Upload | ServerError]]:
     """Upload what the server lacks of each run; yield each run with its upload or the error.
 
-    Args:
-        runs: the runs, in the order of upload.
-        server: the W&B server.
-        rebuild: do not use W&B's local files.
+    With `rebuild`, W&B's local files are not used.
 
     Raises:
         ServerError: the server stopped answering.
@@ -153,11 +150,7 @@ def _sync(arguments: Sequence[str], seconds: float) -> str | None:
 
 
 def _upload_record(run: LocalRun, remote: RemoteRun | None, entity: str) -> None:
-    """Upload what the server lacks from the record; create the W&B run if there is none.
-
-    Raises:
-        ServerError: the server did not receive everything.
-    """
+    """Upload what the server lacks from the record; create the W&B run if there is none."""
     epoch = max(remote.epochs, default=0) if remote else 0
     pictures = remote.pictures if remote else frozenset()
     with _temporary_wandb_folder() as folder, _server_errors():
@@ -214,7 +207,6 @@ def _await_upload(run: LocalRun, server: Server) -> RemoteRun | None:
 
 
 def _differing_names(run: LocalRun, remote: RemoteRun) -> list[str]:
-    """Return the summary keys at which record and server differ."""
     summary = finite(content.summary(run.record))
     return [name for name, value in summary.items() if not _equal(value, remote.summary.get(name))]
 

@@ -90,7 +90,6 @@ def _effect(
 
 
 def _interval(axes: "Axes", ends: Interval, height: float, paint: str, limits: Interval) -> None:
-    """Draw an interval, cut at the limits with an arrow."""
     inside = [max(ends[0], limits[0]), min(ends[1], limits[1])]
     axes.plot(inside, [height, height], color=paint, linewidth=1.6, solid_capstyle="butt", zorder=3)
     for edge, beyond, arrow in ((limits[0], ends[0] < limits[0], "<"), (limits[1], ends[1] > limits[1], ">")):
@@ -109,7 +108,6 @@ def _limits(effects: Sequence[ChangeEffect]) -> Interval:
 
 
 def _row_label(axes: "Axes", height: float, name: str, detail: str) -> None:
-    """Write a row's name to its left, with the detail below in small print."""
     from matplotlib.transforms import blended_transform_factory
 
     transform = blended_transform_factory(axes.transAxes, axes.transData)

@@ -33,7 +33,6 @@ def draw(report: Report, folder: Path) -> list[str]:
 
 
 def _learning(report: Report, path: Path) -> bool:
-    """Draw the mean over seeds as a line and their range as a band."""
     if not any(run.rows for arm in report.arms for run in arm.runs):
         return False
     figure = style.blank(10, _high_enough(report))
@@ -99,7 +98,6 @@ def _rows(axes: "Axes", labels: Sequence[str]) -> None:
 
 
 def _mark_baseline(axes: "Axes", report: Report) -> None:
-    """Mark the baseline's mean with a vertical line."""
     for row in report.rows:
         if report.pairs and row.label == report.pairs[0].a:
             axes.axvline(100 * row.accuracy.mean, color=style.GREY, linewidth=0.9, linestyle=":", zorder=0)
@@ -136,7 +134,6 @@ def _cloud(axes: "Axes", arm: Arm, unit: float, paint: str) -> tuple[float, floa
 
 
 def _painted(arms: Sequence[Arm]) -> list[tuple[Arm, str, str]]:
-    """Return (arm, short label, colour) for each arm."""
     return [*zip(arms, style.brief([arm.label for arm in arms]), style.palette(len(arms)), strict=True)]
 
 

@@ -41,11 +41,8 @@ class Media(Switches):
     def before(self, folder: Path, record: Record, loader: Any) -> None:
         """Draw the augmented images before the first step, unless an earlier process of the run has.
 
-        Args:
-            folder: the run's folder.
-            record: the run's record; it must name the data set.
-            loader: the training loader. Its `preview(count)` returns float images [N, 3, S, S] and targets; a custom
-                loader may lack this method, and nothing is drawn then.
+        `loader.preview(count)` returns float images [N, 3, S, S] and targets. A custom loader may lack this method;
+        nothing is drawn then.
         """
         path = media_path(folder, AUGMENTED)
         with _guarded(AUGMENTED):
@@ -63,7 +60,7 @@ class Media(Switches):
         Args:
             folder: the run's folder.
             record: the run's record.
-            logits: of the test set, [N, classes]; rounded to float16 as in predictions.npz.
+            logits: [N, classes]; rounded to float16 as in predictions.npz.
             labels: class indices [N].
             gather: returns the test images at the given positions, uint8 [B, S, S, 3].
         """
@@ -85,7 +82,7 @@ def draw_answers(
     Args:
         folder: the parent of `media/`, which is created if missing.
         record: the run's record.
-        logits: of the test set, float16 [N, classes], as in `predictions.npz`.
+        logits: float16 [N, classes], as in `predictions.npz`.
         labels: class indices int64 [N].
         images: the test images, uint8 [N, S, S, 3]; without them mistakes are not drawn.
         switches: the pictures to draw.

@@ -30,14 +30,11 @@ INK, GREY = "#222222", "#777777"
 def draw_grid(
     path: Path, images: NDArray[np.floating], targets: NDArray[Any], signature: Signature, title: str
 ) -> None:
-    """Draw images in rows of 8 and write them as PNG, atomically.
+    """Draw images in rows of 8 below the title and write them as PNG, atomically.
 
     Args:
-        path: the file to write.
         images: float [N, 3, S, S], normalized by the signature's mean and standard deviation; N >= 1.
         targets: class indices [N], or class probabilities [N, classes], of which the two largest are named.
-        signature: class names, mean and standard deviation of the data set.
-        title: heading of the grid.
     """
     from PIL import Image, ImageDraw
 

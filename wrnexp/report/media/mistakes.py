@@ -23,14 +23,7 @@ Gather = Callable[[NDArray[np.int64]], NDArray[np.uint8]]  # positions to images
 def worst(
     logits: NDArray[np.floating], labels: NDArray[np.int64], names: Sequence[str], most: int = MOST
 ) -> list[Mistake]:
-    """Return the `most` misclassified images with the largest loss, in descending order.
-
-    Args:
-        logits: [N, classes].
-        labels: class indices [N].
-        names: the class names.
-        most: upper bound of the number of mistakes.
-    """
+    """Return the `most` misclassified images with the largest loss, in descending order, from logits [N, classes]."""
     log_probabilities = metrics.log_softmax(logits)
     predicted = logits.argmax(1)
     loss = -log_probabilities[np.arange(len(labels)), labels]

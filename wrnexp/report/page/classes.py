@@ -98,7 +98,6 @@ def thumbnails(stored: Path, images: Sequence[int], labels: NDArray[np.int64]) -
 
 
 def _stored(data: DataInfo) -> Path | None:
-    """Return the folder in the cache that holds the data with these digests."""
     for meta in sorted((cache_folder() / "store").glob("*/meta.json")):
         if not meta.parent.name.startswith(f"{data.name}-"):
             continue

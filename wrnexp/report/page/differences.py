@@ -19,10 +19,7 @@ TITLE = "Difference in accuracy, points"
 
 
 def pairs_chart(pairs: Sequence[PairRow], names: Mapping[str, str]) -> Chart | None:
-    """Return the differences of the arms from the baseline with their intervals; None if there are none.
-
-    `names` maps labels to short labels.
-    """
+    """Return the differences from the baseline, or None if there are none; `names` maps labels to short labels."""
     rows = [
         _row(names[pair.b], pair.paired)
         | {"label": pair.b, "verdict": pair.verdict, "resolved": pair.verdict != "unresolved"}

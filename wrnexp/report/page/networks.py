@@ -95,9 +95,7 @@ def image_changes(report: Report) -> list[Part]:
         if len(pair.only_a) + len(pair.only_b):
             parts.append(_image_table(pair, read, info))
         else:
-            parts.append(
-                f"{pair.b}: no image is classified correctly by one arm and wrongly by the other in every seed."
-            )
+            parts.append(f"{pair.b}: no image is correct in one of the two and wrong in the other in every seed.")
         if number < PAIRS_WITH_PICTURES:
             parts += _pictures(pair, read, info)
     return parts
@@ -139,16 +137,15 @@ def _test_cells(test: PerImage) -> list[str]:
 
 
 def _sides(pair: ImagePair) -> list[tuple[str, str, NDArray[np.int64]]]:
-    """Return (label of the correct arm, label of the wrong arm, image indices) for both directions."""
+    """Return label of the correct arm, label of the incorrect arm, and image indices, for both directions."""
     return [(pair.a, pair.b, pair.only_a), (pair.b, pair.a, pair.only_b)]
 
 
 def _image_table(pair: ImagePair, read: Predictions, info: Classes) -> Table:
-    """Return the images that one arm classifies correctly and the other wrongly in every seed."""
     labels = read.arms[pair.a][0].labels
     rows = [
-        [str(image), info.names[labels[image]], correct, _predicted_names(pair, wrong, int(image), read, info)]
-        for correct, wrong, images in _sides(pair)
+        [str(image), info.names[labels[image]], correct, _predicted_names(pair, incorrect, int(image), read, info)]
+        for correct, incorrect, images in _sides(pair)
         for image in images[:MOST_LISTED]
     ]
     seeds = several(len(pair.seeds), "seed")
@@ -172,16 +169,16 @@ def _pictures(pair: ImagePair, read: Predictions, info: Classes) -> list[Part]:
         return []
     labels = read.arms[pair.a][0].labels
     parts: list[Part] = []
-    for correct, wrong, images in _sides(pair):
+    for correct, incorrect, images in _sides(pair):
         selected = [int(image) for image in _evenly_spaced(images)]
         urls = thumbnails(info.stored, selected, labels)
         captions = [
             f"image {image}: {info.names[labels[image]]}, "
-            f"classified as {_predicted_names(pair, wrong, image, read, info)}"
+            f"classified as {_predicted_names(pair, incorrect, image, read, info)}"
             for image in selected
         ]
         if urls:
-            caption = f"Correct in {correct}, wrong in {wrong}, in every seed"
+            caption = f"Correct in {correct}, wrong in {incorrect}, in every seed"
             parts.append(Pictures(caption, list(zip(urls, captions, strict=True))))
     return parts
 

@@ -49,15 +49,7 @@ def reliability_chart(read: Predictions, marks: Sequence[ArmMark]) -> Chart | No
 def groups_chart(
     name: str, title: str, changes: Mapping[str, Sequence[GroupChange]], names: Sequence[str], baseline: str
 ) -> Chart:
-    """Return the changes in accuracy from the baseline by class or superclass, with one view per arm.
-
-    Args:
-        name: the chart's name.
-        title: its heading.
-        changes: by the arm's short label.
-        names: names of the groups.
-        baseline: label of the baseline.
-    """
+    """Return the changes in accuracy from the baseline, with one view per arm and one bar per class or superclass."""
     variants = [ChartView(label, _groups(arm_changes, names)) for label, arm_changes in changes.items()]
     first, first_changes = next(iter(changes.items()))
     ordered = sorted(first_changes, key=_difference)

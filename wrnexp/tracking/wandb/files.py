@@ -55,7 +55,6 @@ def last_logged(folder: Path, identity: str) -> tuple[int, frozenset[str]]:
 
 
 def _folders(folder: Path, identity: str) -> list[Path]:
-    """Return the folders of a run's fragments, oldest first."""
     folders = sorted(folder.resolve().glob("*run-*"), key=lambda path: path.name.removeprefix("offline-"))
     return [path for path in folders if path.name.endswith(f"-{identity}") and path.is_dir()]
 

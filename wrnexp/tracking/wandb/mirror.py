@@ -46,14 +46,11 @@ class Mirror:
         """Open the record's W&B run: a new one, or resume that of an earlier process.
 
         Args:
-            record: the record to mirror.
-            identity: the id of its W&B run.
+            identity: the id of the W&B run.
             mode: online, offline or disabled.
-            project: the W&B project.
             entity: the W&B user or team; None is the account's default.
             folder: W&B's local folder.
             patience: seconds to wait for the server now, and again when the run is closed.
-            tags: W&B's tags of the run.
             already_logged: the last epoch and the picture keys that W&B has; None asks W&B.
             settings: additional settings of the SDK.
 

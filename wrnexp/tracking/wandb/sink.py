@@ -167,7 +167,6 @@ def _check_writable(folder: Path) -> None:
 
 
 def _reason(error: Exception, patience: float) -> str:
-    """Return briefly why a server was not reached; the SDK's messages are long."""
     message = " ".join(str(error).split())
     if refusal := re.search(r"connection refused|no such host|HTTP [45]\d\d", message, re.IGNORECASE):
         return refusal[0]
