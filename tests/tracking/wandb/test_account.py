@@ -1,4 +1,4 @@
-"""Whether there is an account is found out without asking anybody."""
+"""Mode and API key are resolved without a prompt or request."""
 
 import os
 import subprocess
