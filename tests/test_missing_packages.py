@@ -96,7 +96,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
 @pytest.mark.parametrize(
     ("name", "returned", "line"),
     [
-        ("run", "completed", f"W&B: showing the run there needs wandb, {INSTALL} .; the record is whole"),
+        ("run", "completed", f"W&B: logging the run needs wandb, {INSTALL} .; the record is not affected"),
         ("report", 0, f"left out: the report's page index.html needs vl_convert, {INSTALL} ."),
         ("doctor", 0, ""),
         ("publish", 2, f"error: wrnexp publish needs wandb, {INSTALL} ."),

@@ -1,4 +1,4 @@
-"""W&B as its users meet it: whole commands, in processes of their own, against a server on this machine."""
+"""W&B from the user's side: whole commands in separate processes, against a local server."""
 
 import os
 import pty
@@ -38,7 +38,7 @@ def rows_below(folder: Path) -> int:
 
 
 def killed(folder: Path, arguments: Sequence[str], epochs: int, wait: float) -> None:
-    """Start a run and kill it, and nothing else, some seconds after so many more epochs."""
+    """Start a run and kill its process `wait` seconds after `epochs` more epochs."""
     process = subprocess.Popen(
         [*COMMAND, *arguments], cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL, start_new_session=True,
@@ -54,16 +54,20 @@ def killed(folder: Path, arguments: Sequence[str], epochs: int, wait: float) -> 
 def test_a_multirun_of_four_is_four_runs(tmp_path: Path, tiny_overrides: list[str], wandb_server: WandbServer) -> None:
     sweep = ["-m", *tiny_overrides, *ONLINE, "model.dropout=0,0.2", "seed=0,1", "name=four", "optim.epochs=1",
              "optim.schedule.warmup_epochs=0"]  # fmt: skip
-    done = run(tmp_path, sweep)
-    assert done.returncode == 0, done.stderr
+    completed = run(tmp_path, sweep)
+    assert completed.returncode == 0, completed.stderr
     folders = [path for path in record_folders(tmp_path / "multirun" / "four") if path.name in wandb_server.runs]
     assert len(folders) == len(wandb_server.runs) == 4
     for folder in folders:
-        found = wandb_server.runs[folder.name]
-        check(found, folder)
+        remote_run = wandb_server.runs[folder.name]
+        check(remote_run, folder)
         record = read_record(folder)
-        assert (found.group, found.job_type, found.display) == ("four", "base", f"{record.label} seed {record.seed}")
-        assert found.settings["model"]["dropout"] == record.config["model"]["dropout"]
+        assert (remote_run.group, remote_run.job_type, remote_run.display) == (
+            "four",
+            "base",
+            f"{record.label} seed {record.seed}",
+        )
+        assert remote_run.settings["model"]["dropout"] == record.config["model"]["dropout"]
     wandb_server.state.calls.clear()
     assert main(["publish", str(tmp_path / "multirun")]) == 0
     assert not [name for name in wandb_server.state.calls if name.startswith(("Upsert", "Create"))]
@@ -89,10 +93,10 @@ def test_a_run_that_was_killed_is_one_run(
     (folder,) = (path for path in record_folders(tmp_path / "outputs"))
     assert app.run(tiny(*more), folder).status == "completed"
     assert main(["publish", str(tmp_path / "outputs")]) == 0
-    (found,) = wandb_server.runs.values()
-    assert found.name == folder.name
-    check(found, folder)
-    assert [row["_step"] for row in found.history if "media/augmented" in row] == [0]
+    (remote_run,) = wandb_server.runs.values()
+    assert remote_run.name == folder.name
+    check(remote_run, folder)
+    assert [row["_step"] for row in remote_run.history if "media/augmented" in row] == [0]
 
 
 @pytest.mark.slow
@@ -100,13 +104,13 @@ def test_a_run_that_was_killed_is_one_run(
 def test_a_kill_at_any_moment_leaves_files_that_publish(
     tmp_path: Path, tiny_overrides: list[str], wandb_server: WandbServer, wait: float
 ) -> None:
-    whole = [*tiny_overrides, *OFFLINE, "optim.epochs=2000"]
-    killed(tmp_path, whole, epochs=1, wait=wait)
+    arguments = [*tiny_overrides, *OFFLINE, "optim.epochs=2000"]
+    killed(tmp_path, arguments, epochs=1, wait=wait)
     main(["publish", str(tmp_path / "outputs")])
     (folder,) = (path for path in record_folders(tmp_path / "outputs"))
-    found = wandb_server.runs[folder.name]
-    assert [row["epoch"] for row in found.epochs] == [row["epoch"] for row in read_metrics(folder)]
-    assert (found.state, found.summary["status"]) == ("failed", "running")
+    remote_run = wandb_server.runs[folder.name]
+    assert [row["epoch"] for row in remote_run.epochs] == [row["epoch"] for row in read_metrics(folder)]
+    assert (remote_run.state, remote_run.summary["status"]) == ("failed", "running")
 
 
 @pytest.fixture
@@ -119,9 +123,9 @@ def _no_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("_no_account")
 def test_nobody_is_asked_anything_in_a_pipe(tmp_path: Path, tiny_overrides: list[str]) -> None:
-    done = run(tmp_path, [*tiny_overrides, "tracking.wandb.mode=auto"])
-    assert done.returncode == 0
-    assert done.stderr == ""  # nothing to say: no account is no trouble
+    completed = run(tmp_path, [*tiny_overrides, "tracking.wandb.mode=auto"])
+    assert completed.returncode == 0
+    assert completed.stderr == ""  # nothing to say: no account is no trouble
     assert list((tmp_path / "outputs" / "wandb").glob("offline-run-*"))
 
 
@@ -132,25 +136,25 @@ def test_nobody_is_asked_anything_on_a_terminal(tmp_path: Path, tiny_overrides: 
     command = [*COMMAND, *tiny_overrides, "tracking.wandb.mode=online", "tracking.console.progress=auto"]
     process = subprocess.Popen(command, cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
-    shown = read_all(ours, process, seconds=120)
+    output = read_all(ours, process, seconds=120)
     assert process.wait() == 0
-    assert "this run is kept offline" in " ".join(shown.split())  # wrapped at the terminal's width
-    assert "choice" not in shown
-    assert "API key:" not in shown
+    assert "this run is logged offline" in " ".join(output.split())  # wrapped at the terminal's width
+    assert "choice" not in output
+    assert "API key:" not in output
 
 
 def read_all(terminal: int, process: "subprocess.Popen[bytes]", seconds: float) -> str:
-    """Return what a process writes to its terminal; one that waits for an answer is ended after some seconds."""
-    shown, until = b"", time.monotonic() + seconds
-    while time.monotonic() < until:
+    """Return what a process writes to its terminal; kill it after `seconds`, in case it prompts."""
+    output, deadline = b"", time.monotonic() + seconds
+    while time.monotonic() < deadline:
         ready, _, _ = select.select([terminal], [], [], 0.2)
         try:
-            shown += os.read(terminal, 65536) if ready else b""
+            output += os.read(terminal, 65536) if ready else b""
         except OSError:  # the other end is closed
             break
     else:
         process.kill()
-    return shown.decode(errors="replace")
+    return output.decode(errors="replace")
 
 
 @pytest.mark.slow
@@ -158,27 +162,27 @@ def read_all(terminal: int, process: "subprocess.Popen[bytes]", seconds: float) 
 def test_a_run_is_at_most_half_a_minute_later_for_its_server(
     tmp_path: Path, tiny_overrides: list[str], wandb_server: WandbServer, fault: str
 ) -> None:
-    """Whole commands at the patience that users have; what is published later is all of it."""
-    whole = [*tiny_overrides, "optim.epochs=12", "tracking.media.augmented=true", "tracking.wandb.code=false"]
+    """Whole commands with the default patience; publishing later uploads everything."""
+    arguments = [*tiny_overrides, "optim.epochs=12", "tracking.media.augmented=true", "tracking.wandb.code=false"]
     begun = time.monotonic()
-    assert run(tmp_path, [*whole, "tracking.wandb.mode=offline"]).returncode == 0
+    assert run(tmp_path, [*arguments, "tracking.wandb.mode=offline"]).returncode == 0
     offline = time.monotonic() - begun
     {"refuse": wandb_server.die, "hang": wandb_server.hang}.get(fault, lambda: None)()
     if fault == "error":
         wandb_server.fail = dict.fromkeys(("graphql", "file_stream", "upload"), (500, 10**6))
     begun = time.monotonic()
     process = subprocess.Popen(
-        [*COMMAND, *whole, "tracking.wandb.mode=online", "hydra.run.dir=outputs/base/online", "rerun=true"],
+        [*COMMAND, *arguments, "tracking.wandb.mode=online", "hydra.run.dir=outputs/base/online", "rerun=true"],
         cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     while fault == "die" and not rows_below(tmp_path / "outputs" / "base" / "online"):
         time.sleep(0.05)
     if fault == "die":
         wandb_server.die()
-    _, told = process.communicate(timeout=240)
-    assert process.returncode == 0, told
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
     assert time.monotonic() - begun < offline + 30
-    assert len([line for line in told.splitlines() if "wrnexp publish" in line]) == 1
+    assert len([line for line in errors.splitlines() if "wrnexp publish" in line]) == 1
     (reference,) = (path for path in record_folders(tmp_path / "outputs") if path.name != "online")
     online = tmp_path / "outputs" / "base" / "online"
     losses = [[row["train_loss"] for row in read_metrics(path)] for path in (reference, online)]
@@ -186,11 +190,11 @@ def test_a_run_is_at_most_half_a_minute_later_for_its_server(
     assert read_record(online).metrics == read_record(reference).metrics
     wandb_server.recover()
     assert main(["publish", str(online)]) == 0
-    (found,) = wandb_server.runs.values()
-    check(found, online)
+    (remote_run,) = wandb_server.runs.values()
+    check(remote_run, online)
 
 
-def test_a_run_that_was_told_to_end_and_went_on_keeps_no_error(
+def test_a_run_that_was_stopped_and_resumed_keeps_no_error(
     tmp_path: Path, tiny: Callable[..., DictConfig], wandb_server: WandbServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def tell_to_end(journal: Journal, epoch: int, step: int) -> None:
@@ -203,9 +207,9 @@ def test_a_run_that_was_told_to_end_and_went_on_keeps_no_error(
         with pytest.raises(Stopped) as stopped:
             app.run(tiny(*ONLINE), folder)
     assert stopped.value.code == 143
-    (found,) = wandb_server.runs.values()
-    assert found.state == "failed"
-    assert found.summary["error"].startswith("Stopped: told to end")
+    (remote_run,) = wandb_server.runs.values()
+    assert remote_run.state == "failed"
+    assert remote_run.summary["error"].startswith("Stopped: told to end")
     app.run(tiny(*ONLINE), folder)
-    (found,) = wandb_server.runs.values()
-    check(found, folder)
+    (remote_run,) = wandb_server.runs.values()
+    check(remote_run, folder)

@@ -194,7 +194,7 @@ def test_a_run_whose_server_was_lost_is_published_as_the_agents(
     config["command"].insert(1, "WANDB_BASE_URL=http://127.0.0.1:9")
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     told = agent(path.parent, start(path))
-    assert "this run is kept offline" in told
+    assert "this run is logged offline" in told
     assert wandb_server.runs == {}
     if not files:
         shutil.rmtree(path.parent / "outputs" / "wandb")
@@ -240,7 +240,7 @@ def test_no_failure_of_telling_an_agent_is_one_of_the_run(
     assert read_record(tmp_path / "run") == kept
     assert "the run is complete" in capsys.readouterr().err
     wandb_server.die()
-    monkeypatch.setattr(Wandb, "_asked_in_vain", None)
+    monkeypatch.setattr(Wandb, "_last_failure", None)
     online = tiny("tracking.wandb.mode=online", "tracking.wandb.patience=2")
     assert app.run(online, tmp_path / "run").metrics == kept.metrics
     assert "wrnexp publish" in capsys.readouterr().err

@@ -89,7 +89,7 @@ def test_the_first_recoveries_have_a_line_each() -> None:
     assert lines[-1].endswith("record.json only")
     run.recoveries[:] = [Divergence(step=7, lr=0.1, grad_norm=3.0, loss=1.5e4, action="rollback")]
     made.on_recovery(run)
-    assert "step 7 diverged; back to the start of the epoch, leaving it out (loss 1.5e+04" in file.getvalue()
+    assert "step 7 diverged; training restarts from the start of the epoch without it (loss 1.5e+04" in file.getvalue()
 
 
 def test_a_terminal_gets_bars_with_speed_and_time_left() -> None:

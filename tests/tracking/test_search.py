@@ -1,4 +1,4 @@
-"""The sink that tells a study of a run's epochs and ends a hopeless run; the study is a real one."""
+"""The sink of a trial, with a real Optuna study: reports epochs and prunes."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ HIGH, LOW = (dict.fromkeys(range(1, 5), value) for value in (0.9, 0.1))
 
 
 def search(folder: Path, curves: list[dict[int, float]]) -> Study:
-    """Return a study with complete trials of these validation accuracies, and one more that this process holds."""
+    """Return a study with complete trials of these validation accuracies, and one running trial."""
     study = Study(folder, {"lr": FloatDistribution(0.1, 1.0)}, {}, startup_trials=10, seed=0)
     for curve in curves:
         (trial,) = study.claim(1, len(curves))
@@ -25,7 +25,7 @@ def search(folder: Path, curves: list[dict[int, float]]) -> Study:
     return study
 
 
-def told(
+def report_epochs(
     folder: Path,
     trial: int,
     values: list[float | None],
@@ -33,7 +33,7 @@ def told(
     warmup_epochs: int = 0,
     first: int = 1,
 ) -> str | None:
-    """Tell the sink of the epochs of a run of four and return the error with which it ends the run."""
+    """Report the epochs of a run of four to the sink; return the error with which it prunes, if any."""
     sink = Search(
         study=str(folder / FILE),
         trial=trial,
@@ -57,7 +57,7 @@ def told(
 @pytest.mark.parametrize("warmup", [0, 1, 2])
 def test_a_run_below_the_median_ends_after_the_warmup(tmp_path: Path, warmup: int) -> None:
     with search(tmp_path, [HIGH, LOW, HIGH]) as study:
-        error = told(tmp_path, 3, [0.5, 0.6, 0.7, 0.8], warmup_epochs=warmup)
+        error = report_epochs(tmp_path, 3, [0.5, 0.6, 0.7, 0.8], warmup_epochs=warmup)
         assert is_pruned(error)
         assert str(error).startswith(f"Pruned: after epoch {warmup + 1} of 4: ")
         assert list(study.trials[3].intermediate_values.values()) == [0.5, 0.6, 0.7, 0.8][: warmup + 1]
@@ -73,16 +73,16 @@ def test_a_run_below_the_median_ends_after_the_warmup(tmp_path: Path, warmup: in
         ([HIGH, HIGH], [None, None, None, None], 2, 0),  # no finite accuracy to compare
     ],
 )
-def test_other_runs_go_on_to_their_end(
+def test_other_runs_are_not_pruned(
     tmp_path: Path, curves: list[dict[int, float]], values: list[float | None], startup_trials: int, warmup_epochs: int
 ) -> None:
     with search(tmp_path, curves) as study:
-        assert told(tmp_path, len(curves), values, startup_trials, warmup_epochs) is None
-        assert list(study.trials[-1].intermediate_values.values()) == [one for one in values if one is not None]
+        assert report_epochs(tmp_path, len(curves), values, startup_trials, warmup_epochs) is None
+        assert list(study.trials[-1].intermediate_values.values()) == [value for value in values if value is not None]
 
 
-def test_a_run_that_goes_on_tells_each_epoch_once(tmp_path: Path) -> None:
+def test_a_resumed_run_reports_each_epoch_once(tmp_path: Path) -> None:
     with search(tmp_path, [LOW, LOW]) as study:
-        assert told(tmp_path, 2, [0.5, 0.6]) is None
-        assert told(tmp_path, 2, [0.3, 0.7, 0.8], first=2) is None
+        assert report_epochs(tmp_path, 2, [0.5, 0.6]) is None
+        assert report_epochs(tmp_path, 2, [0.3, 0.7, 0.8], first=2) is None
         assert study.trials[2].intermediate_values == {1: 0.5, 2: 0.6, 3: 0.7, 4: 0.8}

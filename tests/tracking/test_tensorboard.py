@@ -1,4 +1,4 @@
-"""The TensorBoard sink: what TensorBoard's own reader finds equals the run's rows, also of a run that goes on."""
+"""The TensorBoard sink: TensorBoard's reader finds the run's rows, also after a resume."""
 
 import subprocess
 import sys
@@ -51,13 +51,13 @@ def picture(folder: Path, name: str, shade: int) -> bytes:
 
 
 def assert_mirrors(folder: Path) -> None:
-    """Compare all scalars with metrics.jsonl: each figure once, at its epoch, in float32."""
-    found, metrics = read(folder), read_metrics(folder)
+    """Compare all scalars with metrics.jsonl: each value once, at its epoch, in float32."""
+    events, metrics = read(folder), read_metrics(folder)
     for name in metrics[0].keys() - {"epoch"}:
         tag = TAGS.get(name, f"speed/{name}")
         expected = [(row["epoch"], pytest.approx(row[name], rel=1e-6)) for row in metrics if row[name] is not None]
-        kept = [(event.step, event.value) for event in found.Scalars(tag)] if expected else []
-        assert kept == expected, tag
+        logged = [(event.step, event.value) for event in events.Scalars(tag)] if expected else []
+        assert logged == expected, tag
     assert metrics
 
 
@@ -65,22 +65,24 @@ def test_a_run_is_mirrored(tiny: Tiny, tmp_path: Path) -> None:
     pictures = ("tracking.media.augmented=true", "tracking.media.reliability=true")
     record = app.run(tiny("tracking=tensorboard", "data.val_size=24", *pictures), tmp_path / "run")
     assert_mirrors(tmp_path / "run")
-    found = read(tmp_path / "run")
-    (config,) = found.Tensors("config/text_summary")
+    events = read(tmp_path / "run")
+    (config,) = events.Tensors("config/text_summary")
     assert b"label_smoothing: 0.1" in config.tensor_proto.string_val[0]
     ((step, accuracy),) = steps(tmp_path / "run", "final/test_accuracy")
     assert step == 2
     assert accuracy == pytest.approx(record.metrics["test_accuracy"], rel=1e-6)
-    started = HParamsPluginData.FromString(found.PluginTagToContent("hparams")["_hparams_/session_start_info"])
+    started = HParamsPluginData.FromString(events.PluginTagToContent("hparams")["_hparams_/session_start_info"])
     recipe = started.session_start_info.hparams
     assert recipe["optim.label_smoothing"].number_value == 0.1
     assert "optim.clip_norm" not in recipe  # null
     assert recipe["loader.batch_size"].number_value == 16
-    shown = {tag: [one.step for one in found.Images(tag)] for tag in found.Tags()["images"]}
-    assert shown == {"media/augmented": [0], "media/reliability": [2]}
+    picture_steps = {
+        tag: [picture_event.step for picture_event in events.Images(tag)] for tag in events.Tags()["images"]
+    }
+    assert picture_steps == {"media/augmented": [0], "media/reliability": [2]}
 
 
-def test_a_run_that_goes_on_shows_each_epoch_once(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_logs_each_epoch_once(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny("tracking=tensorboard", "optim.epochs=4")
     logged = TensorBoard.on_epoch_end
 
@@ -99,7 +101,7 @@ def test_a_run_that_goes_on_shows_each_epoch_once(tiny: Tiny, tmp_path: Path, mo
     assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 2
 
 
-def test_epochs_that_are_trained_anew_replace_the_old_ones(tmp_path: Path) -> None:
+def test_epochs_that_are_trained_again_replace_the_old_ones(tmp_path: Path) -> None:
     first = sink(tmp_path)
     for count in (1, 2, 3):
         first.on_epoch_end(RECORD, rows(9.0, 8.0, 7.0)[:count])
@@ -131,25 +133,27 @@ def test_an_epoch_that_a_kill_cut_in_two_is_written_again(tmp_path: Path) -> Non
     assert steps(tmp_path, "loss/train") == [(1, 9.0), (2, 8.0)]
 
 
-def test_pictures_are_shown_as_they_are_once(tmp_path: Path) -> None:
+def test_pictures_are_logged_unchanged_and_once(tmp_path: Path) -> None:
     before = picture(tmp_path, "augmented", 10)
     for _ in range(2):  # a run that goes on shows them again
-        watching = sink(tmp_path)
-        watching.on_media(RECORD, tmp_path)
-    watching.on_epoch_end(RECORD, rows(9.0))
+        tensorboard = sink(tmp_path)
+        tensorboard.on_media(RECORD, tmp_path)
+    tensorboard.on_epoch_end(RECORD, rows(9.0))
     after = picture(tmp_path, "confusion", 20)
-    watching.on_media(RECORD, tmp_path)
-    found = read(tmp_path)
-    shown = {tag: found.Images(tag) for tag in found.Tags()["images"]}
-    assert {tag: [(one.step, one.encoded_image_string) for one in ones] for tag, ones in shown.items()} == {
-        "media/augmented": [(0, before)], "media/confusion": [(1, after)],
-    }  # fmt: skip
-    assert (shown["media/confusion"][0].width, shown["media/confusion"][0].height) == (5, 3)
+    tensorboard.on_media(RECORD, tmp_path)
+    events = read(tmp_path)
+    logged = {tag: events.Images(tag) for tag in events.Tags()["images"]}
+    steps_and_bytes = {
+        tag: [(event.step, event.encoded_image_string) for event in picture_events]
+        for tag, picture_events in logged.items()
+    }
+    assert steps_and_bytes == {"media/augmented": [(0, before)], "media/confusion": [(1, after)]}
+    assert (logged["media/confusion"][0].width, logged["media/confusion"][0].height) == (5, 3)
 
 
 def test_a_run_that_did_not_complete_has_no_final_figures(tmp_path: Path) -> None:
-    watching = sink(tmp_path)
-    watching.on_run_end(RECORD.model_copy(update={"status": "failed", "metrics": {"test_accuracy": 0.5}}))
+    tensorboard = sink(tmp_path)
+    tensorboard.on_run_end(RECORD.model_copy(update={"status": "failed", "metrics": {"test_accuracy": 0.5}}))
     assert read(tmp_path).Tags()["scalars"] == []
 
 
@@ -163,11 +167,11 @@ def test_a_full_disk_ends_the_sink_and_not_the_run(
     journal_rows = rows(9.0, 8.0)
     record = RECORD.model_copy()
     with Journal(record, tmp_path / "run") as journal:
-        watching = sink(tmp_path / "run")
-        watching._file._path = full
-        journal.attach([lambda: watching])
-        journal._tell(lambda one: one.on_epoch_end(record, journal_rows))
-        journal._tell(lambda one: one.on_epoch_end(record, journal_rows))
+        tensorboard = sink(tmp_path / "run")
+        tensorboard._file._path = full
+        journal.attach([lambda: tensorboard])
+        journal._tell(lambda sink: sink.on_epoch_end(record, journal_rows))
+        journal._tell(lambda sink: sink.on_epoch_end(record, journal_rows))
     assert capsys.readouterr().err.count("No space left on device") == 1
 
 
@@ -199,14 +203,16 @@ def test_tracking_does_without_tensorboard() -> None:
 
 
 def test_hyperparameters_of_runs_side_by_side(tmp_path: Path) -> None:
-    """TensorBoard's own HPARAMS tab, asked as its server asks it, of a folder with two runs that have other keys."""
+    """Query TensorBoard's HPARAMS plugin, as its server does, for a folder with two runs of different keys."""
     for seed, clip in ((0, None), (1, 0.5)):
         optim = {"lr": 0.1, "clip_norm": clip}
-        one = Record(run_id="a", arm_id="b", label="base", seed=seed, config={"optim": optim})
-        watching = TensorBoard(record=one, plan=TrainingPlan(1, 6, 96), shared=tmp_path, folder=tmp_path / str(seed))
-        watching.on_epoch_end(one, rows(1.0))
-        one.status, one.metrics = "completed", {"test_accuracy": 0.5 + seed}
-        watching.on_run_end(one)
+        record = Record(run_id="a", arm_id="b", label="base", seed=seed, config={"optim": optim})
+        tensorboard = TensorBoard(
+            record=record, plan=TrainingPlan(1, 6, 96), shared=tmp_path, folder=tmp_path / str(seed)
+        )
+        tensorboard.on_epoch_end(record, rows(1.0))
+        record.status, record.metrics = "completed", {"test_accuracy": 0.5 + seed}
+        tensorboard.on_run_end(record)
     experiment, groups = asked(tmp_path)
     assert {info.name for info in experiment.hparam_infos if info.differs} == {"seed"}
     assert {info.name for info in experiment.hparam_infos} == {"label", "seed", "optim.lr", "optim.clip_norm"}
@@ -234,8 +240,8 @@ def asked(logdir: Path) -> tuple[Any, list[Any]]:
         col_params=[api_pb2.ColParams(hparam="seed", order=api_pb2.ORDER_ASC)],
         slice_size=10,
     )
-    found = list_session_groups.Handler(about, backend, "", request).run()
-    return experiment, list(found.session_groups)
+    response = list_session_groups.Handler(about, backend, "", request).run()
+    return experiment, list(response.session_groups)
 
 
 @pytest.mark.parametrize("text", ["x", "```\n# Forged\n[a](http://b)", "`````", "~~~"])

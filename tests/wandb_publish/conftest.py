@@ -1,4 +1,4 @@
-"""A server of saved views on this machine, for the real SDK: projects, and the workspaces and reports in them."""
+"""A local server of saved views for the real SDK: projects with their workspaces and reports."""
 
 import gzip
 import json
@@ -18,14 +18,14 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 @dataclass
 class ViewServer:
-    """Answers what saving a view asks.
+    """Answers the requests that saving a view sends.
 
     Attributes:
-        projects: `entity/name` of those that exist.
+        projects: existing projects as `entity/name`.
         views: by id, the variables of the last mutation that wrote each.
-        filtering: whether a question for a name is answered with the views of that name alone.
-        status: of every answer; other than 200 it fails.
-        refusal: the error that writing a view is answered with, if any.
+        filtering: whether a query by name returns only the views of that name.
+        status: HTTP status of every response.
+        refusal: error message of the response to writing a view, if any.
     """
 
     projects: set[str] = field(default_factory=lambda: {"me/wrnexp"})
@@ -35,13 +35,13 @@ class ViewServer:
     refusal: str = ""
 
     def answer(self, operation: str, variables: dict[str, Any]) -> dict[str, Any]:
-        """Return the whole answer to an operation."""
+        """Return the response to an operation."""
         if operation == "upsertView" and self.refusal:
             return {"data": None, "errors": [{"message": self.refusal}]}
         return {"data": {name: make(variables) for name, make in self._operations()[operation].items()}}
 
     def specs(self) -> list[Any]:
-        """Return what the views hold, in the order in which they were made."""
+        """Return the views' contents in order of creation."""
         return [json.loads(view["spec"]) for view in self.views.values()]
 
     def _operations(self) -> dict[str, dict[str, Any]]:
@@ -72,8 +72,8 @@ class ViewServer:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ViewServer]:
-    """Return a running server that the SDK takes for W&B's, with a key for it."""
-    found = ViewServer()
+    """Return a running server; the environment makes the SDK use it."""
+    view_server = ViewServer()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -86,15 +86,15 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ViewServer]:
                     body = gzip.decompress(body)
                 asked = json.loads(body)
                 named = re.search(r"\b(?:query|mutation)\s+(\w+)", asked["query"])
-                answer = found.answer(named[1] if named else "", asked.get("variables") or {})
+                answer = view_server.answer(named[1] if named else "", asked.get("variables") or {})
             text = json.dumps(answer).encode()
-            self.send_response(found.status)
+            self.send_response(view_server.status)
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
             self.wfile.write(text)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Keep quiet."""
+            """Print nothing."""
 
     listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     listening.daemon_threads = True
@@ -102,7 +102,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ViewServer]:
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{listening.server_port}")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_SILENT", "true")
-    yield found
+    yield view_server
     listening.shutdown()
     listening.server_close()
 

@@ -1,4 +1,4 @@
-"""The W&B report: its golden files, that it says what `wrnexp report` says, and that its panels show just its runs."""
+"""The W&B report: golden files, the texts of `wrnexp report`, and panels over exactly its runs."""
 
 import json
 import re
@@ -17,8 +17,8 @@ from wrnexp.wandb_publish.report import spec, titled, writeup
 
 @pytest.fixture
 def folder(dashboards: ModuleType, tmp_path: Path) -> Path:
-    found: Path = dashboards.records(tmp_path)
-    return found
+    sweep_folder: Path = dashboards.records(tmp_path)
+    return sweep_folder
 
 
 def written(folder: Path) -> Any:
@@ -27,8 +27,8 @@ def written(folder: Path) -> Any:
 
 def panels(blocks: Any) -> list[Any]:
     (grid,) = (block for block in blocks if block["type"] == "panel-grid")
-    found: list[Any] = grid["metadata"]["panelBankSectionConfig"]["panels"]
-    return found
+    grid_panels: list[Any] = grid["metadata"]["panelBankSectionConfig"]["panels"]
+    return grid_panels
 
 
 def test_reports_are_their_golden_files(dashboards: ModuleType, folder: Path) -> None:
@@ -49,11 +49,11 @@ def test_its_words_are_those_of_report_md(folder: Path, tmp_path: Path) -> None:
     assert all(text in page for text in texts)
     # All of the page's sections but its plots, in their place live panels.
     assert heads == ["Question", "What was found", "The runs", *re.findall(r"(?m)^## (?!Plots$)(.+)$", page)]
-    told = json.loads((tmp_path / "out" / "report.json").read_text())
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
     together = "\n".join(texts)
-    for row in [*told["claims"], *told["pairs"]]:
+    for row in [*report["claims"], *report["pairs"]]:
         assert row["verdict"] in together
-    assert all(entry["reason"] in together for entry in told["excluded"])
+    assert all(entry["reason"] in together for entry in report["excluded"])
     assert "content digests: test d3cd5d87 and train 36ce7a70" in together
     assert "28e0455" in together
 
@@ -68,8 +68,8 @@ def test_the_panels_show_the_completed_runs_of_the_report_and_no_other(folder: P
     state, ids = runs["filters"]["filters"]
     assert (state["key"]["name"], state["value"]) == ("state", "finished")
     assert (ids["key"], ids["op"]) == ({"section": "config", "name": "run.value.run_id"}, "IN")
-    done = [read_record(one) for one in record_folders(folder)]
-    assert ids["value"] == sorted(record.run_id for record in done if record.status == "completed")
+    run_records = [read_record(run_folder) for run_folder in record_folders(folder)]
+    assert ids["value"] == sorted(record.run_id for record in run_records if record.status == "completed")
     assert runs["grouping"] == []  # the scatter plot shows single runs
 
 
@@ -78,10 +78,10 @@ def test_runs_are_grouped_by_recipe_where_each_arm_is_one(folder: Path) -> None:
 
 
 def test_runs_are_grouped_by_label_where_the_records_know_no_recipe(folder: Path) -> None:
-    for one in list(record_folders(folder)):
-        record = read_record(one)
+    for run_folder in list(record_folders(folder)):
+        record = read_record(run_folder)
         record.provenance.pop("recipe", None)
-        write_record(one, record)
+        write_record(run_folder, record)
     assert {panel["config"].get("groupBy") for panel in panels(written(folder))} == {"run.value.label", None}
 
 
@@ -100,11 +100,11 @@ def test_no_panel_lies_over_another(dashboards: ModuleType) -> None:
 
 
 def test_the_question_is_that_of_the_arms(dashboards: ModuleType, folder: Path) -> None:
-    two = gathered([folder], folder)
-    assert question(two) == "Is light as accurate as base on the test set?"
+    two_arms = gathered([folder], folder)
+    assert question(two_arms) == "Is light as accurate as base on the test set?"
     assert "model.dropout and optim.label_smoothing" in question(gathered([dashboards.FACTORIAL], folder))
-    one = gathered([folder / "base-0"], folder)
-    assert question(one) == "How accurate is base on the test set?"
+    single_arm = gathered([folder / "base-0"], folder)
+    assert question(single_arm) == "How accurate is base on the test set?"
 
 
 def test_a_title_has_the_folders_names_and_a_length_that_wandb_takes(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Runs put into W&B: what each needs, and that the server then holds what its record says."""
+"""Publishing: what is uploaded for each run, and that the server then holds what the record says."""
 
 import json
 import shutil
@@ -19,8 +19,8 @@ from wrnexp.runs.record import read_metrics, read_record, write_metrics, write_r
 from wrnexp.tracking.wandb import content
 from wrnexp.tracking.wandb.sink import Wandb
 from wrnexp.wandb_publish import runs, server
-from wrnexp.wandb_publish.local import LocalRun, find_runs, one_each
-from wrnexp.wandb_publish.runs import Upload, need
+from wrnexp.wandb_publish.local import LocalRun, deduplicate, find_runs
+from wrnexp.wandb_publish.runs import Upload, plan_upload
 from wrnexp.wandb_publish.server import RemoteRun
 
 Tiny = Callable[..., DictConfig]
@@ -30,20 +30,20 @@ PICTURES = [f"tracking.media.{name}=true" for name in ("augmented", "mistakes", 
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Wandb, "_asked_in_vain", None)
+    monkeypatch.setattr(Wandb, "_last_failure", None)
     monkeypatch.setattr(runs, "SETTLING", 1.0)  # this server shows at once what it was sent
 
 
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait a short while for a server that fails; one that works may take long on a machine with other work."""
+    """Shorten the timeouts for a failing server; a working one may be slow on a busy machine."""
     monkeypatch.setattr(runs, "PATIENCE", 5.0)
     monkeypatch.setattr(server, "SECONDS", 3)
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory, tiny: Tiny) -> Path:
-    """Return a folder of one offline run with pictures, of two epochs, and W&B's files of it."""
+def offline_run(tmp_path_factory: pytest.TempPathFactory, tiny: Tiny) -> Path:
+    """Return a folder with one offline run of two epochs, with pictures and W&B's files."""
     folder = tmp_path_factory.mktemp("kept")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("WANDB_API_KEY", raising=False)
@@ -52,19 +52,21 @@ def kept(tmp_path_factory: pytest.TempPathFactory, tiny: Tiny) -> Path:
 
 
 @pytest.fixture
-def offline(kept: Path, tmp_path: Path) -> Path:
+def offline(offline_run: Path, tmp_path: Path) -> Path:
     """Return a copy of that folder."""
-    return Path(shutil.copytree(kept, tmp_path / "offline", symlinks=True))
+    return Path(shutil.copytree(offline_run, tmp_path / "offline", symlinks=True))
 
 
 def published(folder: Path, *options: str) -> int:
     return main(["publish", str(folder), *options])
 
 
-def changes(found: WandbServer) -> list[str]:
-    """Return what the server was asked to change since the last call."""
-    asked = [name for name in found.state.calls if name.startswith(("Upsert", "Create", "Commit", "Use", "Mark"))]
-    found.state.calls.clear()
+def changes(wandb_server: WandbServer) -> list[str]:
+    """Return the mutations that the server received since the last call."""
+    asked = [
+        name for name in wandb_server.state.calls if name.startswith(("Upsert", "Create", "Commit", "Use", "Mark"))
+    ]
+    wandb_server.state.calls.clear()
     return asked
 
 
@@ -87,7 +89,7 @@ def test_an_offline_run_is_sent_and_then_left_alone(
 
 
 @pytest.mark.parametrize("lost", [True, False])
-def test_a_run_is_made_from_its_record_alone(offline: Path, wandb_server: WandbServer, lost: bool) -> None:
+def test_a_run_is_uploaded_from_its_record_alone(offline: Path, wandb_server: WandbServer, lost: bool) -> None:
     if lost:
         shutil.rmtree(offline / "wandb")
     assert published(offline, *(() if lost else ("--rebuild",)), "--project", "other") == 0
@@ -98,8 +100,8 @@ def test_a_run_is_made_from_its_record_alone(offline: Path, wandb_server: WandbS
     assert (run.project, run.name, run.job_type) == ("other", record.run_id, "base")
     assert run.settings["optim"]["lr"] == record.config["optim"]["lr"]
     assert run.settings["provenance"]["git_commit"] == record.provenance["git_commit"]
-    shown = {key: row["_step"] for row in run.history for key in row if key.startswith("media/")}
-    assert shown == {"media/augmented": 0, "media/mistakes": 2, "media/confusion": 2, "media/reliability": 2}
+    picture_steps = {key: row["_step"] for row in run.history for key in row if key.startswith("media/")}
+    assert picture_steps == {"media/augmented": 0, "media/mistakes": 2, "media/confusion": 2, "media/reliability": 2}
     changes(wandb_server)
     assert published(offline, "--project", "other") == 0
     assert changes(wandb_server) == []
@@ -107,11 +109,11 @@ def test_a_run_is_made_from_its_record_alone(offline: Path, wandb_server: WandbS
 
 @pytest.mark.parametrize("epochs", [0, 1, 2])
 def test_a_run_that_is_there_in_part_gets_the_rest(offline: Path, wandb_server: WandbServer, epochs: int) -> None:
-    """The server was lost after so many epochs: W&B's files would bring these once more."""
+    """The connection was lost after `epochs` epochs: W&B's files would upload these twice."""
     record, rows = read_record(offline / "run"), read_metrics(offline / "run")
     run = wandb_server.state.make(None, "wrnexp", record.run_id)
     run.config = {key: {"value": value} for key, value in record.config.items()}
-    run.history = [{"_step": row["epoch"], **content.values(row)} for row in rows[:epochs]]
+    run.history = [{"_step": row["epoch"], **content.measured(row)} for row in rows[:epochs]]
     run.summary = dict(run.history[-1]) if epochs else {}
     assert published(offline) == 0
     check(run, offline / "run")
@@ -121,13 +123,13 @@ def test_a_run_that_is_there_in_part_gets_the_rest(offline: Path, wandb_server: 
 
 
 def test_pieces_of_a_run_become_one(tiny: Tiny, tmp_path: Path, wandb_server: WandbServer) -> None:
-    """A process was killed after the first epoch, another went on, both offline."""
+    """One process was killed after the first epoch and another resumed, both offline."""
 
     class Killed(BaseException):
         pass
 
-    def killed(self: Wandb, *told: Any) -> None:
-        before(self, *told)
+    def killed(self: Wandb, *arguments: Any) -> None:
+        before(self, *arguments)
         raise Killed
 
     before = Wandb.on_epoch_end
@@ -147,29 +149,29 @@ def test_pieces_of_a_run_become_one(tiny: Tiny, tmp_path: Path, wandb_server: Wa
 
 
 def test_files_with_a_gap_are_not_sent(offline: Path, wandb_server: WandbServer) -> None:
-    """The disk was full for a while, so W&B's files lack what the record has."""
+    """The disk was full for a while, so W&B's files lack epochs of the record."""
     rows, record = read_metrics(offline / "run"), read_record(offline / "run")
     write_record(offline / "run", record.model_copy(update={"files": {}}))
     first = rows[0] | {"epoch": 1, "step": 1}
     write_metrics(offline / "run", [first, rows[0] | {"epoch": 2}, rows[1] | {"epoch": 3}])
     ((run,), _) = find_runs([offline], None, None)
-    assert need(run, None).what == "send"  # 1 and 2 are the first of three
+    assert plan_upload(run, None).action == "send"  # 1 and 2 are the first of three
     write_metrics(offline / "run", [first, rows[1] | {"epoch": 3}])
     ((run,), _) = find_runs([offline], None, None)
-    assert need(run, None).what == "complete"
+    assert plan_upload(run, None).action == "complete"
     assert published(offline) == 0
     assert [row["epoch"] for row in wandb_server.runs[run.identity].epochs] == [1, 3]
 
 
 @pytest.mark.usefixtures("_impatient")
-def test_a_server_that_fails_on_the_way_is_gone_on_with(
+def test_publishing_again_completes_what_a_failing_server_lost(
     offline: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wandb_server.fail["file_stream"] = (404, 10**6)  # one that the SDK does not try again
     assert published(offline) == 1
-    told = capsys.readouterr()
-    assert "failed: " in told.out
-    assert "1 of 1 runs are not whole in W&B; the same command tries again" in told.err
+    printed = capsys.readouterr()
+    assert "failed: " in printed.out
+    assert "1 of 1 runs are not whole in W&B; the same command tries again" in printed.err
     wandb_server.fail.clear()
     assert published(offline) == 0
     (run,) = wandb_server.runs.values()
@@ -177,7 +179,7 @@ def test_a_server_that_fails_on_the_way_is_gone_on_with(
 
 
 @pytest.mark.usefixtures("_impatient")
-def test_a_server_that_does_not_answer_is_said(
+def test_a_server_that_does_not_answer_is_reported(
     offline: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wandb_server.die()
@@ -197,7 +199,7 @@ def test_a_failed_run_is_put_there_as_failed(offline: Path, wandb_server: WandbS
     assert changes(wandb_server) == []
 
 
-def test_a_run_in_training_is_left(
+def test_a_run_in_training_is_skipped(
     offline: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with exclusive_run(offline / "run"):
@@ -222,7 +224,7 @@ def test_the_same_experiment_in_two_folders_is_one_run(
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda folder: folder / "absent", "is no folder"),
+        (lambda folder: folder / "absent", "is not a folder"),
         (lambda folder: folder, "no record.json in or below"),
     ],
 )
@@ -254,32 +256,32 @@ def test_settings_that_came_with_the_runs_choose_no_server(
     assert f"error: {settings} came with the runs" in capsys.readouterr().err
 
 
-def test_a_key_that_is_not_taken_is_said(
+def test_a_rejected_key_is_reported(
     offline: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wandb_server.fail["graphql"] = (401, 10**6)
     assert published(offline) == 2
-    assert "does not take the API key" in capsys.readouterr().err
+    assert "rejects the API key" in capsys.readouterr().err
 
 
 def test_what_a_run_lacks_is_named(offline: Path) -> None:
     ((run,), _) = find_runs([offline], None, None)
-    remote = held(run)
-    assert need(run, remote).what == "there"
-    for changed, why in (
+    remote = complete_remote(run)
+    assert plan_upload(run, remote).action == "there"
+    for changed, detail in (
         (RemoteRun([1], remote.pictures, remote.summary, "finished"), "1 epoch from its record"),
         (RemoteRun(remote.epochs, frozenset(), remote.summary, "finished"), "4 pictures from its record"),
         (RemoteRun(remote.epochs, remote.pictures, {}, "finished"), "its summary from its record"),
-        (RemoteRun(remote.epochs, remote.pictures, remote.summary, "crashed"), "its end from its record"),
+        (RemoteRun(remote.epochs, remote.pictures, remote.summary, "crashed"), "its final state from its record"),
     ):
-        assert (need(run, changed).what, need(run, changed).why) == ("complete", why)
-    gap = need(run, RemoteRun([2], remote.pictures, remote.summary, "finished"))
-    assert gap == Upload("there", "but for 1 epoch before its last one, which W&B takes no more")
+        assert (plan_upload(run, changed).action, plan_upload(run, changed).detail) == ("complete", detail)
+    gap = plan_upload(run, RemoteRun([2], remote.pictures, remote.summary, "finished"))
+    assert gap == Upload("there", "except 1 epoch before its last one, which W&B no longer accepts")
 
 
-def held(run: LocalRun) -> RemoteRun:
-    shown = {f"media/{name}" for name in ("augmented", "mistakes", "confusion", "reliability")}
-    return RemoteRun(run.epochs, frozenset(shown), content.summary(run.record), "finished")
+def complete_remote(run: LocalRun) -> RemoteRun:
+    picture_keys = {f"media/{name}" for name in ("augmented", "mistakes", "confusion", "reliability")}
+    return RemoteRun(run.epochs, frozenset(picture_keys), content.summary(run.record), "finished")
 
 
 def test_a_project_is_the_users_own_choice(offline: Path) -> None:
@@ -292,9 +294,9 @@ def test_a_project_is_the_users_own_choice(offline: Path) -> None:
 def test_a_record_that_cannot_be_read_is_left_out(offline: Path) -> None:
     shutil.copytree(offline / "run", offline / "broken")
     (offline / "broken" / "record.json").write_text("{")
-    _, (left,) = find_runs([offline], None, None)
-    assert left.folder == (offline / "broken").resolve()
-    assert "cannot be read" in left.reason
+    _, (left_out,) = find_runs([offline], None, None)
+    assert left_out.folder == (offline / "broken").resolve()
+    assert "cannot be read" in left_out.reason
     with pytest.raises(UserError, match="no record"):
         find_runs([offline / "wandb"], None, None)
 
@@ -302,7 +304,7 @@ def test_a_record_that_cannot_be_read_is_left_out(offline: Path) -> None:
 def test_one_experiment_online_and_offline_is_one_run(
     tiny: Tiny, tmp_path: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The one record names the entity, the other leaves it to the account."""
+    """One record names the entity, the other uses the account's default."""
     app.run(
         tiny("tracking.wandb.mode=online", "tracking.wandb.code=false"), tmp_path / "one", Invocation(shared=tmp_path)
     )
@@ -315,43 +317,46 @@ def test_one_experiment_online_and_offline_is_one_run(
 
 
 def test_the_entity_is_that_of_training(offline: Path) -> None:
-    (found, _) = find_runs([offline], None, None)
-    ((run,), left) = one_each(found, lambda entity: entity or "account")
-    assert (run.entity, left) == ("account", [])
+    (local_runs, _) = find_runs([offline], None, None)
+    ((run,), left_out) = deduplicate(local_runs, lambda entity: entity or "account")
+    assert (run.entity, left_out) == ("account", [])
 
 
-def test_what_an_earlier_attempt_left_is_withdrawn(offline: Path, wandb_server: WandbServer) -> None:
+def test_summary_values_of_an_earlier_attempt_are_cleared(offline: Path, wandb_server: WandbServer) -> None:
     record = read_record(offline / "run")
     ((run,), _) = find_runs([offline], None, None)
     assert published(offline) == 0
-    found = wandb_server.runs[record.run_id]
-    found.summary["error"] = "Stopped: told to end (SIGTERM)"
-    assert need(run, RemoteRun([1, 2], held(run).pictures, found.summary, "finished")).what == "complete"
+    remote_run = wandb_server.runs[record.run_id]
+    remote_run.summary["error"] = "Stopped: told to end (SIGTERM)"
+    assert (
+        plan_upload(run, RemoteRun([1, 2], complete_remote(run).pictures, remote_run.summary, "finished")).action
+        == "complete"
+    )
     assert published(offline) == 0
-    check(found, offline / "run")
+    check(remote_run, offline / "run")
 
 
-def test_a_damaged_picture_keeps_no_run_out(offline: Path, wandb_server: WandbServer) -> None:
+def test_a_damaged_picture_does_not_prevent_publishing(offline: Path, wandb_server: WandbServer) -> None:
     shutil.rmtree(offline / "wandb")
     (offline / "run" / "media" / "mistakes.json").unlink()
     (offline / "run" / "media" / "confusion.png").write_bytes(b"no picture")
     assert published(offline) == 0
     (run,) = wandb_server.runs.values()
     check(run, offline / "run")
-    shown = {key for row in run.history for key in row if key.startswith("media/")}
-    assert shown == {"media/augmented", "media/reliability"}
+    picture_keys = {key for row in run.history for key in row if key.startswith("media/")}
+    assert picture_keys == {"media/augmented", "media/reliability"}
 
 
 def test_damaged_epochs_are_not_published(offline: Path, wandb_server: WandbServer) -> None:
     path = offline / "run" / "metrics.jsonl"
     for data in (path.read_bytes()[:-1], path.read_bytes().replace(b"0.", b"1.", 1), b"\xff", b""):
         path.write_bytes(data)
-        runs_there, (left,) = find_runs([offline], None, None)
+        runs_there, (left_out,) = find_runs([offline], None, None)
         assert runs_there == []
-        assert left.reason == "metrics.jsonl is damaged: the run's command writes it again"
+        assert left_out.reason == "metrics.jsonl is damaged: the run's command writes it again"
     path.unlink()
-    _, (left,) = find_runs([offline], None, None)
-    assert left.reason == "metrics.jsonl is absent: the run's command writes it again"
+    _, (left_out,) = find_runs([offline], None, None)
+    assert left_out.reason == "metrics.jsonl is absent: the run's command writes it again"
     assert published(offline) == 0
     assert wandb_server.runs == {}
 
@@ -362,5 +367,5 @@ def test_a_run_that_never_began_is_left_out(offline: Path) -> None:
     record.status, record.error, record.data = "failed", "UserError: model.depth=17", None
     write_record(offline / "wrong", record)
     (offline / "wrong" / "metrics.jsonl").unlink()
-    _, (left,) = find_runs([offline], None, None)
-    assert left.reason == "it never began: UserError: model.depth=17"
+    _, (left_out,) = find_runs([offline], None, None)
+    assert left_out.reason == "it never began: UserError: model.depth=17"

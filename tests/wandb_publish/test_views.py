@@ -1,4 +1,4 @@
-"""Saving views with the real SDK: twice is once, what arrives is what the golden files say, errors are one message."""
+"""Saving views with the real SDK: idempotent, equal to the golden files, one message per error."""
 
 import json
 import subprocess
@@ -53,11 +53,11 @@ def test_a_view_that_a_user_renamed_and_edited_is_written_over(server: ViewServe
 @pytest.mark.parametrize("filtering", [True, False])
 def test_views_of_others_are_left_alone(server: ViewServer, save: Save, filtering: bool) -> None:
     server.filtering = filtering
-    others = {kind: {"type": kind, "name": "nw-abc-v", "spec": "{}"} for kind in ("runs", "project-view")}
-    server.views |= others
+    users_views = {kind: {"type": kind, "name": "nw-abc-v", "spec": "{}"} for kind in ("runs", "project-view")}
+    server.views |= users_views
     save("me", "wrnexp")
-    assert len(server.views) == len(others) + 1
-    assert server.views | others == server.views
+    assert len(server.views) == len(users_views) + 1
+    assert server.views | users_views == server.views
 
 
 def test_the_workspace_arrives_as_the_golden_file_says(server: ViewServer) -> None:
@@ -118,14 +118,14 @@ def test_a_server_that_refuses_says_why(server: ViewServer, save: Save) -> None:
 def test_a_server_that_fails(server: ViewServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wrnexp.wandb_publish.views.TIMEOUT", 1)
     server.status = 500
-    with pytest.raises(UserError, match=r"the W&B server http://127\.0\.0\.1:\d+ did not do what was asked"):
+    with pytest.raises(UserError, match=r"the request to the W&B server http://127\.0\.0\.1:\d+ failed"):
         save_workspace("me", "wrnexp")
 
 
 def test_a_server_that_is_not_there(server: ViewServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wrnexp.wandb_publish.views.TIMEOUT", 1)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    with pytest.raises(UserError, match=r"the W&B server http://127\.0\.0\.1:9 did not do what was asked"):
+    with pytest.raises(UserError, match=r"the request to the W&B server http://127\.0\.0\.1:9 failed"):
         save_workspace("me", "wrnexp")
 
 
@@ -142,7 +142,8 @@ def test_without_the_extra_one_message_says_what_to_install(module: str) -> None
         f"try: import wrnexp.wandb_publish.{module}\n"
         "except UserError as error: print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240)
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240)
     assert (
-        "needs wandb_workspaces, not installed here: pip install -c constraints.txt -e '.[dashboards]'" in done.stdout
+        "needs wandb_workspaces, not installed here: pip install -c constraints.txt -e '.[dashboards]'"
+        in completed.stdout
     )

@@ -1,4 +1,4 @@
-"""The workspace: what its golden file holds, and that each key of its panels is one that a run has."""
+"""The workspace: its golden file, and that every key of its panels exists in runs."""
 
 import json
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def panels(spec: Any) -> list[Any]:
 
 @pytest.fixture(scope="session")
 def config_keys() -> set[str]:
-    """Return W&B's names of the config keys of a preset: `value` stands after the first part."""
+    """Return W&B's names of a preset's config keys, with `value` after the first part."""
     keys = flat(yaml.safe_load((GOLDEN / "light.yaml").read_text()))
     return {".".join([first, "value", *rest]) for first, *rest in (key.split(".") for key in keys)}
 
@@ -60,31 +60,33 @@ def test_bars_and_axes_are_of_what_the_summary_holds(
     panels: list[Any], figures: set[str], config_keys: set[str]
 ) -> None:
     assert {key for bars in of_kind(panels, "Bar Chart") for key in bars["metrics"]} <= figures
-    assert {one["targetKey"] for one in of_kind(panels, "Parameter Importance")} == {"val_accuracy"}
+    assert {config["targetKey"] for config in of_kind(panels, "Parameter Importance")} == {"val_accuracy"}
     (parallel,) = of_kind(panels, "Parallel Coordinates Plot")
     axes = [column["accessor"] for column in parallel["columns"]]
-    axes += [one[axis] for one in of_kind(panels, "Scatter Plot") for axis in ("xAxis", "yAxis")]
+    axes += [config[axis] for config in of_kind(panels, "Scatter Plot") for axis in ("xAxis", "yAxis")]
     allowed = {f"summary:{key}" for key in figures} | {f"config:{key}" for key in config_keys}
     assert set(axes) <= allowed
     assert "config:optim.value.lr" in axes
 
 
 def test_groups_are_recipes_or_settings_with_a_band(panels: list[Any], config_keys: set[str]) -> None:
-    grouped = [one for one in of_kind(panels, "Run History Line Plot", "Bar Chart") if "groupBy" in one]
-    assert {one["groupBy"] for one in grouped} == {
+    grouped = [config for config in of_kind(panels, "Run History Line Plot", "Bar Chart") if "groupBy" in config]
+    assert {config["groupBy"] for config in grouped} == {
         "jobType",
         "model.value.dropout",
         "optim.value.label_smoothing",
     }
-    assert {one["groupBy"] for one in grouped} - {"jobType"} <= config_keys
-    assert {(one["groupAgg"], one["groupArea"], one["aggregate"]) for one in grouped} == {("mean", "stddev", True)}
+    assert {config["groupBy"] for config in grouped} - {"jobType"} <= config_keys
+    assert {(config["groupAgg"], config["groupArea"], config["aggregate"]) for config in grouped} == {
+        ("mean", "stddev", True)
+    }
 
 
 def test_pictures_are_those_that_a_run_keeps(panels: list[Any]) -> None:
-    shown = {key for browser in of_kind(panels, "Media Browser") for key in browser["mediaKeys"]}
+    media_keys = {key for browser in of_kind(panels, "Media Browser") for key in browser["mediaKeys"]}
     (table,) = of_kind(panels, "Weave")
-    shown.add(table["panel2Config"]["exp"]["fromOp"]["inputs"]["key"]["val"])
-    assert shown == MEDIA
+    media_keys.add(table["panel2Config"]["exp"]["fromOp"]["inputs"]["key"]["val"])
+    assert media_keys == MEDIA
 
 
 def test_the_run_table_is_grouped_by_recipe_and_shows_completed_runs(
@@ -100,8 +102,11 @@ def test_the_run_table_is_grouped_by_recipe_and_shows_completed_runs(
 
 
 def test_single_runs_are_not_hidden_by_the_tables_grouping(spec: Any) -> None:
-    settings = [spec["settings"], *(one["localPanelSettings"] for one in spec["panelBankConfig"]["sections"])]
-    assert [one["useRunsTableGroupingInPanels"] for one in settings] == [False] * 6
+    panel_settings = [
+        spec["settings"],
+        *(section["localPanelSettings"] for section in spec["panelBankConfig"]["sections"]),
+    ]
+    assert [section["useRunsTableGroupingInPanels"] for section in panel_settings] == [False] * 6
 
 
 def test_every_panel_has_an_id_of_its_own(panels: list[Any]) -> None:

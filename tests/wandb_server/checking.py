@@ -1,4 +1,4 @@
-"""Whether a run at the server is what the files of its folder say."""
+"""Compares a run at the server with the files of its folder."""
 
 import json
 from pathlib import Path
@@ -8,22 +8,30 @@ from tests.wandb_server.state import Run
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
-    """Return the rows of metrics.jsonl without what was not measured."""
+    """Return the rows of metrics.jsonl without missing values."""
     lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
     return [{key: value for key, value in line.items() if value is not None} for line in lines]
 
 
 def check(run: Run, folder: Path) -> None:
-    """Fail where the history or the summary of a run is not that of the record."""
-    kept = rows(folder)
-    told = [{key: row[key] for key in row if not key.startswith(("_", "media/"))} for row in run.epochs]
-    assert told == kept
-    assert [row["_step"] for row in run.epochs] == [row["epoch"] for row in kept]
+    """Assert that history and summary of a run equal those of the record."""
+    expected_rows = rows(folder)
+    logged_rows = [{key: row[key] for key in row if not key.startswith(("_", "media/"))} for row in run.epochs]
+    assert logged_rows == expected_rows
+    assert [row["_step"] for row in run.epochs] == [row["epoch"] for row in expected_rows]
     record = json.loads((folder / "record.json").read_text())
-    wanted = record["metrics"] | record["cost"] | {f"time_to/{key}": value for key, value in record["time_to"].items()}
-    wanted |= {key: record[key] for key in ("test_looks", "status", "error")}
-    # Of a run that did not end, what the record does not say yet stands there as its last row has it.
-    wanted = {key: value for key, value in wanted.items() if value is not None or not kept or key not in kept[-1]}
-    shown = {key: run.summary.get(key) for key in wanted}
-    assert shown == wanted, {key: (shown[key], wanted[key]) for key in wanted if shown[key] != wanted[key]}
+    expected = (
+        record["metrics"] | record["cost"] | {f"time_to/{key}": value for key, value in record["time_to"].items()}
+    )
+    expected |= {key: record[key] for key in ("test_looks", "status", "error")}
+    # The summary of an unfinished run has the values of its last row where the record has none yet.
+    expected = {
+        key: value
+        for key, value in expected.items()
+        if value is not None or not expected_rows or key not in expected_rows[-1]
+    }
+    summary = {key: run.summary.get(key) for key in expected}
+    assert summary == expected, {
+        key: (summary[key], expected[key]) for key in expected if summary[key] != expected[key]
+    }
     assert run.state == ("finished" if record["status"] == "completed" else "failed")

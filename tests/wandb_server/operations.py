@@ -1,4 +1,4 @@
-"""The part of W&B's GraphQL that the SDK uses here: each function answers the operations of its name."""
+"""The part of W&B's GraphQL API that the SDK uses here, one function per operation."""
 
 import itertools
 import json
@@ -38,7 +38,7 @@ CONSTANT |= {name: {"serverInfo": INFO} for name in ("ServerInfo", "GetServerInf
 
 
 def operation(*names: str) -> Callable[[Callable[[State, Given], Answer]], Callable[[State, Given], Answer]]:
-    """Enter a function as the answer to operations."""
+    """Register a function as the handler of operations."""
 
     def enter(answer: Callable[[State, Given], Answer]) -> Callable[[State, Given], Answer]:
         OPERATIONS.update(dict.fromkeys(names, answer))
@@ -48,7 +48,7 @@ def operation(*names: str) -> Callable[[Callable[[State, Given], Answer]], Calla
 
 
 def answer(state: State, name: str, given: Given) -> Answer:
-    """Return the whole answer to an operation; one that is not known is an error, as at the real server."""
+    """Return the response to an operation; an unknown one is an error, as at the real server."""
     if name in CONSTANT:
         return {"data": CONSTANT[name]}
     if name not in OPERATIONS:
@@ -58,8 +58,8 @@ def answer(state: State, name: str, given: Given) -> Answer:
 
 
 def _edges(nodes: Iterable[Answer]) -> Answer:
-    found = [{"node": node, "cursor": str(number)} for number, node in enumerate(nodes)]
-    return {"totalCount": len(found), "edges": found, "pageInfo": {"endCursor": None, "hasNextPage": False}}
+    edges = [{"node": node, "cursor": str(number)} for number, node in enumerate(nodes)]
+    return {"totalCount": len(edges), "edges": edges, "pageInfo": {"endCursor": None, "hasNextPage": False}}
 
 
 def _model(given: Given, run: Run | None) -> Answer:
@@ -78,9 +78,9 @@ def _upsert_run(state: State, given: Given) -> Answer:
     inserted = run is None and state.find(given.get("entity"), given.get("project"), given["name"]) is None
     run = run or state.make(given.get("entity"), given.get("project"), given["name"])
     names = {"displayName": "display", "groupName": "group", "jobType": "job_type", "notes": "notes"}
-    for source, own in (names | {"sweep": "sweep", "commit": "commit"}).items():
+    for source, attribute in (names | {"sweep": "sweep", "commit": "commit"}).items():
         if given.get(source):
-            setattr(run, own, given[source])
+            setattr(run, attribute, given[source])
     if given.get("name"):  # a process opens it; later ones of the same process give its id
         run.opened, run.state = run.opened + 1, "running"
     run.tags = run.tags if given.get("tags") is None else given["tags"]
@@ -101,8 +101,8 @@ def _run_state(state: State, given: Given) -> Answer:
 @operation("CreateRunFiles")
 def _create_files(state: State, given: Given) -> Answer:
     run = state.make(given["entity"], given["project"], given["run"])
-    place = f"{state.url}/upload/run/{run.entity}/{run.project}/{run.name}"
-    files = [{"name": name, "uploadUrl": f"{place}/{name}"} for name in given["files"]]
+    base_url = f"{state.url}/upload/run/{run.entity}/{run.project}/{run.name}"
+    files = [{"name": name, "uploadUrl": f"{base_url}/{name}"} for name in given["files"]]
     return {"createRunFiles": {"runID": run.id, "uploadHeaders": [], "files": files}}
 
 
@@ -114,9 +114,9 @@ def _run(state: State, given: Given) -> Answer:
 
 @operation("Runs", "LightweightRuns", "GetRuns")
 def _runs(state: State, given: Given) -> Answer:
-    here = (given.get("entity") or ENTITY, given.get("project"))
-    found = [run.node() for run in state.runs.values() if (run.entity, run.project) == here]
-    return {"project": PROJECT | {"runCount": len(found), "runs": _edges(found)}}
+    project = (given.get("entity") or ENTITY, given.get("project"))
+    nodes = [run.node() for run in state.runs.values() if (run.entity, run.project) == project]
+    return {"project": PROJECT | {"runCount": len(nodes), "runs": _edges(nodes)}}
 
 
 @operation("HistoryPage", "SampledHistoryPage", "RunFullHistory", "RunParquetHistory")
@@ -134,14 +134,16 @@ def _history(state: State, given: Given) -> Answer:
 def _create_artifact(state: State, given: Given) -> Answer:
     asked = given["input"]
     name, kind = asked.get("artifactCollectionName") or "", asked.get("artifactTypeName") or ""
-    same = [one for one in state.artifacts.values() if (one.name, one.digest) == (name, asked["digest"])]
-    key = same[0].id if same else identity("Artifact", next(state.numbers))
-    made = Artifact(key, name, kind, asked["digest"], json.loads(asked.get("metadata") or "{}"), asked.get("runName"))
-    found = state.artifacts.setdefault(key, made)
+    existing = [
+        artifact for artifact in state.artifacts.values() if (artifact.name, artifact.digest) == (name, asked["digest"])
+    ]
+    key = existing[0].id if existing else identity("Artifact", next(state.numbers))
+    new = Artifact(key, name, kind, asked["digest"], json.loads(asked.get("metadata") or "{}"), asked.get("runName"))
+    artifact = state.artifacts.setdefault(key, new)
     sequence = {"id": "seq", "name": name, "latestArtifact": None}
     return {
         "createArtifact": {
-            "artifact": {"id": key, "state": found.state, "versionIndex": 0, "artifactSequence": sequence}
+            "artifact": {"id": key, "state": artifact.state, "versionIndex": 0, "artifactSequence": sequence}
         }
     }
 
@@ -177,19 +179,19 @@ def _commit_artifact(state: State, given: Given) -> Answer:
 
 @operation("ArtifactByID")
 def _artifact(state: State, given: Given) -> Answer:
-    found = state.artifacts[given["id"]]
-    place = {"id": "p", "name": "wrnexp", "entity": {"id": "e", "name": ENTITY}}
+    artifact = state.artifacts[given["id"]]
+    project = {"id": "p", "name": "wrnexp", "entity": {"id": "e", "name": ENTITY}}
     return {
         "artifact": {
-            "__typename": "Artifact", "id": found.id, "versionIndex": 0, "artifactType": {"name": found.type},
+            "__typename": "Artifact", "id": artifact.id, "versionIndex": 0, "artifactType": {"name": artifact.type},
             "artifactSequence": {
-                "__typename": "ArtifactSequence", "id": "seq", "name": found.name,
-                "project": place | {"__typename": "Project"},
+                "__typename": "ArtifactSequence", "id": "seq", "name": artifact.name,
+                "project": project | {"__typename": "Project"},
             },
-            "description": None, "metadata": json.dumps(found.metadata), "ttlDurationSeconds": -1,
-            "ttlIsInherited": True, "tags": [], "historyStep": None, "state": found.state, "size": 1,
-            "digest": found.digest, "digestAlgorithm": "MANIFEST_MD5", "commitHash": "c", "aliases": [],
-            "fileCount": len(found.files), "createdAt": THEN, "updatedAt": THEN,
+            "description": None, "metadata": json.dumps(artifact.metadata), "ttlDurationSeconds": -1,
+            "ttlIsInherited": True, "tags": [], "historyStep": None, "state": artifact.state, "size": 1,
+            "digest": artifact.digest, "digestAlgorithm": "MANIFEST_MD5", "commitHash": "c", "aliases": [],
+            "fileCount": len(artifact.files), "createdAt": THEN, "updatedAt": THEN,
         }
     }  # fmt: skip
 
@@ -203,19 +205,19 @@ def _use_artifact(state: State, given: Given) -> Answer:
 
 @operation("UpsertSweep")
 def _upsert_sweep(state: State, given: Given) -> Answer:
-    sweep = next((one for one in state.sweeps.values() if given.get("id") in (one.name, one.id)), None)
+    sweep = next((sweep for sweep in state.sweeps.values() if given.get("id") in (sweep.name, sweep.id)), None)
     if sweep is None:
         config = yaml.safe_load(given["config"])
         name = f"sweep{next(state.numbers):03d}"
-        place = given.get("entityName") or ENTITY, given.get("projectName") or "wrnexp"
-        sweep = state.sweeps[name] = Sweep(name, *place, config, _combinations(config["parameters"]))
+        location = given.get("entityName") or ENTITY, given.get("projectName") or "wrnexp"
+        sweep = state.sweeps[name] = Sweep(name, *location, config, _combinations(config["parameters"]))
     sweep.state = given.get("state") or sweep.state
     project = {"name": sweep.project, "id": "p", "entity": {"id": "e", "name": sweep.entity}}
     return {"upsertSweep": {"sweep": {"name": sweep.name, "project": project}, "configValidationWarnings": []}}
 
 
 def _combinations(parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return all combinations of a sweep's parameters; of a distribution there is its middle."""
+    """Return all combinations of a sweep's parameters; a distribution contributes its midpoint."""
     axes = {key: _values(given) for key, given in parameters.items()}
     return [dict(zip(axes, combination, strict=True)) for combination in itertools.product(*axes.values())]
 
@@ -231,16 +233,16 @@ def _values(given: dict[str, Any]) -> list[Any]:
 
 @operation("SweepWithRuns", "GetSweepState", "Sweep", "SweepConfig")
 def _sweep(state: State, given: Given) -> Answer:
-    found = state.sweeps.get(given["sweep"])
-    if found is None:
+    sweep = state.sweeps.get(given["sweep"])
+    if sweep is None:
         return {"project": {"sweep": None}}
-    nodes = [run.node() for run in state.runs.values() if run.sweep == found.name]
-    named = dict.fromkeys(
+    nodes = [run.node() for run in state.runs.values() if run.sweep == sweep.name]
+    absent = dict.fromkeys(
         ("description", "createdAt", "heartbeatAt", "updatedAt", "bestLoss", "controller", "scheduler")
     )
-    told = {"id": found.id, "name": found.name, "method": found.config.get("method"), "state": found.state}
-    told |= {"config": json.dumps(found.config), "earlyStopJobRunning": False, "runs": _edges(nodes)}
-    return {"project": {"sweep": named | told}}
+    fields = {"id": sweep.id, "name": sweep.name, "method": sweep.config.get("method"), "state": sweep.state}
+    fields |= {"config": json.dumps(sweep.config), "earlyStopJobRunning": False, "runs": _edges(nodes)}
+    return {"project": {"sweep": absent | fields}}
 
 
 @operation("CreateAgent")
@@ -252,8 +254,8 @@ def _create_agent(state: State, given: Given) -> Answer:
 
 @operation("Heartbeat")
 def _heartbeat(state: State, given: Given) -> Answer:
-    """Give an agent that is idle the next combination, or tell it to end."""
-    sweep = next(one for one in state.sweeps.values() if given["id"] in one.agents)
+    """Send an idle agent the next combination, or the command to exit."""
+    sweep = next(sweep for sweep in state.sweeps.values() if given["id"] in sweep.agents)
     busy = any(json.loads(given.get("runState") or "{}").values())
     commands: list[dict[str, Any]] = []
     if not busy and sweep.todo and sweep.state == "RUNNING":
@@ -271,20 +273,20 @@ def _upsert_view(state: State, given: Given) -> Answer:
     key = given.get("id") or identity("View", next(state.numbers))
     inserted = key not in state.views
     state.views[key] = {name: value for name, value in given.items() if name != "id"}
-    shown = {name: given.get(name) for name in ("name", "type", "displayName", "description", "spec")}
+    fields = {name: given.get(name) for name in ("name", "type", "displayName", "description", "spec")}
     project = PROJECT | {"name": given.get("projectName"), "entityName": ENTITY}
-    view = shown | {"id": key, "project": project, "createdAt": THEN, "updatedAt": THEN, "user": {"username": ENTITY}}
+    view = fields | {"id": key, "project": project, "createdAt": THEN, "updatedAt": THEN, "user": {"username": ENTITY}}
     return {"upsertView": {"view": view, "inserted": inserted}}
 
 
 @operation("ProjectViews")
 def _views(state: State, given: Given) -> Answer:
-    known = {f"{run.entity}/{run.project}" for run in state.runs.values()}
-    if f"{given.get('entity') or ENTITY}/{given['project']}" not in known:
+    projects = {f"{run.entity}/{run.project}" for run in state.runs.values()}
+    if f"{given.get('entity') or ENTITY}/{given['project']}" not in projects:
         return {"project": None}
-    found = [
+    nodes = [
         {"id": key, "name": view["name"], "displayName": view.get("displayName")}
         for key, view in state.views.items()
         if view["type"] == given.get("viewType") and given.get("viewName") in (None, "", view["name"])
     ]
-    return {"project": PROJECT | {"allViews": _edges(found)}}
+    return {"project": PROJECT | {"allViews": _edges(nodes)}}

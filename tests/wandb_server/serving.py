@@ -1,4 +1,4 @@
-"""The server over HTTP, and the ways in which it fails on request."""
+"""The HTTP server, with faults on request."""
 
 import gzip
 import json
@@ -21,8 +21,8 @@ class WandbServer:
     """A W&B server on a free port of this machine.
 
     Attributes:
-        uploads: the folder in which uploaded files are kept.
-        fail: of `graphql`, `file_stream` and `upload` the status and how often it is still answered with it.
+        uploads: the folder of uploaded files.
+        fail: by `graphql`, `file_stream` and `upload`, the HTTP status and the remaining number of failures.
     """
 
     def __init__(self, uploads: Path) -> None:
@@ -66,7 +66,7 @@ class WandbServer:
         return self.state.sweeps
 
     def hang(self) -> None:
-        """Take connections and requests and answer none from now on."""
+        """Accept connections and requests without answering."""
         self.hanging.set()
 
     def die(self) -> None:
@@ -78,7 +78,7 @@ class WandbServer:
             self._serving = None
 
     def recover(self) -> None:
-        """Answer again, with all that was there before, at the same address."""
+        """Answer again with the same state at the same address."""
         self.hanging.clear()
         self.fail.clear()
         if self._serving is None:
@@ -114,7 +114,7 @@ class _Server(ThreadingHTTPServer):
             self.shutdown_request(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keep quiet: clients that vanish are what is tested."""
+        """Print nothing: the tests let clients vanish."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -127,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.server.owner.state
 
     def log_message(self, format: str, *args: object) -> None:
-        """Keep quiet."""
+        """Print nothing."""
 
     def do_GET(self) -> None:
         self._reply({}, 404)
@@ -136,40 +136,40 @@ class _Handler(BaseHTTPRequestHandler):
         body, path = self._body(), self.path.split("?")[0]
         if path == "/graphql" and not self._failing("graphql"):
             self._graphql(json.loads(body))
-        elif (found := STREAM.fullmatch(path)) and not self._failing("file_stream"):
-            self._stream(json.loads(body), *found.groups())
-        elif path != "/graphql" and not found:
+        elif (stream := STREAM.fullmatch(path)) and not self._failing("file_stream"):
+            self._stream(json.loads(body), *stream.groups())
+        elif path != "/graphql" and not stream:
             self._reply({}, 404)
 
     def do_PUT(self) -> None:
         body, path = self._body(), self.path.split("?")[0].removeprefix("/upload/")
         if self._failing("upload"):
             return
-        place = self.server.owner.uploads / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(body)
-        if found := re.fullmatch(r"run/([^/]+)/([^/]+)/([^/]+)/(.+)", path):
+        upload_path = self.server.owner.uploads / path
+        upload_path.parent.mkdir(parents=True, exist_ok=True)
+        upload_path.write_bytes(body)
+        if run_file := re.fullmatch(r"run/([^/]+)/([^/]+)/([^/]+)/(.+)", path):
             with self._state.lock:
-                self._state.make(found[1], found[2], found[3]).files[found[4]] = len(body)
+                self._state.make(run_file[1], run_file[2], run_file[3]).files[run_file[4]] = len(body)
         self._reply({})
 
     def _graphql(self, asked: dict[str, Any]) -> None:
-        named = asked.get("operationName") or OPERATION.search(asked["query"])
-        name = str(named if isinstance(named, str) or named is None else named[1])
+        match = asked.get("operationName") or OPERATION.search(asked["query"])
+        name = str(match if isinstance(match, str) or match is None else match[1])
         with self._state.lock:
             self._state.calls.append(name)
             try:
-                told = answer(self._state, name, asked.get("variables") or {})
+                reply = answer(self._state, name, asked.get("variables") or {})
             except Exception as error:  # a mistake of this server, which the tests look for
                 self._state.unknown.append(f"{name}: {error!r}")
-                told = {"data": None, "errors": [{"message": repr(error)}]}
-        self._reply(told)
+                reply = {"data": None, "errors": [{"message": repr(error)}]}
+        self._reply(reply)
 
-    def _stream(self, told: dict[str, Any], entity: str, project: str, name: str) -> None:
-        """Take a piece of a run's files; a line of the history goes where its offset says."""
+    def _stream(self, request: dict[str, Any], entity: str, project: str, name: str) -> None:
+        """Receive a chunk of a run's files; the offset places it in the history."""
         with self._state.lock:
             run = self._state.make(entity, project, name)
-            for file, chunk in (told.get("files") or {}).items():
+            for file, chunk in (request.get("files") or {}).items():
                 lines = [*chunk.get("content", [])]
                 if file == "wandb-history.jsonl":
                     run.history[chunk.get("offset", len(run.history)) :] = map(json.loads, lines)
@@ -179,8 +179,8 @@ class _Handler(BaseHTTPRequestHandler):
                     run.summary = json.loads(lines[-1])
                 elif file == "output.log":
                     run.output += lines
-            if told.get("complete"):
-                run.exit_code = told.get("exitcode")
+            if request.get("complete"):
+                run.exit_code = request.get("exitcode")
                 run.state = "failed" if run.exit_code else "finished"
         self._reply({"exitcode": None, "limits": {}})
 
@@ -196,17 +196,17 @@ class _Handler(BaseHTTPRequestHandler):
         return gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
 
     def _failing(self, kind: str) -> bool:
-        status, left = self.server.owner.fail.get(kind, (0, 0))
-        if left > 0:
-            self.server.owner.fail[kind] = status, left - 1
+        status, remaining = self.server.owner.fail.get(kind, (0, 0))
+        if remaining > 0:
+            self.server.owner.fail[kind] = status, remaining - 1
             self._reply({"error": "told to fail"}, status)
-        return left > 0
+        return remaining > 0
 
-    def _reply(self, told: dict[str, Any], status: int = 200) -> None:
+    def _reply(self, reply: dict[str, Any], status: int = 200) -> None:
         owner = self.server.owner
         while owner.hanging.is_set():
             threading.Event().wait(0.1)
-        text = json.dumps(told).encode()
+        text = json.dumps(reply).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))

@@ -1,4 +1,4 @@
-"""What the server holds: runs, artifacts, sweeps and saved views, as dictionaries of plain values."""
+"""The server's state: runs, artifacts, sweeps and saved views."""
 
 import base64
 import itertools
@@ -12,7 +12,7 @@ THEN = "2026-01-01T00:00:00"
 
 
 def identity(*parts: object) -> str:
-    """Return an id as W&B writes them."""
+    """Return an id in W&B's format."""
     return base64.b64encode(":".join(map(str, parts)).encode()).decode()
 
 
@@ -21,12 +21,11 @@ class Run:
     """A run at the server.
 
     Attributes:
-        entity, project, name: where it is; `name` is what the SDK calls the id.
+        name: what the SDK calls the id.
         config: as the SDK sends it, each value as {"value": ...}.
-        history: its rows, in the order of their lines.
         state: running, finished or failed.
-        files: the size in bytes of each that was uploaded.
-        opened: how often a process has opened it.
+        files: sizes of the uploaded files in bytes.
+        opened: how many processes have opened the run.
     """
 
     entity: str
@@ -51,21 +50,21 @@ class Run:
 
     @property
     def id(self) -> str:
-        """The server's own id of it."""
+        """The server's id."""
         return identity("Run", self.entity, self.project, self.name)
 
     @property
     def epochs(self) -> list[dict[str, Any]]:
-        """The rows of epochs, without those of pictures alone."""
+        """The rows of epochs, without rows that hold only pictures."""
         return [row for row in self.history if "epoch" in row]
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The config as it was given."""
-        return {key: item["value"] for key, item in self.config.items() if key != "_wandb"}
+        """The config without the SDK's wrapping."""
+        return {key: entry["value"] for key, entry in self.config.items() if key != "_wandb"}
 
     def node(self) -> dict[str, Any]:
-        """Return the run as answers hold it."""
+        """Return the run as in GraphQL responses."""
         lines = [json.dumps(row) for row in self.history]
         last = self.history[-1].get("_step", -1) if self.history else -1
         return {
@@ -87,7 +86,7 @@ class Run:
 
 @dataclass
 class Sweep:
-    """A sweep: the combinations that are still to be tried, and the runs that its agents were given."""
+    """A sweep: the remaining combinations, and the runs assigned to its agents."""
 
     name: str
     entity: str
@@ -99,13 +98,13 @@ class Sweep:
 
     @property
     def id(self) -> str:
-        """The server's own id of it."""
+        """The server's id."""
         return identity("Sweep", self.name)
 
 
 @dataclass
 class Artifact:
-    """An artifact's version: `files` are the names of what it holds."""
+    """A version of an artifact; `files` are file names."""
 
     id: str
     name: str
@@ -120,7 +119,7 @@ class Artifact:
 
 @dataclass
 class State:
-    """All that a server holds; `calls` are the names of what it was asked, in order."""
+    """The server's state; `calls` are the names of the operations received, in order."""
 
     url: str = ""
     runs: dict[str, Run] = field(default_factory=dict)
@@ -133,10 +132,10 @@ class State:
     numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def find(self, entity: str | None, project: str | None, name: str) -> Run | None:
-        """Return a run; None where there is none of that name."""
+        """Return a run, or None."""
         return self.runs.get(f"{entity or ENTITY}/{project}/{name}")
 
     def make(self, entity: str | None, project: str | None, name: str) -> Run:
-        """Return a run, a new one where there is none of that name."""
+        """Return a run, created if missing."""
         key = f"{entity or ENTITY}/{project}/{name}"
         return self.runs.setdefault(key, Run(entity or ENTITY, str(project), name))

@@ -98,8 +98,8 @@ def _disk(folder: Path) -> Finding:
 
 
 def _wandb() -> Finding:
-    from wrnexp.tracking.wandb import settle_mode
+    from wrnexp.tracking.wandb import resolve_mode
 
     if not is_installed("wandb"):
         return True, "W&B", missing_message("showing runs there", "wandb")
-    return True, "W&B", f"mode auto is {settle_mode('auto')} here"
+    return True, "W&B", f"mode auto is {resolve_mode('auto')} here"

@@ -39,17 +39,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def publish(args: argparse.Namespace) -> int:
     """Publish, and say of each run what was done."""
     require("wrnexp publish", "wandb")
-    from wrnexp.tracking.wandb.account import quiet
-    from wrnexp.wandb_publish.local import find_runs, one_each
+    from wrnexp.tracking.wandb.account import configure_sdk
+    from wrnexp.wandb_publish.local import deduplicate, find_runs
     from wrnexp.wandb_publish.server import Server, ServerError, close, refuse_settings
 
     console = Terminal(soft_wrap=True)
     runs, left = find_runs(args.folders, args.project, args.entity)
     refuse_settings(args.folders)
-    quiet(args.folders[0] / "wandb")
+    configure_sdk(args.folders[0] / "wandb")
     try:
         server = Server()
-        runs, repeated = one_each(runs, server.entity)
+        runs, repeated = deduplicate(runs, server.entity)
         whole = _runs(runs, server, args, console)
         _say_left([*left, *repeated], console)
         if whole and not args.dry_run:
@@ -63,7 +63,7 @@ def publish(args: argparse.Namespace) -> int:
 
 def _runs(runs: Sequence["LocalRun"], server: "Server", args: argparse.Namespace, console: Terminal) -> bool:
     """Publish runs; return whether all are there. A run that fails does not stop the others."""
-    from wrnexp.wandb_publish.runs import need
+    from wrnexp.wandb_publish.runs import plan_upload
     from wrnexp.wandb_publish.runs import publish as publish_runs
     from wrnexp.wandb_publish.server import ServerError
 
@@ -72,13 +72,13 @@ def _runs(runs: Sequence["LocalRun"], server: "Server", args: argparse.Namespace
 
     if args.dry_run:
         for number, run in enumerate(runs, 1):
-            told = need(run, server.find(run.entity, run.project, run.identity), rebuild=args.rebuild)
-            console.print(printable(f"{head(run, number)}: {PLANNED[told.what]}{told.why}"))
+            told = plan_upload(run, server.find(run.entity, run.project, run.identity), rebuild=args.rebuild)
+            console.print(printable(f"{head(run, number)}: {PLANNED[told.action]}{told.detail}"))
         return True
     failed = 0
     for number, (run, done) in enumerate(publish_runs(runs, server, rebuild=args.rebuild), 1):
         failed += isinstance(done, ServerError)
-        said = f"failed: {done}" if isinstance(done, ServerError) else f"{DONE[done.what]}{done.why}"
+        said = f"failed: {done}" if isinstance(done, ServerError) else f"{DONE[done.action]}{done.detail}"
         console.print(printable(f"{head(run, number)}: {said}"))
     if failed:
         told_of = f"{failed} of {len(runs)} runs are not whole in W&B"

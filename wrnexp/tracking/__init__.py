@@ -1,6 +1,6 @@
-"""Sinks: where a run's progress is shown. The console, W&B, TensorBoard and the study of a search.
+"""Sinks, which receive a run's progress: the console, W&B, TensorBoard and the Optuna study of a search.
 
-`wrnexp.tracking.wandb` is not imported here: importing wandb is slow, and a run may do without it.
+`wrnexp.tracking.wandb` is not imported here: importing wandb is slow and not every run needs it.
 """
 
 from wrnexp.tracking.console import Console

@@ -1,7 +1,6 @@
-"""The console: the composed config as a tree, bars while it trains, a line an epoch, a closing summary.
+"""The console: the composed config as a tree, one line per epoch, and a closing summary.
 
-On a terminal two bars show epoch and step with images/s and the time left; elsewhere (a pipe, a log file) there are
-plain lines only.
+On a terminal two progress bars show epoch and step, with images/s and the remaining time.
 """
 
 import time
@@ -19,8 +18,7 @@ from wrnexp.process.terminal import Terminal, safe_text
 from wrnexp.runs.journal import Row, Sink, TrainingPlan
 from wrnexp.runs.record import TIME_TO, Record
 
-# Where each figure of the summary stands in the record, with how it is written.
-SUMMARY = (
+SUMMARY = (  # row title, part of the record, key in that part, format
     ("test accuracy", "metrics", "test_accuracy", "{:.2%}"),
     ("test top-5", "metrics", "test_top5_accuracy", "{:.2%}"),
     ("validation accuracy", "metrics", "val_accuracy", "{:.2%}"),
@@ -33,21 +31,17 @@ SUMMARY = (
     ("of the matrix peak", "cost", "flops_utilization", "{:.1%}"),
     ("waiting for data", "cost", "data_wait", "{:.1%} of the training time"),
     ("parameters", "cost", "parameters", "{:,}"),
-    ("multiply-adds", "cost", "macs_per_image", "{:,} an image"),
+    ("multiply-adds", "cost", "macs_per_image", "{:,} per image"),
 )
 
 RECOVERY_LINES = 5  # per run
 
 
 class Console(Sink):
-    """The console of one run, a sink.
+    """Sink that prints one run.
 
     Args:
         progress: `auto` (bars on a terminal, lines elsewhere), `bars`, `lines` or `off`.
-        record: the run's record.
-        plan: how long the run is.
-        shared: not used; every sink is given it.
-        folder: not used.
         terminal: where to print; None is the standard output.
     """
 
@@ -71,7 +65,7 @@ class Console(Sink):
         self._bars.start()
 
     def on_step_end(self, epoch: int, step: int) -> None:
-        """Move the bars. The speed shown is the epoch's so far."""
+        """Advance the bars; the speed is averaged over the epoch so far."""
         now = time.perf_counter()
         if self._started is None or self._started[0] != epoch:
             self._started = (epoch, now)
@@ -82,33 +76,33 @@ class Console(Sink):
         self._bars.update(self._epochs, completed=epoch + step / self._plan.steps)
 
     def on_epoch_end(self, record: Record, rows: Sequence[Row]) -> None:
-        """Print the newest epoch's line."""
+        """Print the line of the latest epoch."""
         row = rows[-1]
         self._bars.update(self._epochs, completed=row["epoch"], note=f"test {_percent(row['test_accuracy'])}")
         self._terminal.print(epoch_line(row, self._plan.epochs))
 
     def on_recovery(self, record: Record) -> None:
-        """Print one line on the newest recovery, on the first few of a run only."""
+        """Print one line for each of the first `RECOVERY_LINES` recoveries."""
         if len(record.recoveries) <= RECOVERY_LINES:
             self._terminal.print(recovery_line(record), soft_wrap=True)
 
     def on_run_end(self, record: Record) -> None:
-        """Take the bars away and print the summary."""
+        """Remove the bars and print the summary of a completed run."""
         self._bars.stop()
         if record.status == "completed":
             print_summary(self._terminal, record)
 
 
 def config_tree(record: Record) -> Tree:
-    """Return the composed config of a run as a tree."""
+    """Return the composed config as a tree."""
     label = safe_text(record.label, "bold")
     tree = Tree(Text.assemble(label, safe_text(f"  run {record.run_id}  seed {record.seed}")), guide_style="dim")
-    _grow(tree, record.config)
+    _add_settings(tree, record.config)
     return tree
 
 
 def epoch_line(row: Row, epochs: int) -> str:
-    """Return one line on an epoch: losses, accuracies, speed."""
+    """Return the losses, accuracies and speed of an epoch as one line."""
     parts = [
         f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}",
         f"loss {row['train_loss']:.3f}",
@@ -122,24 +116,24 @@ def epoch_line(row: Row, epochs: int) -> str:
 
 
 def recovery_line(record: Record) -> str:
-    """Return one line on the newest recovery from a diverged step."""
+    """Return the latest recovery from a diverged step as one line."""
     latest = record.recoveries[-1]
-    actions = {"skip": "skipped", "rollback": "diverged; back to the start of the epoch, leaving it out"}
+    actions = {"skip": "skipped", "rollback": "diverged; training restarts from the start of the epoch without it"}
     loss, norm = (f"{value:.4g}" if value is not None else "not finite" for value in (latest.loss, latest.grad_norm))
-    more = "; further ones are in record.json only" if len(record.recoveries) == RECOVERY_LINES else ""
+    more = "; later ones are listed in record.json only" if len(record.recoveries) == RECOVERY_LINES else ""
     action = actions.get(latest.action, latest.action)
     return f"step {latest.step} {action} (loss {loss}, gradient norm {norm}, lr {latest.lr:.3g}){more}"
 
 
 def print_summary(terminal: RichConsole, record: Record) -> None:
-    """Print the closing table, and below it one line on what bounded the run."""
+    """Print the closing table and, below it, the diagnosis of the training speed."""
     terminal.print(summary(record))
     if record.cost.verdict:
         terminal.print(safe_text(record.cost.verdict), soft_wrap=True)
 
 
 def summary(record: Record) -> Table:
-    """Return the closing table: what the run reached and what it cost."""
+    """Return the closing table: final metrics and costs."""
     title = safe_text(f"{record.label}, seed {record.seed}")
     table = Table(title=title, show_header=False, title_justify="left")
     values: Mapping[str, Any] = record.model_dump()
@@ -157,7 +151,7 @@ def summary(record: Record) -> Table:
     return table
 
 
-def _bars(terminal: RichConsole, shown: bool) -> Progress:
+def _bars(terminal: RichConsole, enabled: bool) -> Progress:
     return Progress(
         TextColumn("{task.description:>5}"),
         BarColumn(bar_width=None),
@@ -166,18 +160,18 @@ def _bars(terminal: RichConsole, shown: bool) -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=terminal,
-        disable=not shown,
+        disable=not enabled,
         transient=True,
     )
 
 
-def _grow(tree: Tree, node: Mapping[str, Any]) -> None:
-    for key, value in node.items():
+def _add_settings(tree: Tree, settings: Mapping[str, Any]) -> None:
+    for key, value in settings.items():
         if isinstance(value, Mapping):
-            _grow(tree.add(safe_text(str(key), "cyan")), value)
+            _add_settings(tree.add(safe_text(str(key), "cyan")), value)
         else:
-            shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-            tree.add(Text.assemble(safe_text(f"{key}: "), safe_text(shown, "bold")))
+            text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+            tree.add(Text.assemble(safe_text(f"{key}: "), safe_text(text, "bold")))
 
 
 def _percent(share: float | None) -> str:

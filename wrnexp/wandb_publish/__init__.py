@@ -1,1 +1,1 @@
-"""Records put into W&B after their runs: the runs, and dashboards made by code."""
+"""Uploads finished runs to W&B from their records, and saves W&B dashboards over them."""

@@ -1,4 +1,4 @@
-"""wandb-workspaces, of the extra `dashboards`, imported in one place that says what to do where it is not installed."""
+"""Imports of wandb-workspaces, with an error that names the extra `dashboards` if it is not installed."""
 
 from wrnexp.process.packages import require
 

@@ -1,4 +1,4 @@
-"""The runs to publish: records under some folders, one for each W&B run."""
+"""The runs to publish: records below some folders, one for each W&B run."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,19 +11,16 @@ from wrnexp.runs.digests import FileState, file_state
 from wrnexp.runs.media import Picture, pictures
 from wrnexp.runs.record import Record, RecordError, read_metrics, read_record, record_folders
 from wrnexp.tracking.wandb import content
-from wrnexp.tracking.wandb.files import Fragment, folder_of, fragments
+from wrnexp.tracking.wandb.files import Fragment, fragments, wandb_folder
 
 
 @dataclass(frozen=True)
 class LocalRun:
-    """A run as this machine has it.
+    """A run on this machine, and the W&B run that it is published to.
 
     Attributes:
-        folder: of the run.
-        record: its record.
-        rows: its epochs.
+        rows: the rows of metrics.jsonl.
         identity: the id of its W&B run.
-        project: the W&B project.
         entity: the W&B user or team; None is the account's default.
     """
 
@@ -36,26 +33,26 @@ class LocalRun:
 
     @property
     def name(self) -> str:
-        """What the run is called."""
+        """Arm and seed, for messages."""
         return f"{self.record.label} seed {self.record.seed}"
 
     @property
     def epochs(self) -> list[int]:
-        """The epochs that it has a row of."""
+        """The epochs with a row in metrics.jsonl."""
         return [row["epoch"] for row in self.rows]
 
     @cached_property
     def fragments(self) -> list[Fragment]:
-        """What W&B keeps of it here."""
-        return fragments(folder_of(self.folder), self.identity)
+        """W&B's local files of the run."""
+        return fragments(wandb_folder(self.folder), self.identity)
 
     @cached_property
     def pictures(self) -> list[Picture]:
-        """Those of its pictures that can be read."""
+        """Its readable pictures."""
         return pictures(self.folder)
 
     def setting(self, name: str, default: Any = None) -> Any:
-        """Return a value of `tracking.wandb` in the record's config."""
+        """Return the value of `tracking.wandb.<name>` in the record's config."""
         node: Any = self.record.config
         for key in ("tracking", "wandb", name):
             node = node.get(key) if isinstance(node, dict) else None
@@ -64,7 +61,7 @@ class LocalRun:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A run that is not published, and why."""
+    """A run that is not published, and the reason."""
 
     folder: Path
     reason: str
@@ -73,72 +70,66 @@ class LeftOut:
 def find_runs(folders: Sequence[Path], project: str | None, entity: str | None) -> tuple[list[LocalRun], list[LeftOut]]:
     """Return the runs in and below some folders, and those left out.
 
-    Args:
-        folders: runs' folders, or folders above them.
-        project: the W&B project; None is that of the run's config.
-        entity: the W&B user or team; None is that of the run's config.
+    Without project or entity, those in the run's record or config are used.
 
     Raises:
         UserError: a folder does not exist, or there is no record in or below any of them.
     """
     for folder in folders:
         if not folder.is_dir():
-            raise UserError(f"{folder} is no folder: give runs' folders, or one above them such as outputs")
+            raise UserError(f"{folder} is not a folder: give runs' folders, or one above them such as outputs")
     paths = list(dict.fromkeys(path.resolve() for folder in folders for path in record_folders(folder)))
     if not paths:
         raise UserError(
             f"no record.json in or below {', '.join(map(str, folders))}: give runs' folders, or one above them such as "
             "outputs or multirun/<sweep>"
         )
-    left: list[LeftOut] = []
-    return list(_read(paths, project, entity, left)), left
+    left_out: list[LeftOut] = []
+    return list(_read(paths, project, entity, left_out)), left_out
 
 
-def _read(paths: Iterable[Path], project: str | None, entity: str | None, left: list[LeftOut]) -> Iterator[LocalRun]:
+def _read(
+    paths: Iterable[Path], project: str | None, entity: str | None, left_out: list[LeftOut]
+) -> Iterator[LocalRun]:
     for path in paths:
         try:
             record, rows = read_record(path), read_metrics(path)
         except (RecordError, OSError) as error:
-            left.append(LeftOut(path, f"its record cannot be read: {error}"))
+            left_out.append(LeftOut(path, f"its record cannot be read: {error}"))
             continue
         if record.data is None and not rows:
-            left.append(LeftOut(path, f"it never began: {record.error or record.status}"))
+            left_out.append(LeftOut(path, f"it never began: {record.error or record.status}"))
             continue
         state = file_state(path, record, "metrics.jsonl")
         if state is FileState.DAMAGED or (state is FileState.ABSENT and "metrics.jsonl" in record.files):
-            left.append(LeftOut(path, f"metrics.jsonl is {state.value}: the run's command writes it again"))
+            left_out.append(LeftOut(path, f"metrics.jsonl is {state.value}: the run's command writes it again"))
             continue
-        place = content.place(record)
+        location = content.wandb_location(record)
         run = LocalRun(path, record, rows, content.wandb_id(record), "", None)
         yield replace(
             run,
-            project=str(project or place.get("project") or run.setting("project", "wrnexp")),
-            entity=entity or place.get("entity") or run.setting("entity"),
+            project=str(project or location.get("project") or run.setting("project", "wrnexp")),
+            entity=entity or location.get("entity") or run.setting("entity"),
         )
 
 
-def one_each(runs: Sequence[LocalRun], entity: Callable[[str | None], str]) -> tuple[list[LocalRun], list[LeftOut]]:
-    """Return one run for each W&B run, and those left out: the same experiment may be in several folders.
+def deduplicate(runs: Sequence[LocalRun], entity: Callable[[str | None], str]) -> tuple[list[LocalRun], list[LeftOut]]:
+    """Return one run for each W&B run, and those left out: copies of a run may be in several folders.
 
-    A completed one is chosen, then the one with more epochs, then the newest.
+    A completed run is preferred, then the one with more epochs, then the newest.
 
-    Args:
-        runs: with the entity that their configs name.
-        entity: returns the entity that such a name, or none, comes to at the server.
+    `entity` resolves the entity of a config, or None, to one at the server.
     """
-    groups: dict[tuple[str, str, str], list[LocalRun]] = {}
+    copies: dict[tuple[str, str, str], list[LocalRun]] = {}
     for run in runs:
-        settled = replace(run, entity=entity(run.entity))
-        groups.setdefault((settled.project, str(settled.entity), settled.identity), []).append(settled)
-    chosen = [max(same, key=lambda run: (run.record.status == "completed", len(run.rows), _started(run)))
-              for same in groups.values()]  # fmt: skip
-    left = [
-        LeftOut(run.folder, f"the same experiment as {one.folder}")
-        for one, same in zip(chosen, groups.values(), strict=True)
-        for run in same
-        if run is not one
-    ]
-    return chosen, left
+        resolved = replace(run, entity=entity(run.entity))
+        copies.setdefault((resolved.project, str(resolved.entity), resolved.identity), []).append(resolved)
+    chosen, left_out = [], []
+    for group in copies.values():
+        best = max(group, key=lambda run: (run.record.status == "completed", len(run.rows), _started(run)))
+        chosen.append(best)
+        left_out += [LeftOut(run.folder, f"the same experiment as {best.folder}") for run in group if run is not best]
+    return chosen, left_out
 
 
 def _started(run: LocalRun) -> str:

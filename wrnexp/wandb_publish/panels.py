@@ -1,8 +1,8 @@
-"""Panels that the workspace and the report share, over what a run has: metrics.jsonl, the record's figures, its config.
+"""W&B panels used by both the workspace and the report.
 
-W&B keeps a config key as `group.value.key`; where a plain string would come out as something else, the key is given as
-a `Config` or `SummaryMetric`. No panel smooths, and none follows the grouping of the run table: a curve that is
-grouped says so itself, and whatever shows single runs, a scatter plot or parallel coordinates, would else show means.
+W&B stores a config key as `group.value.key`; keys that would be misread as plain strings are given as `Config` or
+`SummaryMetric`. No panel smooths or follows the grouping of the run table: grouped curves set their own grouping, and
+scatter plots and parallel coordinates would show means instead of runs.
 """
 
 import hashlib
@@ -11,19 +11,15 @@ from typing import Any
 
 from wrnexp.wandb_publish.extra import wr
 
-RUNS_SHOWN = 200  # of a panel; W&B's own default is 10, fewer than the seeds of two arms
+RUNS_SHOWN = 200  # per panel; W&B's default of 10 is fewer than the seeds of two arms
 RECIPE = wr.Metric("JobType")
-COLUMNS, WIDTH, HEIGHT = 2, 12, 9  # of a report's grid, which is 24 units wide
+COLUMNS, WIDTH, HEIGHT = 2, 12, 9  # of a panel in a report's grid, which is 24 units wide
 
 
 def curve(title: str, key: str, by: Any = None, unit: str | None = None) -> Any:
-    """Return curves of a key of metrics.jsonl against epochs.
+    """Return curves of a column of metrics.jsonl against epochs.
 
-    Args:
-        title: above the panel.
-        key: of metrics.jsonl.
-        by: what groups the runs, each group a mean with a band of one standard deviation; None shows every run.
-        unit: beside the vertical axis.
+    With `by`, one curve per group of runs: the mean with a band of one standard deviation; else one per run.
     """
     grouped = {} if by is None else {"groupby": by, "groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
     return wr.LinePlot(
@@ -40,7 +36,7 @@ def curve(title: str, key: str, by: Any = None, unit: str | None = None) -> Any:
 
 
 def bars(title: str, key: str, by: Any) -> Any:
-    """Return a bar a group: the mean of a final figure over its runs, with one standard deviation."""
+    """Return one bar per group of runs: the mean of a final metric, with one standard deviation."""
     return wr.BarPlot(
         title=title,
         metrics=[key],
@@ -52,30 +48,30 @@ def bars(title: str, key: str, by: Any) -> Any:
 
 
 def scatter(title: str, x: Any, y: Any) -> Any:
-    """Return a point a run."""
+    """Return a scatter plot with one point per run."""
     return wr.ScatterPlot(title=title, x=x, y=y)
 
 
 def parallel(title: str, columns: Sequence[tuple[str, Any, bool]]) -> Any:
-    """Return a line a run through several axes: of each its name, its key, and whether it is logarithmic."""
-    found = [wr.ParallelCoordinatesPlotColumn(key, display_name=name, log=log or None) for name, key, log in columns]
-    return wr.ParallelCoordinatesPlot(title=title, columns=found)
+    """Return parallel coordinates with one line per run; each axis is (name, key, logarithmic)."""
+    axes = [wr.ParallelCoordinatesPlotColumn(key, display_name=name, log=log or None) for name, key, log in columns]
+    return wr.ParallelCoordinatesPlot(title=title, columns=axes)
 
 
 def pictures(title: str, key: str) -> Any:
-    """Return the pictures that the runs shown keep under a key."""
+    """Return a browser of the pictures that the selected runs logged under `key`."""
     return wr.MediaBrowser(title=title, media_keys=[key], num_columns=2)
 
 
-def named(panels: Sequence[Any], place: str) -> list[Any]:
-    """Give each panel an id made of its place, where the library draws one: the same view is the same text."""
+def assign_ids(panels: Sequence[Any], prefix: str) -> list[Any]:
+    """Replace the panels' random ids by ids derived from their positions, so that equal views serialize equally."""
     for index, panel in enumerate(panels):
-        panel._id = stable_id(f"{place}/{index}")
+        panel._id = stable_id(f"{prefix}/{index}")
     return list(panels)
 
 
-def placed(panels: Sequence[Any]) -> list[Any]:
-    """Place the panels of a report in two columns."""
+def lay_out(panels: Sequence[Any]) -> list[Any]:
+    """Lay out the panels of a report in two columns."""
     for index, panel in enumerate(panels):
         row, column = divmod(index, COLUMNS)
         panel.layout = wr.Layout(x=column * WIDTH, y=row * HEIGHT, w=WIDTH, h=HEIGHT)
@@ -83,5 +79,5 @@ def placed(panels: Sequence[Any]) -> list[Any]:
 
 
 def stable_id(text: str) -> str:
-    """Return 12 characters, a function of `text`, as long as the ids that W&B draws."""
+    """Return a hash of `text` with 12 characters, the length of W&B's ids."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""What a W&B server has of a run, read through W&B's public API."""
+"""Runs at a W&B server, read through W&B's public API."""
 
 import http.client
 import os
@@ -17,22 +17,21 @@ from wrnexp.errors import UserError
 from wrnexp.runs.media import FOLDER
 from wrnexp.tracking.wandb.account import has_key, server
 
-SECONDS = 15  # to wait for an answer
+SECONDS = 15  # timeout of a request
 
 
 class ServerError(Exception):
-    """The server does not answer, or says no."""
+    """The server does not answer, or refuses."""
 
 
 @dataclass(frozen=True)
 class RemoteRun:
-    """A run as the server has it.
+    """A run at the server.
 
     Attributes:
-        epochs: those that it holds a row of, in their order.
-        pictures: the keys of those that were logged.
-        summary: its summary.
-        state: the server's word for it: running, finished, failed, crashed, killed.
+        epochs: epochs with a row, in the order logged.
+        pictures: keys of the logged pictures.
+        state: running, finished, failed, crashed or killed.
     """
 
     epochs: list[int]
@@ -42,35 +41,35 @@ class RemoteRun:
 
 
 class Server:
-    """The W&B server that is configured.
+    """The configured W&B server.
 
     Raises:
-        UserError: no API key is configured, or the server does not take it.
+        UserError: no API key is configured, or the server rejects it.
         ServerError: it does not answer.
     """
 
     def __init__(self) -> None:
         if not has_key():
             raise UserError(f"publishing needs an API key for {server()}: set WANDB_API_KEY, or use `wandb login`")
-        _knock(server())
-        with _answering():
+        _check_reachable(server())
+        with _translated_errors():
             self._api = wandb.Api(timeout=SECONDS)
             self._default = self._api.default_entity
 
     def entity(self, chosen: str | None) -> str:
-        """Return the entity: the one chosen, else `WANDB_ENTITY` as in training, else the account's default."""
+        """Return `chosen`, else `WANDB_ENTITY` as in training, else the account's default entity."""
         if not (entity := chosen or os.environ.get("WANDB_ENTITY") or self._default):
             raise UserError("the W&B account has no default entity: give one with --entity")
         return str(entity)
 
     def find(self, entity: str | None, project: str, identity: str) -> RemoteRun | None:
-        """Return a run; None where the server has none of that id.
+        """Return a run; None if the server has no run with that id.
 
         Raises:
-            ServerError: the server does not answer, or says no.
+            ServerError: the server does not answer, or refuses.
         """
-        with _answering():
-            self._api.flush()  # type: ignore[no-untyped-call]  # it would answer from memory
+        with _translated_errors():
+            self._api.flush()  # type: ignore[no-untyped-call]  # drop its cached answers
             try:
                 run = self._api.run(f"{self.entity(entity)}/{project}/{identity}")
             except CommError as error:
@@ -79,21 +78,18 @@ class Server:
                 raise
             rows = list(run.scan_history())
             epochs = [int(row["epoch"]) for row in rows if row.get("epoch") is not None]
-            # Of a run in several pieces the summary knows the last one's pictures alone.
-            shown = frozenset(key for row in rows for key in row if key.startswith(f"{FOLDER}/"))
-            return RemoteRun(epochs, shown, dict(run.summary), str(run.state))
+            # From the rows, because the summary of a resumed run has the pictures of the last process only.
+            pictures = frozenset(key for row in rows for key in row if key.startswith(f"{FOLDER}/"))
+            return RemoteRun(epochs, pictures, dict(run.summary), str(run.state))
 
 
 def refuse_settings(folders: Iterable[Path]) -> None:
-    """Refuse to work with W&B's settings of the working directory where that is a folder of runs.
+    """Refuse W&B's settings in the working directory if it is inside one of these folders of runs.
 
-    The SDK reads them, and they may send the API key to any server: whoever made the runs may have put them there.
-
-    Args:
-        folders: the runs' folders, or folders above them.
+    The SDK reads such settings, which may come with someone else's runs and send the API key to any server.
 
     Raises:
-        UserError: there are such settings in the working directory, which is one of the folders or below one.
+        UserError: the working directory is inside one of the folders and has W&B settings.
     """
     settings = Path(wandb.Settings().settings_workspace)
     inside = any(Path.cwd().is_relative_to(folder.resolve()) for folder in folders)
@@ -102,34 +98,30 @@ def refuse_settings(folders: Iterable[Path]) -> None:
 
 
 def close() -> None:
-    """End the SDK's own process."""
+    """End the SDK's service process."""
     wandb.teardown()
 
 
-def _knock(address: str) -> None:
-    """See whether anything answers at the server's address, before the SDK, which would try for minutes.
-
-    Raises:
-        ServerError: nothing does.
-    """
+def _check_reachable(address: str) -> None:
+    """Raise a ServerError if nothing answers at this address; the SDK would retry for minutes."""
     try:
         urllib.request.urlopen(address, timeout=SECONDS).close()
-    except urllib.error.HTTPError:  # an answer
+    except urllib.error.HTTPError:  # the server answered
         pass
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise ServerError(f"{address} does not answer ({getattr(error, 'reason', error)})") from error
 
 
 @contextmanager
-def _answering() -> Iterator[None]:
-    """Turn the SDK's errors into those of this package."""
+def _translated_errors() -> Iterator[None]:
+    """Turn the SDK's errors into `UserError` and `ServerError`."""
     try:
         yield
     except AuthenticationError as error:
         if "401" in str(error) or "403" in str(error):
-            raise UserError(f"{server()} does not take the API key: check WANDB_API_KEY, or `wandb login`") from error
+            raise UserError(f"{server()} rejects the API key: check WANDB_API_KEY, or use `wandb login`") from error
         raise ServerError(f"{server()} does not answer") from error
     except (wandb.Error, OSError, ValueError) as error:
-        if "busy and did not respond" in str(error):  # of the SDK's own process, which is waiting for the server
+        if "busy and did not respond" in str(error):  # the SDK's service process is waiting for the server
             raise ServerError(f"{server()} does not answer") from error
         raise ServerError(f"{server()}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error

@@ -1,4 +1,4 @@
-"""Saved views of a W&B project, its workspaces and reports: found by W&B's own name of them, and written over."""
+"""Saved views of a W&B project, its workspaces and reports: created, or replaced if one of the same name exists."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,11 +11,11 @@ from wrnexp.errors import UserError, one_line
 from wrnexp.tracking.wandb.account import has_key, server
 from wrnexp.wandb_publish.extra import execute_graphql, gql
 
-TIMEOUT = 30  # seconds that a request may take, the SDK's attempts to repeat it included
+TIMEOUT = 30  # seconds for a request, including the SDK's retries
 
-UNKNOWN = "unknown operation"  # in the answer of a server that speaks a part of W&B's language only
+UNKNOWN = "unknown operation"  # in the answer of a server that implements only part of W&B's API
 
-# The name under which W&B keeps a view is given by whoever makes it, and is no part of what a user edits.
+# A view's name is set by the client that creates it; users edit the display name only.
 FIND = """
     query ProjectViews($project: String!, $entity: String!, $viewType: String, $viewName: String) {
         project(name: $project, entityName: $entity) {
@@ -30,11 +30,9 @@ class View:
     """A saved view.
 
     Attributes:
-        kind: `project-view` is a workspace, `runs` a report; the words are W&B's.
-        name: what W&B keeps it under, one a project; not shown.
-        title: what is shown.
-        description: shown under the title.
-        spec: what it holds, as JSON.
+        kind: W&B's type: `project-view` is a workspace, `runs` a report.
+        name: identifies the view within its project; not visible to users.
+        spec: the contents as JSON.
     """
 
     kind: Literal["project-view", "runs"]
@@ -45,11 +43,7 @@ class View:
 
 
 class Project:
-    """A W&B project that was found on the server, and the connection to it.
-
-    Args:
-        entity: the W&B user or team.
-        name: of a project of theirs.
+    """The connection to an existing W&B project.
 
     Raises:
         UserError: no API key, a server that does not answer, or no such project; the message says what to do.
@@ -60,18 +54,19 @@ class Project:
             raise UserError("W&B needs an API key to save views: set WANDB_API_KEY, or log in once with `wandb login`.")
         self.entity = entity
         self.name = name
-        with answering():
+        with user_errors():
             self._api = wandb.Api(timeout=TIMEOUT)
-        self._named("runs", "")
+        self._find_views("runs", "")  # raises if there is no such project
 
     def save(self, view: View) -> str:
-        """Write the view over the one of its name, or as the first of it; return its id.
+        """Create the view, or replace the one of its name; return its id.
 
         Raises:
             UserError: the server does not answer or refuses.
         """
+        existing = self._find_views(view.kind, view.name)
         variables = {
-            "id": next((node["id"] for node in self._named(view.kind, view.name) if node["name"] == view.name), None),
+            "id": next((node["id"] for node in existing if node["name"] == view.name), None),
             "entityName": self.entity,
             "projectName": self.name,
             "name": view.name,
@@ -82,33 +77,32 @@ class Project:
         }
         return str(self._ask(gql.upsert_view, variables)["upsertView"]["view"]["id"])
 
-    def _named(self, kind: str, name: str) -> list[dict[str, Any]]:
-        """Return the views of this name, with `id` and `name`."""
+    def _find_views(self, kind: str, name: str) -> list[dict[str, Any]]:
+        """Return `id`, `name` and `displayName` of the views with this name."""
         variables = {"project": self.name, "entity": self.entity, "viewType": kind, "viewName": name}
         try:
-            found = self._ask(FIND, variables).get("project")
+            project = self._ask(FIND, variables).get("project")
         except UserError as error:
             if UNKNOWN not in str(error):
                 raise
-            return []  # a server that cannot be asked: the view is made, and made again the next time
-        if found is None:
+            return []  # the server cannot list views: every call creates a new one
+        if project is None:
             raise UserError(
-                f"W&B knows no project {self.entity}/{self.name}: publish its runs first, or check --entity, --project "
+                f"W&B has no project {self.entity}/{self.name}: publish its runs first, or check --entity, --project "
                 "and that your account may see it."
             )
-        return [edge["node"] for edge in found["allViews"]["edges"]]
+        return [edge["node"] for edge in project["allViews"]["edges"]]
 
     def _ask(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-        with answering():
+        with user_errors():
             answer: dict[str, Any] = execute_graphql(self._api, query, variables)
         return answer
 
 
 @contextmanager
-def answering() -> Iterator[None]:
-    """Turn what the SDK raises where the server does not answer or refuses into one message."""
+def user_errors() -> Iterator[None]:
+    """Turn every error of the SDK into a `UserError` that names the server."""
     try:
         yield
     except Exception as error:  # the SDK's errors have no common base, and some are private
-        where = server()
-        raise UserError(f"the W&B server {where} did not do what was asked: {one_line(error)}") from error
+        raise UserError(f"the request to the W&B server {server()} failed: {one_line(error)}") from error

@@ -3,16 +3,15 @@
 from typing import Any
 
 from wrnexp.wandb_publish.extra import expr, wr, ws
-from wrnexp.wandb_publish.panels import RECIPE, RUNS_SHOWN, bars, curve, named, parallel, pictures, scatter
+from wrnexp.wandb_publish.panels import RECIPE, RUNS_SHOWN, assign_ids, bars, curve, parallel, pictures, scatter
 from wrnexp.wandb_publish.views import Project, View
 
 TITLE = "wrnexp"
-NAME = "nw-wrnexpboard-v"  # of the form that W&B gives a workspace's name, so that its URL ends in ?nw=wrnexpboard
+NAME = "nw-wrnexpboard-v"  # W&B's format of workspace names; the URL then ends in ?nw=wrnexpboard
 DROPOUT, SMOOTHING = wr.Config("model.dropout"), wr.Config("optim.label_smoothing")
 VALIDATION, TEST = wr.SummaryMetric("val_accuracy"), wr.SummaryMetric("test_accuracy")
 
-# Of the run table; W&B shows these first and the rest behind them.
-TABLE = (
+TABLE = (  # the first columns of the run table
     "run:displayName",
     "run:group",
     "config:seed.value",
@@ -42,23 +41,19 @@ COST = "Seconds are of training alone. Runs on different devices do not compare.
 
 
 def save_workspace(entity: str, project: str) -> str:
-    """Save the workspace in a project, over the one that was saved before, and return its URL.
-
-    Args:
-        entity: the W&B user or team.
-        project: a project of theirs that exists.
+    """Save the workspace in an existing project, replacing an earlier version, and return its URL.
 
     Raises:
         UserError: no API key, no such project, or a server that does not answer or refuses.
     """
-    made = workspace(entity, project)
-    Project(entity, project).save(View("project-view", NAME, TITLE, "", spec(made)))
-    made._internal_name = NAME
-    return str(made.url)
+    board = workspace(entity, project)
+    Project(entity, project).save(View("project-view", NAME, TITLE, "", spec(board)))
+    board._internal_name = NAME
+    return str(board.url)
 
 
 def workspace(entity: str, project: str) -> Any:
-    """Return the workspace; nothing is sent."""
+    """Return the workspace without saving it."""
     return ws.Workspace(
         entity=entity,
         project=project,
@@ -72,7 +67,7 @@ def workspace(entity: str, project: str) -> Any:
         ],
         settings=ws.WorkspaceSettings(x_axis="epoch", max_runs=RUNS_SHOWN),
         runset_settings=ws.RunsetSettings(
-            # A run that failed, was interrupted or is under way would pull down the bars of its group.
+            # Failed, interrupted and unfinished runs would lower the bars of their group.
             filters=expr.And(expr.Metric("State") == "finished"),
             groupby=[expr.Metric("JobType")],
             pinned_columns=list(TABLE),
@@ -80,13 +75,14 @@ def workspace(entity: str, project: str) -> Any:
     )
 
 
-def spec(made: Any) -> str:
-    """Return what the workspace holds as JSON, as it is sent."""
-    model = made._to_model()
+def spec(board: Any) -> str:
+    """Return the workspace's contents as the JSON that is sent."""
+    model = board._to_model()
     section = model.spec.section
-    # The run table's grouping would turn scatter plots and parallel coordinates into one point a recipe; the library
-    # has no word for this switch.
-    for settings in (section.settings, *(one.local_panel_settings for one in section.panel_bank_config.sections)):
+    # The run table's grouping would reduce scatter plots and parallel coordinates to one point per recipe. The library
+    # does not expose this setting.
+    panel_sections = section.panel_bank_config.sections
+    for settings in (section.settings, *(panel_section.local_panel_settings for panel_section in panel_sections)):
         settings.use_runs_table_grouping_in_panels = False
     return str(model.spec.model_dump_json(by_alias=True, exclude_none=True))
 
@@ -94,7 +90,7 @@ def spec(made: Any) -> str:
 def _section(name: str, panels: list[Any], is_open: bool = False) -> Any:
     return ws.Section(
         name=name,
-        panels=named(panels, f"workspace/{name}"),
+        panels=assign_ids(panels, f"workspace/{name}"),
         is_open=is_open,
         panel_settings=ws.SectionPanelSettings(x_axis="epoch"),
     )

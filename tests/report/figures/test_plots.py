@@ -14,7 +14,7 @@ from PIL import Image
 from wrnexp.report.build import build
 from wrnexp.report.figures import style
 from wrnexp.report.figures.curves import plot_run
-from wrnexp.report.figures.matplotlib_setup import OWN_FONT, fallback_fonts
+from wrnexp.report.figures.matplotlib_setup import DEFAULT_FONT, fallback_fonts
 
 WriteRun = Callable[..., Path]
 
@@ -36,12 +36,14 @@ def test_every_plot_has_every_arm(write_run: WriteRun, outputs: Path, tmp_path: 
             write_run(label, seed, 0.6 + seed / 100, curve=CURVE)
     build([outputs], tmp_path / "report")
     for name in ("accuracy.png", "learning_curves.png", "accuracy_time.png"):
-        found = _colours(tmp_path / "report" / name)
-        assert set(style.COLOURS[:3]) <= found
-        assert style.COLOURS[3] not in found
+        colours = _colours(tmp_path / "report" / name)
+        assert set(style.COLOURS[:3]) <= colours
+        assert style.COLOURS[3] not in colours
 
 
-def test_plots_without_data_are_not_drawn_and_old_ones_go(write_run: WriteRun, outputs: Path, tmp_path: Path) -> None:
+def test_plots_without_data_are_not_drawn_and_old_ones_are_deleted(
+    write_run: WriteRun, outputs: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("vl_convert")
     out = tmp_path / "report"
     folder = write_run("base", 0, 0.6, curve=CURVE)
@@ -74,9 +76,9 @@ def test_an_installed_font_is_used_where_matplotlibs_lacks_a_character() -> None
     assert fallback_fonts("Loss, дропаут") == []
     (name,) = fallback_fonts("\N{Z NOTATION LEFT IMAGE BRACKET}")  # STIX has it, which comes with matplotlib
     figure = style.blank(1, 1)
-    figure.text(0, 0, "\N{Z NOTATION LEFT IMAGE BRACKET}", fontfamily=[OWN_FONT, name])
+    figure.text(0, 0, "\N{Z NOTATION LEFT IMAGE BRACKET}", fontfamily=[DEFAULT_FONT, name])
     figure.savefig(io.BytesIO())  # without a warning
-    figure.texts[0].set_fontfamily(OWN_FONT)
+    figure.texts[0].set_fontfamily(DEFAULT_FONT)
     with pytest.warns(UserWarning, match="missing from"):
         figure.savefig(io.BytesIO())
 
@@ -93,10 +95,10 @@ def test_matplotlib_is_imported_whatever_the_environment_says(
         "import os; from wrnexp.report.figures import plots, style; import matplotlib\n"
         f"print(os.environ['{name}'], matplotlib.get_backend(auto_select=False), sep='|')"
     )
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=os.environ | {name: value}
     )
-    assert (done.stdout, done.stderr) == (f"{value}|{backend}\n", "")
+    assert (completed.stdout, completed.stderr) == (f"{value}|{backend}\n", "")
 
 
 def test_a_report_without_plots_is_a_report(
@@ -123,9 +125,9 @@ def test_curves_of_a_run(tmp_path: Path, epochs: int) -> None:
         for epoch in range(1, epochs + 1)
     ]
     plot_run(rows, tmp_path / "curves.png", "base $x^$, seed 0")
-    found = _colours(tmp_path / "curves.png")
-    assert (set(style.COLOURS[:2]) <= found) == (epochs > 0)
-    assert style.COLOURS[2] not in found  # nothing was validated
+    colours = _colours(tmp_path / "curves.png")
+    assert (set(style.COLOURS[:2]) <= colours) == (epochs > 0)
+    assert style.COLOURS[2] not in colours  # nothing was validated
 
 
 def test_curves_of_a_run_with_gaps(tmp_path: Path) -> None:
@@ -141,9 +143,9 @@ def test_curves_of_a_run_with_gaps(tmp_path: Path) -> None:
         {"epoch": 2, "lr": 0.1, "train_loss": None, "val_loss": 1.0, "val_accuracy": 0.2, "test_accuracy": None},
     ]
     plot_run(rows, tmp_path / "deep" / "curves.png", "gaps")
-    found = _colours(tmp_path / "deep" / "curves.png")
-    assert style.COLOURS[2] in found
-    assert not set(style.COLOURS[:2]) & found
+    colours = _colours(tmp_path / "deep" / "curves.png")
+    assert style.COLOURS[2] in colours
+    assert not set(style.COLOURS[:2]) & colours
 
 
 @settings(deadline=None)

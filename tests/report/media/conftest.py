@@ -1,4 +1,4 @@
-"""Figures that plots would write, kept to be looked into."""
+"""A fixture that collects the figures that plots save."""
 
 from pathlib import Path
 
@@ -12,15 +12,15 @@ from wrnexp.report.figures import style
 
 @pytest.fixture
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """Return a list that each figure joins when it is saved; it is saved all the same."""
-    kept: list[Figure] = []
+    """Return a list that collects each figure when it is saved; the file is written as well."""
+    saved: list[Figure] = []
     save = style.save
 
     def keep(figure: Figure, path: Path) -> None:
-        kept.append(figure)
+        saved.append(figure)
         save(figure, path)
         with Image.open(path) as written:
             assert np.asarray(written.convert("L")).std() > 5  # something is to be seen
 
     monkeypatch.setattr(style, "save", keep)
-    return kept
+    return saved

@@ -1,4 +1,4 @@
-"""Which pictures are drawn of a run, when, and from what."""
+"""Selection and timing of a run's pictures."""
 
 from dataclasses import fields, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ def drawn(folder: Path) -> set[str]:
 
 
 class Loader:
-    """Counts how often it is asked."""
+    """Counts the calls of `preview`."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -42,9 +42,9 @@ def test_each_picture_has_its_switch(tmp_path: Path, name: str) -> None:
     media.before(tmp_path, RECORD, Loader())
     media.after(tmp_path, RECORD, LOGITS, LABELS, IMAGES.__getitem__)
     assert drawn(tmp_path) == {f"{name}.png"} | ({"mistakes.json"} if name == "mistakes" else set())
-    (found,) = pictures(tmp_path)
-    assert (found.name, found.path) == (f"media/{name}", tmp_path / "media" / f"{name}.png")
-    assert found.caption.endswith(".")
+    (picture,) = pictures(tmp_path)
+    assert (picture.name, picture.path) == (f"media/{name}", tmp_path / "media" / f"{name}.png")
+    assert picture.caption.endswith(".")
 
 
 def test_all_are_on_and_listed_in_order(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_loader_without_a_preview_has_no_grid(tmp_path: Path, capsys: pytest.C
     assert capsys.readouterr().err == ""
 
 
-def test_answers_can_be_drawn_again_from_what_is_kept(tmp_path: Path) -> None:
+def test_pictures_can_be_drawn_again_from_predictions(tmp_path: Path) -> None:
     sharp = LOGITS.astype(np.float32) + 1e-4  # float16 rounds it
     Media().after(tmp_path / "run", RECORD, sharp, LABELS, IMAGES.__getitem__)
     draw_answers(tmp_path / "later", RECORD, sharp.astype(np.float16), LABELS, IMAGES)
@@ -86,7 +86,7 @@ def test_without_images_there_are_no_mistakes(tmp_path: Path) -> None:
     assert drawn(tmp_path) == {"confusion.png", "reliability.png"}
 
 
-def test_what_cannot_be_drawn_is_told_of_and_left_out(
+def test_a_picture_that_cannot_be_drawn_is_skipped_with_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*_: Any) -> None:
@@ -102,7 +102,7 @@ def test_what_cannot_be_drawn_is_told_of_and_left_out(
     assert all("No space left on device" in line for line in lines)
 
 
-def test_answers_that_are_not_finite_are_not_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_logits_that_are_not_finite_are_not_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     logits = LOGITS.copy()
     logits[3, 1] = np.nan
     draw_answers(tmp_path, RECORD, logits, LABELS, IMAGES)

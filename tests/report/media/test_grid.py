@@ -1,4 +1,4 @@
-"""The grid of training images: the pixels and words that it is made of."""
+"""The grid of training images: pixels and captions."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ SIGNATURE = Signature(classes=["cat", "maple_tree", "fox"], mean=MEAN, std=STD, 
 
 
 def normalised(tiles: np.ndarray) -> np.ndarray:
-    """Return bytes [N, S, S, 3] as the network is given them."""
+    """Normalize uint8 images [N, S, S, 3] to the network's input [N, 3, S, S]."""
     levels = tiles.astype(np.float32).transpose(0, 3, 1, 2) / 255
     return (levels - np.array(MEAN, np.float32).reshape(3, 1, 1)) / np.array(STD, np.float32).reshape(3, 1, 1)
 
@@ -56,10 +56,10 @@ def test_tiles_are_the_images_enlarged(tmp_path: Path, count: int, side: int, fa
         sheet = np.asarray(picture)
     across, down = factor * side + grid.GAP, factor * side + grid.GAP + grid.LINE
     for index, tile in enumerate(tiles):
-        top, left = grid.MARGIN + grid.HEADING + index // 8 * down, grid.MARGIN + index % 8 * across
-        shown = sheet[top : top + factor * side, left : left + factor * side]
-        assert np.array_equal(shown, tile.repeat(factor, axis=0).repeat(factor, axis=1))
-        words = sheet[top + factor * side : top + factor * side + grid.LINE, left : left + factor * side]
+        y, x = grid.MARGIN + grid.HEADING + index // 8 * down, grid.MARGIN + index % 8 * across
+        enlarged = sheet[y : y + factor * side, x : x + factor * side]
+        assert np.array_equal(enlarged, tile.repeat(factor, axis=0).repeat(factor, axis=1))
+        words = sheet[y + factor * side : y + factor * side + grid.LINE, x : x + factor * side]
         assert words.min() < 100  # ink
     assert sheet[:, -grid.MARGIN :].min() == 255  # a margin
     assert sheet[-grid.MARGIN // 2 :].min() == 255

@@ -1,4 +1,4 @@
-"""The worst mistakes: against a plain loop, and read back from the two files."""
+"""The worst mistakes: compared with a plain loop, and read back from their files."""
 
 import json
 import math
@@ -19,14 +19,14 @@ Lists = list[list[float]]
 
 
 def by_a_loop(logits: Lists, labels: Sequence[int]) -> dict[int, tuple[int, float, float]]:
-    """Return for each wrong answer its class, the probability of the true class and that of the answer."""
-    found = {}
+    """Return (predicted class, p_true, p_predicted) by index of each misclassified image."""
+    mistakes = {}
     for index, (row, label) in enumerate(zip(logits, labels, strict=True)):
-        answered = row.index(max(row))
-        if answered != label:
+        predicted = row.index(max(row))
+        if predicted != label:
             total = sum(math.exp(value - max(row)) for value in row)
-            found[index] = (answered, math.exp(row[label] - max(row)) / total, 1 / total)
-    return found
+            mistakes[index] = (predicted, math.exp(row[label] - max(row)) / total, 1 / total)
+    return mistakes
 
 
 @given(
@@ -39,20 +39,20 @@ def by_a_loop(logits: Lists, labels: Sequence[int]) -> dict[int, tuple[int, floa
 )
 def test_they_are_those_of_a_plain_loop(answers: list[tuple[list[float], int]], most: int) -> None:
     rows, labels = [row for row, _ in answers], [label for _, label in answers]
-    found = worst(np.array(rows, np.float16), np.array(labels), NAMES, most)
+    selected = worst(np.array(rows, np.float16), np.array(labels), NAMES, most)
     expected = by_a_loop(rows, labels)
-    assert len(found) == min(most, len(expected))
-    for mistake in found:
-        answered, p_true, p_predicted = expected[mistake.index]
-        assert (mistake.true, mistake.predicted) == (NAMES[labels[mistake.index]], NAMES[answered])
+    assert len(selected) == min(most, len(expected))
+    for mistake in selected:
+        predicted, p_true, p_predicted = expected[mistake.index]
+        assert (mistake.true, mistake.predicted) == (NAMES[labels[mistake.index]], NAMES[predicted])
         assert (mistake.p_true, mistake.p_predicted) == pytest.approx((p_true, p_predicted), rel=1e-9)
         assert mistake.loss == pytest.approx(-math.log(p_true), rel=1e-9)
-    losses = [mistake.loss for mistake in found]
+    losses = [mistake.loss for mistake in selected]
     assert losses == sorted(losses, reverse=True)
-    left = {index: -math.log(p_true) for index, (_, p_true, _) in expected.items()}
-    for mistake in found:
-        del left[mistake.index]
-    assert all(loss <= losses[-1] + 1e-9 for loss in left.values())
+    omitted = {index: -math.log(p_true) for index, (_, p_true, _) in expected.items()}
+    for mistake in selected:
+        del omitted[mistake.index]
+    assert all(loss <= losses[-1] + 1e-9 for loss in omitted.values())
 
 
 def mistakes(indices: Sequence[int]) -> list[Mistake]:
@@ -65,20 +65,20 @@ def test_they_are_read_back_with_their_images(tmp_path: Path, count: int) -> Non
     images = rng.integers(0, 256, (100, 16, 16, 3), dtype=np.uint8)
     indices = rng.permutation(100)[:count].tolist()
     draw_mistakes(tmp_path, mistakes(indices), images.__getitem__)
-    told = json.loads((tmp_path / "media" / "mistakes.json").read_text())
-    assert {name: told[name] for name in ("tile", "columns")} == {"tile": 16, "columns": 8}
-    assert list(told["mistakes"][0]) == ["index", "true", "predicted", "p_true", "p_predicted", "loss"]
+    stored = json.loads((tmp_path / "media" / "mistakes.json").read_text())
+    assert {name: stored[name] for name in ("tile", "columns")} == {"tile": 16, "columns": 8}
+    assert list(stored["mistakes"][0]) == ["index", "true", "predicted", "p_true", "p_predicted", "loss"]
     with Image.open(tmp_path / "media" / "mistakes.png") as sprite:
         assert sprite.size == (128, 16 * math.ceil(count / 8))
-    found = read_mistakes(tmp_path)
-    assert [mistake["index"] for mistake in found] == indices
-    for mistake in found:
+    loaded = read_mistakes(tmp_path)
+    assert [mistake["index"] for mistake in loaded] == indices
+    for mistake in loaded:
         assert mistake["tile"].dtype == np.uint8
         assert np.array_equal(mistake["tile"], images[mistake["index"]])
         assert (mistake["true"], mistake["p_predicted"]) == ("cat", 0.9)
 
 
-def test_where_all_is_right_earlier_files_go(tmp_path: Path) -> None:
+def test_without_mistakes_earlier_files_are_deleted(tmp_path: Path) -> None:
     draw_mistakes(tmp_path, mistakes([0]), np.zeros((1, 4, 4, 3), np.uint8).__getitem__)
     assert len(read_mistakes(tmp_path)) == 1
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""The reliability diagram: bars, marks and counts against a plain loop."""
+"""The reliability diagram: bars, marks and counts compared with a plain loop."""
 
 import math
 from pathlib import Path
@@ -21,10 +21,10 @@ def test_bars_marks_and_counts_are_those_of_a_plain_loop(tmp_path: Path, figures
         bins[max(0, math.ceil(15 * top) - 1)].append((top, row.index(max(row)) == label))
     draw_reliability(tmp_path / "media" / "r.png", metrics.reliability(logits, labels), "light, seed 0")
     above, below = figures[0].axes
-    filled = [one for one in bins if one]
+    filled = [images for images in bins if images]
     assert len(filled) < 15  # none can be below the share of chance
-    accuracy = [100 * sum(right for _, right in one) / len(one) for one in filled]
-    confidence = [100 * sum(top for top, _ in one) / len(one) for one in filled]
+    accuracy = [100 * sum(right for _, right in images) / len(images) for images in filled]
+    confidence = [100 * sum(top for top, _ in images) / len(images) for images in filled]
     assert [bar.get_height() for bar in above.patches] == pytest.approx(accuracy)
     for bar, mean in zip(above.patches, confidence, strict=True):
         assert bar.get_x() - 0.3 <= mean <= bar.get_x() + bar.get_width() + 0.3
@@ -32,13 +32,13 @@ def test_bars_marks_and_counts_are_those_of_a_plain_loop(tmp_path: Path, figures
     assert (list(diagonal.get_xdata()), list(diagonal.get_ydata())) == ([0, 100], [0, 100])
     assert list(marks.get_xdata()) == pytest.approx(confidence)
     assert list(marks.get_ydata()) == pytest.approx(accuracy)
-    assert [bar.get_height() for bar in below.patches] == [len(one) for one in bins]
-    assert [text.get_text() for text in below.texts] == [str(len(one)) for one in filled]
-    error = sum(abs(sum(right - top for top, right in one)) for one in bins) / 500
+    assert [bar.get_height() for bar in below.patches] == [len(images) for images in bins]
+    assert [text.get_text() for text in below.texts] == [str(len(images)) for images in filled]
+    error = sum(abs(sum(right - top for top, right in images)) for images in bins) / 500
     assert above.get_title(loc="left").endswith(f"calibration error {100 * error:.1f} points")
 
 
-def test_answers_that_are_always_sure(tmp_path: Path, figures: list[Any]) -> None:
+def test_predictions_with_full_confidence(tmp_path: Path, figures: list[Any]) -> None:
     logits = np.array([[90.0, 0.0], [90.0, 0.0]])
     draw_reliability(tmp_path / "r.png", metrics.reliability(logits, np.array([0, 1])), "")
     assert [bar.get_height() for bar in figures[0].axes[0].patches] == [50.0]

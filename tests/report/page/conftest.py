@@ -1,4 +1,4 @@
-"""A small factorial with everything that the page can show but an ablation."""
+"""A small two-factor study with all parts of the page except an ablation."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +14,6 @@ WriteRun = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def grid(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """Return the report, on disk, of 3 x 3 arms with 3 seeds each."""
+    """Return a report, written to disk, on 3 x 3 arms with 3 seeds each."""
     folder = tmp_path_factory.mktemp("grid")
     return build([write_grid(folder / "runs", 3)], folder / "report")

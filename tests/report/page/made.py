@@ -1,6 +1,6 @@
-"""Runs made by hand with answers and curves, many or few: `python tests/report/page/made.py FOLDER 500` writes 500.
+"""Synthetic runs with predictions and curves: `python tests/report/page/made.py FOLDER 500` writes 500.
 
-They measure how long a report takes and how large it is: `/usr/bin/time -v wrnexp report FOLDER`.
+They serve to measure time and size of a report: `/usr/bin/time -v wrnexp report FOLDER`.
 """
 
 import sys
@@ -25,7 +25,7 @@ PROVENANCE = {
 def answers(
     chance: np.random.Generator, labels: np.ndarray, classes: int, skill: float, sure: float = 2.0
 ) -> np.ndarray:
-    """Return float16 logits `[N, classes]` that are right about as often as `skill` says, times `sure`."""
+    """Return float16 logits `[N, classes]`; accuracy grows with `skill`, confidence with `sure`."""
     logits = chance.standard_normal((len(labels), classes))
     logits[np.arange(len(labels)), labels] += skill
     return (sure * logits).astype(np.float16)
@@ -42,7 +42,7 @@ def write_run(
     skill: float,
     **fields: Any,
 ) -> Path:
-    """Write one completed run with its curves and its answers; `val` keeps validation logits too."""
+    """Write one completed run with curves and predictions; `val` adds validation logits."""
     chance = np.random.default_rng([seed, int(1000 * skill), 7])
     labels = np.sort(np.arange(images) % classes)
     logits = answers(chance, labels, classes, skill)
@@ -53,7 +53,7 @@ def write_run(
     accuracy = float((logits.argmax(1) == labels).mean())
     label = fields.pop("label")
     digest = fields.pop("digest", {"train": "36ce", "test": "d3cd"})
-    # As in real runs, most of the way is made early, with some noise.
+    # As in real runs, most of the progress is early, with some noise.
     shape = (1 - np.exp(-5 * np.arange(1, epochs + 1) / epochs)) + 0.01 * chance.standard_normal(epochs)
     write_record(
         folder,
@@ -97,7 +97,7 @@ def write_grid(
     arms: int = 9,
     val: bool = True,
 ) -> Path:
-    """Write a factorial of dropout and label smoothing with so many seeds an arm; more than 9 arms are none."""
+    """Write a factorial of dropout and label smoothing; with more than 9 arms, it is not a two-factor study."""
     cells = [
         {"model": {"dropout": dropout}, "optim": {"label_smoothing": smoothing, "turn": turn}}
         for turn, dropout, smoothing in product(range(-(-arms // 9)), DROPOUT, SMOOTHING)

@@ -1,4 +1,4 @@
-"""The page in headless Chromium: quiet, fast, whole on every screen, and every control does something.
+"""The page in headless Chromium: no console output, fast, fits every screen, and every control works.
 
 Needs the extra `browser` and a Chromium (Debian's package `chromium`, or `CHROMIUM=/path`); skipped without.
 """
@@ -36,16 +36,16 @@ def browser() -> Iterator[Any]:
 
 
 class Opened:
-    """A page that is open, with what it said and asked for."""
+    """An open page with its console messages and requested URLs."""
 
     def __init__(self, browser: Any, report: Report, width: int = 1280, **context: Any) -> None:
         self.context = browser.new_context(viewport={"width": width, "height": 900}, **context)
         self.page = self.context.new_page()
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.console_messages: list[str] = []
+        self.requested_urls: list[str] = []
+        self.page.on("console", lambda message: self.console_messages.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.console_messages.append(str(error)))
+        self.page.on("request", lambda request: self.requested_urls.append(request.url))
         self.address = (report.folder / "index.html").resolve().as_uri()
         self.page.goto(self.address)
         self.page.wait_for_function(DRAWN)
@@ -53,45 +53,45 @@ class Opened:
 
 @pytest.fixture
 def opened(browser: Any, grid: Report) -> Iterator[Opened]:
-    found = Opened(browser, grid)
-    yield found
-    found.context.close()
+    opened_page = Opened(browser, grid)
+    yield opened_page
+    opened_page.context.close()
 
 
-def test_it_says_nothing_asks_for_nothing_and_opens_within_a_second(opened: Opened) -> None:
+def test_it_logs_nothing_requests_nothing_and_opens_within_a_second(opened: Opened) -> None:
     times = []
     for _ in range(4):
         times.append(opened.page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd"))
         opened.page.reload()
         opened.page.wait_for_function(DRAWN)
     assert min(times) < 1000
-    assert opened.said == []
-    assert {url for url in opened.asked if not url.startswith(("data:", "blob:"))} == {opened.address}
+    assert opened.console_messages == []
+    assert {url for url in opened.requested_urls if not url.startswith(("data:", "blob:"))} == {opened.address}
     assert opened.page.locator(".plot svg").count() == opened.page.locator(".plot").count() == 8
 
 
-def test_every_control_does_something(opened: Opened) -> None:
+def test_every_control_changes_the_page(opened: Opened) -> None:
     page = opened.page
-    left = page.locator(CONTROLS).count()
+    unused = page.locator(CONTROLS).count()
     for figure in page.locator("figure.chart").all():
-        left -= _uses(page, figure)
+        unused -= _uses(page, figure)
     for summary in page.locator("main details:not(.rows) > summary").all():
         table = summary.locator("xpath=..").locator("table")
         assert not table.is_visible()
         summary.click()
         assert table.is_visible()
-        left -= 1
+        unused -= 1
     grounds = set()
     for name in ("light", "dark"):
         page.locator("#theme").select_option(name)
         grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert grounds == {"rgb(255, 255, 255)", "rgb(20, 23, 28)"}
-    assert left - 1 == 0
-    assert opened.said == []
+    assert unused - 1 == 0
+    assert opened.console_messages == []
 
 
 def _uses(page: Any, figure: Any) -> int:
-    """Use each control of a chart, check that the drawing changes, and return how many there were."""
+    """Use each control of a chart, check that the drawing changes, and return the number of controls."""
     used = 0
     for option in figure.locator("select.variant option").all()[::-1]:
         value = option.get_attribute("value")
@@ -128,7 +128,7 @@ def _set(field: Any, value: str) -> None:
 
 
 def _changes(page: Any, figure: Any, act: Any) -> None:
-    """Act, and wait until the drawing is another."""
+    """Call `act` and wait until the drawing changes."""
     element = figure.locator(".plot").element_handle()
     before = element.inner_html()
     act()
@@ -145,12 +145,12 @@ def test_the_csv_holds_the_data_of_the_chart(opened: Opened, grid: Report, tmp_p
     assert len(rows) == 9 * 20
     assert list(rows[0]) == ["arm", "epoch", "mean", "low", "high", "seeds"]
     run = grid.arms[0].runs[0]
-    shares = [one.rows[-1]["test_accuracy"] for one in grid.arms[0].runs]
+    shares = [seed_run.rows[-1]["test_accuracy"] for seed_run in grid.arms[0].runs]
     (last,) = (row for row in rows if row["arm"] == run.record.label and row["epoch"] == "20")
     assert float(last["mean"]) == pytest.approx(100 * sum(shares) / 3, rel=1e-5)
 
 
-def test_a_drag_across_the_curves_looks_closer(opened: Opened) -> None:
+def test_a_drag_across_the_curves_zooms_in(opened: Opened) -> None:
     figure = opened.page.locator("#chart-learning")
     figure.scroll_into_view_if_needed()
     box = figure.locator(".plot").bounding_box()
@@ -190,9 +190,9 @@ def test_axe_finds_no_serious_fault(browser: Any, grid: Report, scheme: str) -> 
         opened.page.evaluate(
             "(found) => document.querySelectorAll(found).forEach((one) => { one.open = true; })", FOLDED
         )
-    found = axe.Axe().run(opened.page, options=options).response["violations"]
+    violations = axe.Axe().run(opened.page, options=options).response["violations"]
     opened.context.close()
-    serious = [fault for fault in found if fault["impact"] in ("serious", "critical")]
+    serious = [fault for fault in violations if fault["impact"] in ("serious", "critical")]
     assert [(fault["id"], fault["nodes"][0]["html"]) for fault in serious] == []
 
 

@@ -1,4 +1,4 @@
-"""Names of classes and pictures, from what is published and from the cache."""
+"""Class names and test images, from published lists and from the cache."""
 
 import base64
 import hashlib
@@ -42,16 +42,16 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_cifar100_has_its_superclasses(stored: Path) -> None:
-    found = classes(_data("cifar100", {"test": "other"}), 100)
-    assert found.groups.tolist() == COARSE
-    assert (found.names[0], found.names[1], found.names[99]) == ("apple", "aquarium fish", "worm")
-    assert (found.superclasses[0], found.superclasses[19]) == ("aquatic mammals", "vehicles 2")
-    assert found.stored is None
+    info = classes(_data("cifar100", {"test": "other"}), 100)
+    assert info.groups.tolist() == COARSE
+    assert (info.names[0], info.names[1], info.names[99]) == ("apple", "aquarium fish", "worm")
+    assert (info.superclasses[0], info.superclasses[19]) == ("aquatic mammals", "vehicles 2")
+    assert info.stored is None
 
 
 def test_names_come_from_the_cache_where_the_digests_are_the_same(stored: Path) -> None:
-    found = classes(_data("folder", DIGEST), 2)
-    assert (found.names, found.superclasses, found.stored) == (["red cat", "dog"], [], stored)
+    info = classes(_data("folder", DIGEST), 2)
+    assert (info.names, info.superclasses, info.stored) == (["red cat", "dog"], [], stored)
     assert classes(_data("folder", {"train": "aa", "test": "cc"}), 2).names == ["class 0", "class 1"]
     assert classes(None, 2).names == ["class 0", "class 1"]
 
@@ -64,12 +64,12 @@ def test_a_damaged_cache_gives_no_names(stored: Path, meta: str) -> None:
 
 def test_pictures_are_the_stored_pixels(stored: Path) -> None:
     pixels = np.load(stored / "test.npy")
-    found = thumbnails(stored, [3, 1], np.array([0, 0, 1, 1]))
-    assert len(found) == 2
-    for address, at in zip(found, (3, 1), strict=True):
-        head, packed = address.split(",")
+    urls = thumbnails(stored, [3, 1], np.array([0, 0, 1, 1]))
+    assert len(urls) == 2
+    for address, index in zip(urls, (3, 1), strict=True):
+        head, encoded = address.split(",")
         assert head == "data:image/png;base64"
-        assert np.array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(packed)))), pixels[at])
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded)))), pixels[index])
 
 
 def test_there_are_no_pictures_of_other_images(stored: Path) -> None:

@@ -1,4 +1,4 @@
-"""The page as a document: what it holds, that it is whole, and that its charts are what they should be."""
+"""The page as an HTML document: sections, well-formedness, and the data of its charts."""
 
 import json
 import re
@@ -34,7 +34,7 @@ class Document(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.found: list[tuple[str, dict[str, str]]] = []
+        self.elements: list[tuple[str, dict[str, str]]] = []
         self.open: list[str] = []
         self.charts: list[dict[str, Any]] = []
         self.text = ""
@@ -44,7 +44,7 @@ class Document(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
-        self.found.append((tag, attributes))
+        self.elements.append((tag, attributes))
         self.json = tag == "script" and attributes.get("type") == "application/json"
         if tag not in VOID:
             self.open.append(tag)
@@ -74,28 +74,28 @@ def _rows(document: Document, name: str, variant: int = 0) -> list[Row]:
 def test_the_page_has_its_sections_in_order_and_closes_what_it_opens(grid: Report) -> None:
     document = _document(grid)
     assert document.open == []
-    assert [given["id"] for tag, given in document.found if tag == "section"] == SECTIONS
-    links = [given["href"] for tag, given in document.found if tag == "a"]
+    assert [attributes["id"] for tag, attributes in document.elements if tag == "section"] == SECTIONS
+    links = [attributes["href"] for tag, attributes in document.elements if tag == "a"]
     assert links == ["#main", *(f"#{name}" for name in SECTIONS)]
-    ids = [given["id"] for _, given in document.found if "id" in given]
+    ids = [attributes["id"] for _, attributes in document.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
 
 
 def test_the_summary_has_three_sentences(grid: Report) -> None:
     page = (grid.folder / "index.html").read_text()
-    said = [re.sub("<wbr>", "", line) for line in re.findall(r'<p class="lead">(.*)</p>', page)]
-    assert len(said) == 3
-    assert said[0].startswith("9 arms with 27 runs on cifar100; the highest mean test accuracy is ")
-    assert said[1].startswith("Of 8 arms against light model.dropout=0.0,optim.label_smoothing=0.0: ")
-    assert said[2] == "A run read the test set 20 times, and nothing was chosen on it."
+    sentences = [re.sub("<wbr>", "", line) for line in re.findall(r'<p class="lead">(.*)</p>', page)]
+    assert len(sentences) == 3
+    assert sentences[0].startswith("9 arms with 27 runs on cifar100; the highest mean test accuracy is ")
+    assert sentences[1].startswith("Of 8 arms against light model.dropout=0.0,optim.label_smoothing=0.0: ")
+    assert sentences[2] == "Each run read the test set 20 times, and nothing was selected on it."
 
 
 def test_nothing_is_loaded_from_outside(grid: Report) -> None:
     document = _document(grid)
-    for tag, given in document.found:
+    for tag, attributes in document.elements:
         for name in ("src", "href", "action", "data", "poster", "srcset", "xlink:href"):
-            assert given.get(name, "#").startswith(("#", "data:")), (tag, given)
-        assert not any(name.startswith("on") for name in given)
+            assert attributes.get(name, "#").startswith(("#", "data:")), (tag, attributes)
+        assert not any(name.startswith("on") for name in attributes)
         assert tag not in ("iframe", "object", "embed", "base", "form")
     page = (grid.folder / "index.html").read_text()
     style = page.split("<style>")[1].split("</style>")[0]
@@ -124,22 +124,22 @@ def test_every_view_of_every_chart_compiles_without_a_warning(grid: Report, capf
 
 def test_every_chart_has_its_words_and_every_table_its_heads(grid: Report) -> None:
     document = _document(grid)
-    plots = [given for _, given in document.found if given.get("class") == "plot"]
+    plots = [attributes for _, attributes in document.elements if attributes.get("class") == "plot"]
     assert len(plots) == len(document.charts)
-    assert all(given["role"] == "img" and len(given["aria-label"]) > 60 for given in plots)
-    tags = [tag for tag, _ in document.found]
+    assert all(attributes["role"] == "img" and len(attributes["aria-label"]) > 60 for attributes in plots)
+    tags = [tag for tag, _ in document.elements]
     assert tags.count("caption") == tags.count("table") > 8
-    assert all(given["scope"] in ("col", "row") for tag, given in document.found if tag == "th")
+    assert all(attributes["scope"] in ("col", "row") for tag, attributes in document.elements if tag == "th")
 
 
 def test_the_curves_are_the_mean_and_range_of_the_seeds(grid: Report) -> None:
     arm = grid.arms[3]
     curves = [[row["test_accuracy"] for row in run.rows] for run in arm.runs]
-    found = [row for row in _rows(_document(grid), "learning") if row["arm"] == arm.label]
-    assert [row["epoch"] for row in found] == list(range(1, 21))
-    assert [row["mean"] for row in found] == pytest.approx(100 * np.mean(curves, 0), rel=1e-5)
-    assert [row["low"] for row in found] == pytest.approx(100 * np.min(curves, 0), rel=1e-5)
-    assert [row["high"] for row in found] == pytest.approx(100 * np.max(curves, 0), rel=1e-5)
+    rows = [row for row in _rows(_document(grid), "learning") if row["arm"] == arm.label]
+    assert [row["epoch"] for row in rows] == list(range(1, 21))
+    assert [row["mean"] for row in rows] == pytest.approx(100 * np.mean(curves, 0), rel=1e-5)
+    assert [row["low"] for row in rows] == pytest.approx(100 * np.min(curves, 0), rel=1e-5)
+    assert [row["high"] for row in rows] == pytest.approx(100 * np.max(curves, 0), rel=1e-5)
     errors = [row["mean"] for row in _rows(_document(grid), "learning", 1) if row["arm"] == arm.label]
     assert errors == pytest.approx(100 - 100 * np.mean(curves, 0), rel=1e-5)
 
@@ -150,12 +150,12 @@ def test_time_to_accuracy_counts_the_seconds_of_training(grid: Report) -> None:
     for level in {row["level"] for row in rows}:
         times = []
         for run in arm.runs:
-            spent = accumulate(row["seconds"] for row in run.rows)
-            first = [time for time, row in zip(spent, run.rows, strict=True) if row["test_accuracy"] >= level / 100]
+            elapsed = accumulate(row["seconds"] for row in run.rows)
+            first = [time for time, row in zip(elapsed, run.rows, strict=True) if row["test_accuracy"] >= level / 100]
             times += first[:1]
-        (found,) = (row for row in rows if row["level"] == level and row["arm"] == arm.label)
-        assert found["reached"] == len(times)
-        assert found["seconds"] == (pytest.approx(np.mean(times), rel=1e-5) if len(times) == 3 else None)
+        (level_row,) = (row for row in rows if row["level"] == level and row["arm"] == arm.label)
+        assert level_row["reached"] == len(times)
+        assert level_row["seconds"] == (pytest.approx(np.mean(times), rel=1e-5) if len(times) == 3 else None)
 
 
 def test_the_heat_map_and_the_differences_hold_the_report_s_figures(grid: Report) -> None:
@@ -167,7 +167,7 @@ def test_the_heat_map_and_the_differences_hold_the_report_s_figures(grid: Report
     assert [row["difference"] for row in _rows(document, "differences")] == pytest.approx(differences, rel=1e-5)
 
 
-def test_superclasses_are_named_and_told_apart(grid: Report) -> None:
+def test_superclasses_have_names_and_accuracies(grid: Report) -> None:
     from wrnexp.report.page.classes import CIFAR100
 
     rows = _rows(_document(grid), "superclasses")
@@ -175,11 +175,11 @@ def test_superclasses_are_named_and_told_apart(grid: Report) -> None:
     (fish,) = (row for row in rows if row["name"] == "fish")
     names = sorted(name for names in CIFAR100.values() for name in names.split())
     labels = [names.index(name) for name in CIFAR100["fish"].split()]
-    own, other = (
+    baseline, compared = (
         [_accuracy_on(run.folder, labels) for run in arm.runs] for arm in (grid.arms[0], grid.arms[1])
     )  # arms are sorted, the baseline first
-    assert fish["before"] == pytest.approx(100 * np.mean(own), rel=1e-5)
-    assert fish["after"] == pytest.approx(100 * np.mean(other), rel=1e-5)
+    assert fish["before"] == pytest.approx(100 * np.mean(baseline), rel=1e-5)
+    assert fish["after"] == pytest.approx(100 * np.mean(compared), rel=1e-5)
 
 
 def _accuracy_on(folder: Path, labels: list[int]) -> float:
@@ -195,7 +195,7 @@ def test_labels_and_errors_from_outside_stay_text(write_run: WriteRun, outputs: 
     write_run("base", 9, 0.7, status="failed", error=HOSTILE)
     report = build([outputs], tmp_path / "report")
     document = _document(report)
-    assert [tag for tag, _ in document.found].count("img") == 0
+    assert [tag for tag, _ in document.elements].count("img") == 0
     assert {row["arm"] for row in _rows(document, "learning")} == {"base", HOSTILE}
     assert document.text.count(HOSTILE) > 3
 
@@ -205,10 +205,10 @@ def test_two_arms_have_their_claims_and_no_factorial(write_run: WriteRun, output
         write_run("base", seed, 0.7 + seed / 100)
         write_run("light", seed, 0.69 + seed / 90)
     document = _document(compare("base", "light", [outputs], tmp_path / "report"))
-    sections = [given["id"] for tag, given in document.found if tag == "section"]
+    sections = [attributes["id"] for tag, attributes in document.elements if tag == "section"]
     assert sections[:3] == ["summary", "claims", "arms"]
     assert "factorial" not in sections
-    assert "No run's answers could be read" in document.text
+    assert "No run's predictions could be read" in document.text
     assert "Not used: 6 runs, there is no predictions.npz." in document.text
 
 
@@ -232,11 +232,11 @@ def test_the_least_record_makes_a_page(write_run: WriteRun, outputs: Path, tmp_p
     write_run("base", 0, 0.7, cost={"train_seconds": 0.0, "parameters": None}, metrics={"test_accuracy": 0.7})
     document = _document(build([outputs], tmp_path / "report"))
     assert "There is one arm, and nothing to compare it with." in document.text
-    assert "No run recorded what it cost." in document.text
+    assert "No run recorded its cost." in document.text
     assert document.charts == []
 
 
-def test_a_page_of_before_is_replaced(write_run: WriteRun, outputs: Path, tmp_path: Path) -> None:
+def test_an_earlier_page_is_replaced(write_run: WriteRun, outputs: Path, tmp_path: Path) -> None:
     write_run("base", 0, 0.7)
     build([outputs], tmp_path / "report")
     write_run("light", 0, 0.7)
@@ -249,7 +249,7 @@ def _effect(having: str, difference: float, p_holm: float | None) -> ChangeEffec
     return ChangeEffect("without", having, test, p_holm, None, None)
 
 
-def test_the_effects_of_an_ablation_are_drawn_filled_where_told_from_chance() -> None:
+def test_significant_effects_of_an_ablation_are_filled() -> None:
     changes = [
         Worth("dropout", [], _effect("b", 0.02, 0.001), _effect("a + dropout", 0.01, 0.2), None),
         Worth("jitter", [], _effect("b", -0.03, 0.04), None, _effect("b", -0.03, 0.04)),
@@ -263,7 +263,7 @@ def test_the_effects_of_an_ablation_are_drawn_filled_where_told_from_chance() ->
         ("dropout", "in b", 2.0, True),
         ("dropout", "added to a", 1.0, False),
         ("jitter", "in b", -3.0, True),
-        ("jitter", "its step of the ladder", -3.0, True),
+        ("jitter", "its step on the ladder", -3.0, True),
     ]
     assert [(row["low"], row["high"]) for row in rows[:2]] == [(1.0, 3.0), (0.0, 2.0)]
     picture = vl_convert.vegalite_to_svg(variant.spec | {"width": 600})
@@ -280,7 +280,7 @@ def test_an_ablation_without_effects_has_no_chart() -> None:
 
 
 def test_settings_may_be_broken_and_numbers_may_not() -> None:
-    found = _soft("light model.dropout=0.25,optim.label_smoothing=0.1 of 10,000 <images>, a.png")
-    assert found == (
+    markup = _soft("light model.dropout=0.25,optim.label_smoothing=0.1 of 10,000 <images>, a.png")
+    assert markup == (
         "light model.<wbr>dropout=0.25,<wbr>optim.<wbr>label_<wbr>smoothing=0.1 of 10,000 &lt;images&gt;, a.png"
     )

@@ -1,4 +1,4 @@
-"""Whether there is an account is found out without asking anybody."""
+"""Mode and API key are resolved without a prompt or request."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wrnexp.tracking.wandb import account
-from wrnexp.tracking.wandb.account import quiet, settle_mode
+from wrnexp.tracking.wandb.account import configure_sdk, resolve_mode
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_the_mode_is_never_a_question(
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert settle_mode(mode) == settled
+    assert resolve_mode(mode) == settled
 
 
 @pytest.mark.parametrize("address", ["wandb.example", "wandb.example:8080"])
@@ -44,9 +44,9 @@ def test_a_key_in_netrc_is_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     path.write_text(f"machine {address} login user password 0000\n")
     path.chmod(0o600)
     monkeypatch.setenv("NETRC", str(path))
-    assert settle_mode("auto") == "offline"
+    assert resolve_mode("auto") == "offline"
     monkeypatch.setenv("WANDB_BASE_URL", f"https://{address}")
-    assert settle_mode("auto") == "online"
+    assert resolve_mode("auto") == "online"
 
 
 def test_what_the_user_has_set_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -55,8 +55,8 @@ def test_what_the_user_has_set_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path
     for name in ("WANDB_DATA_DIR", "WANDB_ERROR_REPORTING"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    quiet(tmp_path / "one")
-    quiet(tmp_path / "two")  # the next run of a sweep
+    configure_sdk(tmp_path / "one")
+    configure_sdk(tmp_path / "two")  # the next run of a sweep
     assert os.environ["WANDB_SILENT"] == "false"
     assert os.environ["WANDB_ERROR_REPORTING"] == "false"
     assert os.environ["WANDB_DATA_DIR"] == str(tmp_path / "two")
@@ -68,11 +68,11 @@ def test_a_home_that_cannot_be_written_is_not_needed(monkeypatch: pytest.MonkeyP
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    quiet(tmp_path)
+    configure_sdk(tmp_path)
     assert "WANDB_CACHE_DIR" not in os.environ
     (tmp_path / "file").touch()
     monkeypatch.setenv("HOME", str(tmp_path / "file"))
-    quiet(tmp_path)
+    configure_sdk(tmp_path)
     assert os.environ["WANDB_CACHE_DIR"] == str(tmp_path / "cache")
 
 

@@ -1,4 +1,4 @@
-"""Files of a run as artifacts: those that the record describes, and no damaged one."""
+"""Artifacts of a run: damaged files are not uploaded."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ DATA = bytes(range(256)) * 32
 
 
 class Logged:
-    """A W&B run that keeps the names of the artifacts that are logged."""
+    """A fake W&B run that collects the names of logged artifacts."""
 
     id, offline = "abc", True
 
@@ -37,4 +37,6 @@ def test_a_damaged_file_is_not_uploaded(tmp_path: Path, capsys: pytest.CaptureFi
         assert run.names == (["model-abc"] if data == DATA else []) + ["predictions-abc"]
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == len(damage)
-    assert all("model.safetensors is damaged: its content is not what the run wrote; left out" in one for one in lines)
+    assert all(
+        "model.safetensors is damaged: its content is not what the run wrote; not uploaded" in line for line in lines
+    )

@@ -1,4 +1,4 @@
-"""What W&B keeps of a run on this machine, in a folder that someone else may have made."""
+"""W&B's local files, in a folder that someone else may have made."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,16 +20,16 @@ def test_a_command_of_wandb_takes_nothing_from_the_folder_and_writes_nothing_the
     wandb, canary = tmp_path / "outputs" / "wandb", tmp_path / "canary"
     (wandb / "offline-run-20260101_000000-abc").mkdir(parents=True)
     (wandb / "settings").write_text(f"[default]\nbase_url = {ADDRESS}\n")
-    for place in (wandb / "__init__.py", wandb / "__main__.py", wandb.parent / "click.py"):
-        place.write_text(CODE.format(canary=str(canary)))
+    for module_path in (wandb / "__init__.py", wandb / "__main__.py", wandb.parent / "click.py"):
+        module_path.write_text(CODE.format(canary=str(canary)))
     monkeypatch.chdir(wandb.parent)
     before = sorted(tmp_path.rglob("*"))
-    shown = command(wandb)
+    output = command(wandb)
     assert sorted(tmp_path.rglob("*")) == before
-    assert shown == [] or ("base_url" in str(shown) and ADDRESS not in str(shown))
+    assert output == [] or ("base_url" in str(output) and ADDRESS not in str(output))
 
 
-def test_an_id_is_no_pattern(tmp_path: Path) -> None:
+def test_an_id_is_not_a_glob_pattern(tmp_path: Path) -> None:
     wandb = tmp_path / "wandb"
     (wandb / "offline-run-20260101_000000-abc").mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()

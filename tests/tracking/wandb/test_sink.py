@@ -1,4 +1,4 @@
-"""W&B through its real SDK: what it holds, online and offline, is what the record says."""
+"""The W&B sink with the real SDK, online and offline: W&B holds what the record says."""
 
 import json
 import shutil
@@ -30,15 +30,15 @@ SHORT = ("optim.epochs=1", "optim.schedule.warmup_epochs=0")
 
 
 @pytest.fixture(autouse=True)
-def _nobody_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Wandb, "_asked_in_vain", None)
+def _no_earlier_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Wandb, "_last_failure", None)
 
 
 def entries(folder: Path, kind: str) -> list[Any]:
-    """Return what W&B's own reader finds in a local run."""
+    """Return the entries of this kind that W&B's reader finds in a local run."""
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240)
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    completed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240)
+    lines = [json.loads(line) for line in completed.stdout.splitlines()]
     return [line[kind] for line in lines if line["type"] == kind]
 
 
@@ -77,8 +77,8 @@ def test_an_online_run_mirrors_the_record(tiny: Tiny, tmp_path: Path, wandb_serv
     assert run.settings["digest"] == record.data.digest
     assert {"requirements.txt", "wandb-metadata.json"} <= run.files.keys()
     # The grid is there before the first step, the other pictures with the last epoch.
-    shown = [{key for key in row if key.startswith("media/")} for row in run.history]
-    assert shown == [{"media/augmented"}, set(), {"media/mistakes", "media/confusion", "media/reliability"}]
+    picture_keys = [{key for key in row if key.startswith("media/")} for row in run.history]
+    assert picture_keys == [{"media/augmented"}, set(), {"media/mistakes", "media/confusion", "media/reliability"}]
     assert [row["_step"] for row in run.history] == [0, 1, 2]
     table = run.history[2]["media/mistakes"]
     assert (table["_type"], table["ncols"]) == ("table-file", 7)
@@ -104,30 +104,30 @@ def test_code_is_saved_once_and_results_on_request(tiny: Tiny, tmp_path: Path, w
             Invocation(shared=tmp_path),
         )
     assert wandb_server.state.unknown == []
-    source, *_ = found = wandb_server.artifacts
-    named = [(one.type, one.name) for one in found]
+    source, *_ = artifacts = wandb_server.artifacts
+    named = [(artifact.type, artifact.name) for artifact in artifacts]
     ids = [read_record(tmp_path / str(seed)).run_id for seed in (0, 1)]
     results = [(kind, f"{kind}-{name}") for name in ids for kind in ("model", "predictions")]
     assert sorted(named) == sorted([("source", "wrnexp"), ("dataset", "data-shapes"), *results])
     (name,) = source.files
     with zipfile.ZipFile(wandb_server.uploads / "artifact" / source.id / name) as archive:
         assert archive.read("wrnexp/app.py") == Path(app.__file__).read_bytes()
-    model = next(one for one in found if one.type == "model")
-    kept = wandb_server.uploads / "artifact" / model.id / "model.safetensors"
-    assert kept.read_bytes() == (tmp_path / "0" / "model.safetensors").read_bytes()
-    data = next(one for one in found if one.type == "dataset")
+    model = next(artifact for artifact in artifacts if artifact.type == "model")
+    uploaded = wandb_server.uploads / "artifact" / model.id / "model.safetensors"
+    assert uploaded.read_bytes() == (tmp_path / "0" / "model.safetensors").read_bytes()
+    data = next(artifact for artifact in artifacts if artifact.type == "dataset")
     assert data.used_by == ids
     assert data.metadata["digest"] == model.metadata["data"]["digest"] != {}
 
 
-def test_a_run_that_goes_on_continues_its_own(tiny: Tiny, tmp_path: Path, wandb_server: WandbServer) -> None:
-    """Three processes, offline, online and online: each tells what W&B has not got, the last one after completion."""
-    whole = tiny(*ONLINE, *PICTURES)
-    app.run(whole, tmp_path / "run", Invocation(shared=tmp_path))
+def test_a_resumed_run_continues_its_wandb_run(tiny: Tiny, tmp_path: Path, wandb_server: WandbServer) -> None:
+    """A process that resumes a fully logged run adds nothing."""
+    config = tiny(*ONLINE, *PICTURES)
+    app.run(config, tmp_path / "run", Invocation(shared=tmp_path))
     before = [dict(row) for row in wandb_server.runs[read_record(tmp_path / "run").run_id].history]
     for name in ("record.json", "predictions.npz", "model.safetensors"):  # as if killed after the last checkpoint
         (tmp_path / "run" / name).unlink()
-    app.run(whole, tmp_path / "run", Invocation(shared=tmp_path))
+    app.run(config, tmp_path / "run", Invocation(shared=tmp_path))
     (run,) = wandb_server.runs.values()
     check(run, tmp_path / "run")
     assert run.history == before
@@ -150,13 +150,13 @@ def test_a_server_that_does_not_answer_is_not_waited_for(
         record = app.run(tiny(*settings, f"seed={seed}"), tmp_path / str(seed), Invocation(shared=tmp_path))
         assert record.status == "completed"
         assert record.provenance["wandb_run"]["mode"] == "offline"
-        (fragment,) = [one for one in fragments(tmp_path / "wandb", record.run_id) if one.epochs]
+        (fragment,) = [candidate for candidate in fragments(tmp_path / "wandb", record.run_id) if candidate.epochs]
         assert fragment.epochs == [1]
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("W&B")]
-    assert len(told) == 2
-    assert "this run is kept offline" in told[0]
-    assert "did not answer a while ago" in told[1]
-    assert f"wrnexp publish {tmp_path / '1'}" in told[1]
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("W&B")]
+    assert len(warnings) == 2
+    assert "this run is logged offline" in warnings[0]
+    assert "did not answer a while ago" in warnings[1]
+    assert f"wrnexp publish {tmp_path / '1'}" in warnings[1]
     wandb_server.recover()
 
 
@@ -174,23 +174,23 @@ def test_a_server_that_dies_keeps_no_run_from_ending(
     assert record.status == "completed"
     (fragment,) = fragments(tmp_path / "wandb", record.run_id)
     assert fragment.epochs == [1, 2]
-    told = [line for line in capsys.readouterr().err.splitlines() if "publish" in line]
-    assert len(told) == 1
-    assert "has not taken everything within 2 s" in told[0]
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "publish" in line]
+    assert len(warnings) == 1
+    assert "did not receive everything within 2 s" in warnings[0]
 
 
-def test_a_folder_that_cannot_be_written_is_said_and_no_other_taken(
+def test_a_folder_that_cannot_be_written_causes_a_warning_and_no_other_is_used(
     tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "wandb").write_text("a file where W&B's folder would be")
     record = app.run(tiny(*OFFLINE, *SHORT), tmp_path / "run", Invocation(shared=tmp_path))
     assert record.status == "completed"
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("W&B")]
-    assert len(told) == 1
-    assert "no files for it" in told[0]
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("W&B")]
+    assert len(warnings) == 1
+    assert "no local files" in warnings[0]
 
 
-def test_a_full_disk_is_said_once(
+def test_a_full_disk_causes_one_warning(
     tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Full:
@@ -199,6 +199,6 @@ def test_a_full_disk_is_said_once(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Full)
     record = app.run(tiny(*OFFLINE), tmp_path / "run", Invocation(shared=tmp_path))
     assert record.status == "completed"
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("W&B")]
-    assert len(told) == 1
-    assert "is full, its files are cut short" in told[0]
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("W&B")]
+    assert len(warnings) == 1
+    assert "is full, its files are truncated" in warnings[0]

@@ -1,4 +1,4 @@
-"""One run's curves: loss and accuracy against epochs, and the learning rate below."""
+"""`curves.png` of a run: loss, accuracy and learning rate against epochs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,20 +10,12 @@ if TYPE_CHECKING:
 
 LOSSES = {"train_loss": "train", "val_loss": "validation", "test_loss": "test"}
 ACCURACIES = {"val_accuracy": "validation", "test_accuracy": "test"}
-# One colour a split, the same in both panels.
-SPLITS = ("train", "test", "validation")
+SPLITS = ("train", "test", "validation")  # in the order of their colours
 
 
 def plot_run(rows: list[dict[str, Any]], path: Path, title: str) -> None:
-    """Draw one run's curves and write them as PNG, atomically.
-
-    Args:
-        rows: the lines of metrics.jsonl; what was not measured is null or absent.
-        path: the file to write.
-        title: what stands above the plot.
-    """
-    # matplotlib takes half a second to import: only a run that ends needs it.
-    from wrnexp.report.figures import style
+    """Draw the curves of the rows of metrics.jsonl, skipping null and missing values; write PNG, atomically."""
+    from wrnexp.report.figures import style  # imports matplotlib, which takes half a second
 
     figure = style.blank(9, 4.2)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=style.INK, parse_math=False)
@@ -36,8 +28,8 @@ def plot_run(rows: list[dict[str, Any]], path: Path, title: str) -> None:
 
 def points(rows: Sequence[Mapping[str, Any]], key: str, scale: float = 1.0) -> tuple[list[float], list[float]]:
     """Return the epochs at which `key` was measured, and the values times `scale`."""
-    found = [(row["epoch"], scale * row[key]) for row in rows if _measured(row.get(key)) and "epoch" in row]
-    return [epoch for epoch, _ in found], [value for _, value in found]
+    measured = [row for row in rows if _is_finite(row.get(key)) and "epoch" in row]
+    return [row["epoch"] for row in measured], [scale * row[key] for row in measured]
 
 
 def _panel(axes: "Axes", rows: list[dict[str, Any]], columns: Mapping[str, str], title: str, digits: int) -> None:
@@ -67,5 +59,5 @@ def _rate(axes: "Axes", rows: list[dict[str, Any]]) -> None:
     style.dress(axes, "Learning rate", "epoch")
 
 
-def _measured(value: Any) -> bool:
+def _is_finite(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)

@@ -1,4 +1,4 @@
-"""The heat map of a factorial."""
+"""Heat map of a two-factor study."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ from wrnexp.report.factorial import Crossed
 from wrnexp.report.figures import style
 
 HEAT = "heat.png"
-DARK = 0.6  # of the colour map's range, above which text on it is dark
+DARK = 0.6  # share of the colour map's range above which text is dark
 
 
 def draw(study: Crossed | None, folder: Path) -> None:
-    """Draw mean test accuracy by both settings; an earlier plot goes where there is no factorial."""
+    """Draw mean test accuracy by both settings; delete an earlier plot if there is no factorial."""
     if study is None:
         (folder / HEAT).unlink(missing_ok=True)
         return
@@ -22,8 +22,8 @@ def draw(study: Crossed | None, folder: Path) -> None:
     axes.imshow(means, cmap="viridis", aspect="auto", vmin=low, vmax=high if high > low else low + 1)
     for row, line in enumerate(means):
         for column, mean in enumerate(line):
-            light = high > low and (mean - low) / (high - low) > DARK
-            axes.text(column, row, f"{mean:.2f}", ha="center", va="center", color="black" if light else "white")
+            is_bright = high > low and (mean - low) / (high - low) > DARK
+            axes.text(column, row, f"{mean:.2f}", ha="center", va="center", color="black" if is_bright else "white")
     style.dress(axes, "Test accuracy, %: mean over the seeds", study.keys[1])
     axes.grid(visible=False)
     axes.set_ylabel(study.keys[0], fontsize=9, color=style.GREY, parse_math=False)

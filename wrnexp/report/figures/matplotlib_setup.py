@@ -1,4 +1,4 @@
-"""matplotlib in any environment: how it is imported, and fonts for text that its own font cannot show."""
+"""Imports matplotlib independently of the environment, and finds fonts for characters that DejaVu Sans lacks."""
 
 import os
 from collections.abc import Iterator
@@ -6,15 +6,15 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-OWN_FONT = "DejaVu Sans"  # comes with matplotlib
+DEFAULT_FONT = "DejaVu Sans"  # comes with matplotlib
 
 
 @contextmanager
-def own_settings() -> Iterator[None]:
-    """Let matplotlib, which is first imported in this context, read its own settings instead of the environment's.
+def default_settings() -> Iterator[None]:
+    """Ignore the environment's matplotlib settings; import matplotlib within this context.
 
-    Its import fails where `MPLBACKEND` names a backend that is not installed, such as the one that a notebook exports
-    to the processes it starts, and where a matplotlibrc cannot be read. Nothing here needs either: Agg draws.
+    The import fails if `MPLBACKEND` names a backend that is not installed, such as the one that a notebook exports to
+    its child processes, or if a matplotlibrc cannot be read. Figures here need neither, they use Agg.
     """
     settings = Path(getattr(find_spec("matplotlib"), "origin", None) or "").parent / "mpl-data" / "matplotlibrc"
     backend, file = (os.environ.pop(name, None) for name in ("MPLBACKEND", "MATPLOTLIBRC"))
@@ -27,19 +27,19 @@ def own_settings() -> Iterator[None]:
     if backend:
         import matplotlib
 
-        with suppress(ValueError):  # for pyplot, where a user's own code in this process imports it
+        with suppress(ValueError):  # for user code in this process that imports pyplot
             matplotlib.rcParams["backend"] = backend
 
 
 def fallback_fonts(text: str) -> list[str]:
-    """Return names of installed fonts that have what matplotlib's own font lacks of `text`, as far as there are any."""
+    """Return installed fonts that have the characters of `text` which the default font lacks, as far as available."""
     from matplotlib.font_manager import findfont, fontManager, get_font
 
     missing = {ord(character) for character in text if not character.isspace()}
-    missing -= get_font(findfont(OWN_FONT)).get_charmap().keys()
+    missing -= get_font(findfont(DEFAULT_FONT)).get_charmap().keys()
     names: list[str] = []
     for entry in fontManager.ttflist if missing else ():
-        if entry.style != "normal" or entry.name.startswith("Last Resort"):  # has a box for every character
+        if entry.style != "normal" or entry.name.startswith("Last Resort"):  # draws a box for every character
             continue
         with suppress(OSError, RuntimeError):  # a damaged font
             if covered := missing & get_font(entry.fname).get_charmap().keys():

@@ -1,4 +1,4 @@
-"""The plots of a report, each a PNG; an arm has the same colour in all of them."""
+"""The plots of a report; each arm has the same colour in all of them."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -21,7 +21,7 @@ UNITS = ((2 * 3600, 3600, "hours"), (300, 60, "minutes"), (0, 1, "seconds"))
 
 
 def draw(report: Report, folder: Path) -> list[str]:
-    """Draw what the records allow and return the file names; plots of an earlier report that no longer apply go."""
+    """Draw the plots for which there is data and return their file names; delete earlier plots of the others."""
     drawn = [
         name
         for name, plot in ((ACCURACY, _accuracy), (LEARNING, _learning), (TIME, _time))
@@ -33,15 +33,14 @@ def draw(report: Report, folder: Path) -> list[str]:
 
 
 def _learning(report: Report, path: Path) -> bool:
-    """Draw the mean over the seeds as a line and the range of the seeds as a band."""
     if not any(run.rows for arm in report.arms for run in arm.runs):
         return False
     figure = style.blank(10, _high_enough(report))
-    left, right = figure.subplots(1, 2)
-    _curves(left, report.arms, "test_accuracy", 100.0)
-    _curves(right, report.arms, "train_loss", 1.0)
-    style.dress(left, "Test accuracy, %: mean and range of the seeds", "epoch")
-    style.dress(right, "Training loss: mean and range of the seeds", "epoch")
+    accuracy_axes, loss_axes = figure.subplots(1, 2)
+    _curves(accuracy_axes, report.arms, "test_accuracy", 100.0)
+    _curves(loss_axes, report.arms, "train_loss", 1.0)
+    style.dress(accuracy_axes, "Test accuracy, %: mean and range over seeds", "epoch")
+    style.dress(loss_axes, "Training loss: mean and range over seeds", "epoch")
     style.save(figure, path)
     return True
 
@@ -63,14 +62,14 @@ def _curves(axes: "Axes", arms: Sequence[Arm], key: str, scale: float) -> None:
 
 
 def _accuracy(report: Report, path: Path) -> bool:
-    """Draw a row an arm: the mean with its 95% interval, below it each seed as a dot."""
+    """Draw one row per arm: the mean with its 95% interval, and each seed as a dot below."""
     figure = style.blank(8, 0.5 * len(report.rows) + 1.3)
     axes = figure.subplots()
     painted = _painted(report.arms)
-    for place, ((arm, _, paint), row) in enumerate(zip(painted, report.rows, strict=True)):
+    for height, ((arm, _, paint), row) in enumerate(zip(painted, report.rows, strict=True)):
         seeds = [100 * run.accuracy for run in arm.runs]
-        axes.scatter(seeds, [place + 0.2] * len(seeds), s=16, color=paint, alpha=0.55, linewidths=0)
-        _interval(axes, row, place, paint)
+        axes.scatter(seeds, [height + 0.2] * len(seeds), s=16, color=paint, alpha=0.55, linewidths=0)
+        _interval(axes, row, height, paint)
     dotted = f"dotted: mean of {report.pairs[0].a}" if report.pairs else ""
     style.dress(axes, "Test accuracy, %: mean, 95% interval and each seed", dotted)
     _rows(axes, [label for _, label, _ in painted])
@@ -79,19 +78,19 @@ def _accuracy(report: Report, path: Path) -> bool:
     return True
 
 
-def _interval(axes: "Axes", row: ArmRow, place: int, paint: str) -> None:
+def _interval(axes: "Axes", row: ArmRow, height: int, paint: str) -> None:
     mean = 100 * row.accuracy.mean
     if row.accuracy.ci95:
-        # The interval of two seeds may reach beyond what an accuracy can be; the axis does not.
+        # The interval of two seeds may exceed the range of accuracy.
         low, high = (min(100.0, max(0.0, 100 * edge)) for edge in row.accuracy.ci95)
-        axes.plot([low, high], [place, place], color=paint, linewidth=2, solid_capstyle="butt")
-    axes.plot([mean], [place], marker="o", markersize=7, color=paint)
-    number = axes.annotate(f"{mean:.2f}", (mean, place), (0, 7), textcoords="offset points", ha="center")
+        axes.plot([low, high], [height, height], color=paint, linewidth=2, solid_capstyle="butt")
+    axes.plot([mean], [height], marker="o", markersize=7, color=paint)
+    number = axes.annotate(f"{mean:.2f}", (mean, height), (0, 7), textcoords="offset points", ha="center")
     number.set(fontsize=8.5, color=style.INK, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6})
 
 
 def _rows(axes: "Axes", labels: Sequence[str]) -> None:
-    """Turn the axes from heights to rows with names, the first on top."""
+    """Label the vertical axis with one name per row, the first on top."""
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x", color=style.FAINT, linewidth=0.6)
     axes.set_yticks(range(len(labels)), labels, color=style.INK, fontsize=9, parse_math=False)
@@ -99,19 +98,18 @@ def _rows(axes: "Axes", labels: Sequence[str]) -> None:
 
 
 def _mark_baseline(axes: "Axes", report: Report) -> None:
-    """Draw a line down from the mean that the other arms are compared with."""
     for row in report.rows:
         if report.pairs and row.label == report.pairs[0].a:
             axes.axvline(100 * row.accuracy.mean, color=style.GREY, linewidth=0.9, linestyle=":", zorder=0)
 
 
 def _time(report: Report, path: Path) -> bool:
-    """Draw test accuracy against seconds of training: each seed small, the mean of the arm large."""
+    """Draw test accuracy against training time: each seed as a small mark, the arm's mean as a large one."""
     timed = [entry for entry in _painted(report.arms) if any(entry[0].by_seed(_train_seconds).values())]
     if not timed:
         return False
     longest = max(time for arm, _, _ in timed for time in arm.by_seed(_train_seconds).values())
-    unit, name = next((size, name) for least, size, name in UNITS if longest >= least)
+    unit, name = next((size, name) for threshold, size, name in UNITS if longest >= threshold)
     figure = style.blank(7, _high_enough(report))
     axes = figure.subplots()
     middles = [_cloud(axes, arm, unit, paint) for arm, _, paint in timed]
@@ -127,7 +125,7 @@ def _time(report: Report, path: Path) -> bool:
 
 
 def _cloud(axes: "Axes", arm: Arm, unit: float, paint: str) -> tuple[float, float]:
-    """Draw one arm's seeds and their mean; return where the mean is."""
+    """Draw one arm's seeds and their mean; return the position of the mean."""
     times, scores = arm.by_seed(_train_seconds), arm.by_seed(_score)
     across, up = [time / unit for time in times.values()], [100 * scores[seed] for seed in times]
     axes.scatter(across, up, s=14, color=paint, alpha=0.5, linewidths=0)
@@ -136,12 +134,11 @@ def _cloud(axes: "Axes", arm: Arm, unit: float, paint: str) -> tuple[float, floa
 
 
 def _painted(arms: Sequence[Arm]) -> list[tuple[Arm, str, str]]:
-    """Return each arm with its short label and its colour."""
     return [*zip(arms, style.brief([arm.label for arm in arms]), style.palette(len(arms)), strict=True)]
 
 
 def _high_enough(report: Report) -> float:
-    """Return the inches that let every label have its line."""
+    """Return the height in inches at which every label fits."""
     return max(4.0, 0.22 * len(report.arms) + 1.2)
 
 

@@ -1,7 +1,7 @@
-"""How every plot looks: colours that colour-blind readers can tell apart, labels at the lines, little ink else.
+"""The style of all plots: a palette for colour-blind readers, direct labels, few grid lines.
 
-Figures are made directly, without pyplot and its global state, so that plotting is safe beside training. Whoever uses
-matplotlib imports this module first, which makes it independent of the environment.
+Figures are created without pyplot and its global state, so that plotting cannot affect a training process. Import this
+module before matplotlib: it makes matplotlib independent of the environment.
 """
 
 import io
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from wrnexp.report.figures.matplotlib_setup import OWN_FONT, fallback_fonts, own_settings
+from wrnexp.report.figures.matplotlib_setup import DEFAULT_FONT, default_settings, fallback_fonts
 from wrnexp.runs.record import write_atomic
 
-with own_settings():
+with default_settings():
     from matplotlib import colormaps
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -23,7 +23,7 @@ with own_settings():
     from matplotlib.text import Text
     from matplotlib.ticker import MaxNLocator
 
-# Okabe and Ito, Color Universal Design (2008), without the yellow, which is too pale for lines on white.
+# Okabe and Ito, Color Universal Design (2008), without yellow, which is too pale for lines on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 INK, GREY, FAINT = "#222222", "#777777", "#DDDDDD"
 LABEL_INCHES = 0.17
@@ -32,21 +32,21 @@ DPI = 150
 
 
 def palette(count: int) -> list[str]:
-    """Return that many colours; for more than the palette has, steps of viridis, which suits the values of a sweep."""
+    """Return `count` distinct colours: from the palette if it has enough, else evenly spaced colours of viridis."""
     if count <= len(COLOURS):
         return list(COLOURS[:count])
     return [to_hex(colormaps["viridis"](0.9 * index / (count - 1))) for index in range(count)]
 
 
 def blank(width: float, height: float) -> Figure:
-    """Return an empty figure of this size in inches."""
+    """Return an empty figure; sizes are in inches."""
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
 
 def dress(axes: Axes, title: str, across: str) -> None:
-    """Give the axes a title that names the vertical quantity, a label across and only the lines that help."""
+    """Apply the style to axes; `title` names the vertical quantity, `across` the horizontal one."""
     axes.set_title(title, loc="left", fontsize=10, color=INK, parse_math=False)
     axes.set_xlabel(across, fontsize=9, color=GREY, parse_math=False)
     axes.tick_params(labelsize=8, colors=GREY, length=0)
@@ -58,12 +58,12 @@ def dress(axes: Axes, title: str, across: str) -> None:
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]], across: Sequence[float] = ()) -> None:
-    """Write labels at the height of the lines' ends, moved apart where they would overlap.
+    """Label lines at their ends, moving labels apart where they would overlap; set the axes' limits before.
 
     Args:
-        axes: where the lines are, with its limits settled.
+        axes: the axes with the lines.
         ends: label, height in data units and colour of each line.
-        across: where each label starts, in data units; the right edge of the axes where not given.
+        across: horizontal start of each label in data units; default is the right edge of the axes.
     """
     limits = axes.get_ylim()
     gap = (limits[1] - limits[0]) * LABEL_INCHES / (0.8 * _height(axes))
@@ -84,9 +84,9 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]], across: Seque
 
 
 def apart(heights: Sequence[float], gap: float, limits: tuple[float, float]) -> list[float]:
-    """Move heights as little as possible (least squares) so that none are nearer than `gap` and all lie within limits.
+    """Move heights as little as possible (least squares) so that they are `gap` apart and within the limits.
 
-    Heights keep their order; where they cannot all lie within the limits, they start at the lower one.
+    Heights keep their order; if they do not fit within the limits, they start at the lower one.
     """
     if not heights:
         return []
@@ -94,7 +94,7 @@ def apart(heights: Sequence[float], gap: float, limits: tuple[float, float]) -> 
     steps = gap * np.arange(len(heights))
     free = np.asarray(heights)[order] - steps
     if np.any(np.diff(free) < 0):
-        from scipy.optimize import isotonic_regression  # takes as long to import as a plot to draw
+        from scipy.optimize import isotonic_regression  # importing it takes as long as drawing a plot
 
         free = isotonic_regression(free).x
     moved = np.empty(len(heights))
@@ -103,11 +103,11 @@ def apart(heights: Sequence[float], gap: float, limits: tuple[float, float]) -> 
 
 
 def brief(labels: Sequence[str]) -> list[str]:
-    """Return labels without the comma-separated parts that all share, and only the end of long ones."""
+    """Return labels without the comma-separated parts that all share; long ones are cut at the start."""
     parts = [label.split(",") for label in labels]
     shared = set(parts[0]).intersection(*parts[1:]) if len(parts) > 1 else set()
-    kept = [",".join(part for part in label if part not in shared) for label in parts]
-    return [_end(short or label) for short, label in zip(kept, labels, strict=True)]
+    distinct = [",".join(part for part in label if part not in shared) for label in parts]
+    return [_end(short or label) for short, label in zip(distinct, labels, strict=True)]
 
 
 def _end(label: str) -> str:
@@ -115,19 +115,19 @@ def _end(label: str) -> str:
 
 
 def whole_epochs(axes: Axes) -> None:
-    """Put the ticks across at whole numbers only."""
+    """Place horizontal ticks at whole numbers only."""
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the figure as PNG, atomically; a character that no installed font has is a box."""
+    """Write the figure as PNG, atomically; characters that no installed font has become boxes."""
     texts = [text for text in figure.findobj(Text) if isinstance(text, Text)]
     if fonts := fallback_fonts("".join(text.get_text() for text in texts)):
         for text in texts:
-            text.set_fontfamily([OWN_FONT, *fonts])
+            text.set_fontfamily([DEFAULT_FONT, *fonts])
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        # Of labels too long for the plot, and letters that the font lacks: the warning would put them on the terminal.
+        # Suppress warnings about labels that are too long and missing glyphs, which would print run labels.
         warnings.simplefilter("ignore", UserWarning)
         figure.savefig(buffer, format="png", dpi=DPI)
     write_atomic(path, buffer.getvalue())

@@ -1,7 +1,6 @@
-"""The pictures of one run, in its folder `media/`: what it trained on, and what its answers on the test set are like.
+"""Draws the pictures in a run's folder `media/`: augmented training images, and diagrams of the test predictions.
 
-`Media` draws them as the run goes; `draw_answers` draws those of the answers again from `predictions.npz` and the
-record; `pictures` says what lies there. Sinks mirror the files and draw nothing themselves.
+`Media` draws them during the run, `draw_answers` draws those of the test predictions later, from `predictions.npz`.
 """
 
 from wrnexp.report.media.confusion import Confusion, confusion

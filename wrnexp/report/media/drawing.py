@@ -1,4 +1,4 @@
-"""Which pictures a run draws, and when."""
+"""Selects the pictures of a run, and draws them before the first step and after training."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -26,14 +26,7 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Switches:
-    """Which pictures are drawn.
-
-    Attributes:
-        augmented: a grid of augmented training images.
-        mistakes: the worst mistakes on the test set.
-        confusion: confusion among superclasses, or few classes.
-        reliability: the reliability diagram.
-    """
+    """The pictures to draw; `augmented` is a grid of augmented training images."""
 
     augmented: bool = True
     mistakes: bool = True
@@ -43,36 +36,33 @@ class Switches:
 
 @dataclass(frozen=True)
 class Media(Switches):
-    """Draws the pictures of a run as it goes; a picture that cannot be drawn is told of in a line and left out."""
+    """Draws the pictures of a run; a picture that cannot be drawn is skipped with a warning."""
 
     def before(self, folder: Path, record: Record, loader: Any) -> None:
-        """Draw what is known before the first step, where no earlier process of the run has.
+        """Draw the augmented images before the first step, unless an earlier process of the run has.
 
-        Args:
-            folder: of the run.
-            record: with what the data set is.
-            loader: of the training images. Its `preview(count)` returns float images [N, 3, S, S] and targets; without
-                that method, as a loader of the user's own may be, nothing is drawn.
+        `loader.preview(count)` returns float images [N, 3, S, S] and targets. A custom loader may lack this method;
+        nothing is drawn then.
         """
         path = media_path(folder, AUGMENTED)
         with _guarded(AUGMENTED):
             if not self.augmented or not hasattr(loader, "preview") or path.is_file():
                 return
-            images, targets = (np.asarray(one) for one in loader.preview(TILES))
+            images, targets = map(np.asarray, loader.preview(TILES))
             assert record.data is not None
             assert record.data.signature is not None
-            title = f"{_run(record)}: the first {len(images)} training images of epoch 1, as the network sees them"
+            title = f"{_title(record)}: the first {len(images)} training images of epoch 1, as the network sees them"
             draw_grid(path, images, targets, record.data.signature, title)
 
     def after(self, folder: Path, record: Record, logits: Logits, labels: Labels, gather: Gather) -> None:
-        """Draw the final answers on the test set.
+        """Draw the final predictions on the test set.
 
         Args:
-            folder: of the run.
-            record: of the run.
-            logits: of the test set [N, classes]; drawn as predictions.npz keeps them, in float16.
+            folder: the run's folder.
+            record: the run's record.
+            logits: [N, classes]; rounded to float16 as in predictions.npz.
             labels: class indices [N].
-            gather: returns the test images at such positions, uint8 [B, S, S, 3].
+            gather: returns the test images at the given positions, uint8 [B, S, S, 3].
         """
         _draw(folder, record, logits, labels, gather, self)
 
@@ -85,17 +75,17 @@ def draw_answers(
     images: NDArray[np.uint8] | None = None,
     switches: Switches = Switches(),
 ) -> None:
-    """Draw the pictures of a run's test answers into its folder `media/`, in place of those that are there.
+    """Draw the pictures of a run's test predictions into `folder/media/`, replacing existing ones.
 
-    A picture that cannot be drawn is told of in a line on stderr and left out.
+    A picture that cannot be drawn is skipped with a warning on stderr.
 
     Args:
-        folder: where `media/` is or shall be.
-        record: of the run.
-        logits: of the test set as `predictions.npz` keeps them, float16 [N, classes].
+        folder: the parent of `media/`, which is created if missing.
+        record: the run's record.
+        logits: float16 [N, classes], as in `predictions.npz`.
         labels: class indices int64 [N].
         images: the test images, uint8 [N, S, S, 3]; without them mistakes are not drawn.
-        switches: which are drawn.
+        switches: the pictures to draw.
     """
     _draw(folder, record, logits, labels, None if images is None else images.__getitem__, switches)
 
@@ -103,17 +93,17 @@ def draw_answers(
 def _draw(
     folder: Path, record: Record, logits: Logits, labels: Labels, gather: Gather | None, switches: Switches
 ) -> None:
-    chosen: dict[str, Callable[[Path, Record, Logits, Labels], None]] = {
+    selected: dict[str, Callable[[Path, Record, Logits, Labels], None]] = {
         **({MISTAKES: partial(_mistakes, gather=gather)} if switches.mistakes and gather else {}),
         **({CONFUSION: _confusion} if switches.confusion else {}),
         **({RELIABILITY: _reliability} if switches.reliability else {}),
     }
-    for name, draw in chosen.items():
+    for name, draw in selected.items():
         with _guarded(name):
-            answers = logits.astype(np.float16)  # as predictions.npz keeps them
-            if not np.isfinite(answers).all():
+            rounded = logits.astype(np.float16)  # as in predictions.npz
+            if not np.isfinite(rounded).all():
                 raise ValueError("the logits are not all finite")
-            draw(folder, record, answers, labels)
+            draw(folder, record, rounded, labels)
 
 
 def _mistakes(folder: Path, record: Record, logits: Logits, labels: Labels, gather: Gather) -> None:
@@ -122,19 +112,19 @@ def _mistakes(folder: Path, record: Record, logits: Logits, labels: Labels, gath
 
 
 def _confusion(folder: Path, record: Record, logits: Logits, labels: Labels) -> None:
-    found = confusion(record.data, logits, labels)
-    if found is not None:
-        draw_confusion(media_path(folder, CONFUSION), found, _run(record))
+    matrix = confusion(record.data, logits, labels)
+    if matrix is not None:
+        draw_confusion(media_path(folder, CONFUSION), matrix, _title(record))
 
 
 def _reliability(folder: Path, record: Record, logits: Logits, labels: Labels) -> None:
-    draw_reliability(media_path(folder, RELIABILITY), metrics.reliability(logits, labels), _run(record))
+    draw_reliability(media_path(folder, RELIABILITY), metrics.reliability(logits, labels), _title(record))
 
 
-def _run(record: Record) -> str:
+def _title(record: Record) -> str:
     return f"{record.label}, seed {record.seed}"
 
 
 def _guarded(name: str) -> AbstractContextManager[None]:
-    """Let no picture's failure end a run."""
+    """Turn an error into a warning: a picture must not fail the run."""
     return harmless(f"{FOLDER}/{name}.png was not drawn", "nothing else depends on it")

@@ -1,4 +1,4 @@
-"""Charts of the page: a Vega-Lite specification for each view, with the words that stand for it."""
+"""Charts of the page: Vega-Lite specifications with their alternative texts."""
 
 import colorsys
 import math
@@ -14,23 +14,21 @@ from wrnexp.report.figures.style import brief
 Row = dict[str, Any]
 Spec = dict[str, Any]
 
-# Okabe and Ito's hues (Color Universal Design, 2008), moved so far that each has a contrast of 3 to 1 against white and
-# against the page's dark ground, as WCAG 2.2, 1.4.11 asks of graphics.
+# Okabe and Ito's hues (Color Universal Design, 2008), adjusted to a contrast of 3 to 1 against the page's light and
+# dark backgrounds, as WCAG 2.2, 1.4.11 requires of graphics.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#C05F95", "#B27500", "#3A94C9", "#8673D9", "#7A7A7A")
 GREY = "#7A7A7A"
 DASHES: tuple[list[int], ...] = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 LUMINANCE = 0.2
-SHOWN_AT_FIRST = 10
+MAX_SELECTED = 10  # arms selected when the page opens
 DIGITS = 6
-# An interval of two or three seeds may be so wide that nothing else can be seen: axes reach no further than so many
-# times the largest difference.
-REACH = 2.5
-SETTING = re.compile(r"^[\w.]*\.(?=\w+=)")  # the groups before a key that has a value
+REACH = 2.5  # axes of differences are cut at this multiple of the largest one, because intervals of few seeds are wide
+SETTING = re.compile(r"^[\w.]*\.(?=\w+=)")  # the config groups before `key=`
 
 
 @dataclass(frozen=True)
-class Variant:
-    """One view of a chart, which the reader can choose by name."""
+class ChartView:
+    """One of the views of a chart, which the reader selects by name."""
 
     name: str
     spec: Spec
@@ -38,13 +36,13 @@ class Variant:
 
 @dataclass(frozen=True)
 class ArmMark:
-    """How an arm is drawn: its whole label, the short one, colour and dashes, and whether it is shown at first."""
+    """Labels, line style and initial selection of an arm."""
 
     label: str
     short: str
     colour: str
     dash: list[int]
-    shown: bool = True
+    selected: bool = True
 
 
 @dataclass(frozen=True)
@@ -53,20 +51,19 @@ class Chart:
 
     Attributes:
         name: for ids and file names, letters and hyphens.
-        title: its heading.
-        text: what it shows, in words, for those who do not see it.
-        variants: one view or more, the first shown.
-        choice: what the variants differ in, the label of their control.
-        arms: those that can be shown and hidden; the specifications filter by the parameter `shown`.
-        zoom: name of the horizontal quantity that parameters `from` and `to` limit; empty where none do.
-        log: which axis can be logarithmic, `x`, `y` or none.
-        notes: what the reader must know beside it.
+        text: the alternative text, also used as caption.
+        variants: at least one view; the first is selected.
+        choice: label of the control that selects the view.
+        arms: arms that can be hidden; the specifications filter by the parameter `shown`.
+        zoom: name of the horizontal quantity limited by the parameters `from` and `to`; empty if there are none.
+        log: the axis that can be logarithmic, `x`, `y` or empty.
+        notes: further sentences of the caption.
     """
 
     name: str
     title: str
     text: str
-    variants: list[Variant]
+    variants: list[ChartView]
     choice: str = "Show"
     arms: list[ArmMark] = field(default_factory=list)
     zoom: str = ""
@@ -75,14 +72,14 @@ class Chart:
 
 
 def palette(count: int) -> list[str]:
-    """Return that many colours; more than `COLOURS` has are hues of one luminance, from red to violet."""
+    """Return `count` distinct colours: the palette if it has enough, else evenly spaced hues of equal luminance."""
     if count <= len(COLOURS):
         return list(COLOURS[:count])
     return [_hue(0.8 * index / (count - 1)) for index in range(count)]
 
 
 def shortened(labels: Sequence[str]) -> list[str]:
-    """Return labels without what all share and without groups of settings: `light model.dropout=0` is `dropout=0`."""
+    """Return labels without their common parts and config groups: `light model.dropout=0` becomes `dropout=0`."""
     parts = [re.split(r"[ ,]+", label) for label in labels]
     if not any("=" in part for label in parts for part in label):
         return brief(labels)
@@ -100,62 +97,62 @@ def luminance(colour: str) -> float:
 
 
 def marks(arms: Sequence[Arm], baseline: str) -> list[ArmMark]:
-    """Give each arm its looks; of many arms only the baseline and the first ones are shown at first."""
-    shown = [baseline, *(arm.label for arm in arms if arm.label != baseline)][:SHOWN_AT_FIRST]
+    """Return the mark of each arm; of many arms, the baseline and the first ones are selected initially."""
+    selected = [baseline, *(arm.label for arm in arms if arm.label != baseline)][:MAX_SELECTED]
     names, dashes = shortened([arm.label for arm in arms]), islice(cycle(DASHES), len(arms))
-    looks = zip(arms, names, palette(len(arms)), dashes, strict=True)
-    return [ArmMark(arm.label, short, paint, dash, arm.label in shown) for arm, short, paint, dash in looks]
+    styles = zip(arms, names, palette(len(arms)), dashes, strict=True)
+    return [ArmMark(arm.label, short, paint, dash, arm.label in selected) for arm, short, paint, dash in styles]
 
 
 def chart(rows: Iterable[Mapping[str, Any]], **parts: Any) -> Spec:
-    """Return a specification with these rows as data; numbers are rounded to `DIGITS` significant digits."""
+    """Return a specification with these rows as data, rounded to `DIGITS` significant digits."""
     size = {"width": "container", "height": 320, "autosize": {"type": "fit-x", "contains": "padding"}}
     return size | {"data": {"values": [_rounded(row) for row in rows]}} | parts
 
 
-def parameters(arms: Sequence[ArmMark], **others: Any) -> list[Row]:
-    """Return the parameter `shown` and others."""
-    shown = [arm.label for arm in arms if arm.shown]
-    return [{"name": "shown", "value": shown}, *({"name": name, "value": value} for name, value in others.items())]
+def parameters(arms: Sequence[ArmMark], **more: Any) -> list[Row]:
+    """Return the Vega parameter `shown`, the labels of the selected arms, and `more` parameters."""
+    values = {"shown": [arm.label for arm in arms if arm.selected]} | more
+    return [{"name": name, "value": value} for name, value in values.items()]
 
 
-def coloured(arms: Sequence[ArmMark]) -> Row:
-    """Return the encoding of the arm's colour; the controls are its legend."""
-    return _scaled(arms, [arm.colour for arm in arms])
+def arm_colour(arms: Sequence[ArmMark]) -> Row:
+    """Return the colour encoding of arms, without a legend because the controls serve as one."""
+    return _arm_scale(arms, [arm.colour for arm in arms])
 
 
-def dashed(arms: Sequence[ArmMark]) -> Row:
-    """Return the encoding of the arm's dashes."""
-    return _scaled(arms, [arm.dash for arm in arms])
+def arm_dash(arms: Sequence[ArmMark]) -> Row:
+    """Return the dash encoding of arms."""
+    return _arm_scale(arms, [arm.dash for arm in arms])
 
 
 def quantity(name: str, title: str, **parts: Any) -> Row:
-    """Return the encoding of a number; axes need not start at 0."""
+    """Return a quantitative encoding whose axis need not start at 0."""
     return {"field": name, "type": "quantitative", "title": title, "scale": {"zero": False}} | parts
 
 
 def tooltip(**fields: str) -> list[Row]:
-    """Return a tooltip of these fields with the titles given."""
+    """Return a tooltip encoding; `fields` are titles by field."""
     return [{"field": name, "title": title} for name, title in fields.items()]
 
 
 def extent(means: Iterable[float], edges: Iterable[float]) -> list[float]:
-    """Return how far an axis of differences reaches: to the ends of intervals as far as `REACH` allows, and to 0."""
-    middles = list(means)
-    most = REACH * max(map(abs, [*middles, 0.01]))
-    ends = [*middles, *edges, 0.0]
+    """Return the limits of an axis of differences: includes 0, the means and, bounded by `REACH`, the interval ends."""
+    centres = list(means)
+    most = REACH * max(map(abs, [*centres, 0.01]))
+    ends = [*centres, *edges, 0.0]
     low, high = max(min(ends), -most), min(max(ends), most)
     margin = 0.04 * (high - low) or 0.01
     return [low - margin, high + margin]
 
 
-def _scaled(arms: Sequence[ArmMark], values: Sequence[Any]) -> Row:
+def _arm_scale(arms: Sequence[ArmMark], values: Sequence[Any]) -> Row:
     scale = {"domain": [arm.label for arm in arms], "range": list(values)}
     return {"field": "arm", "type": "nominal", "scale": scale, "legend": None}
 
 
 def _hue(hue: float) -> str:
-    """Return the colour of this hue, 0..1, that has the luminance `LUMINANCE`."""
+    """Return the colour with this hue, 0..1, and the luminance `LUMINANCE`."""
     low, high = 0.0, 1.0
     for _ in range(20):
         middle = (low + high) / 2
@@ -165,10 +162,9 @@ def _hue(hue: float) -> str:
 
 
 def _rounded(row: Mapping[str, Any]) -> Row:
-    return {key: _number(value) for key, value in row.items()}
+    def rounded(value: Any) -> Any:
+        if not isinstance(value, float):
+            return value
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
 
-
-def _number(value: Any) -> Any:
-    if not isinstance(value, float):
-        return value
-    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    return {key: rounded(value) for key, value in row.items()}

@@ -1,4 +1,4 @@
-"""Names of classes, and images, where the data set is known or lies in the cache."""
+"""Class names of a data set and its test images, from the cache."""
 
 import base64
 import io
@@ -17,8 +17,8 @@ from wrnexp.runs.files import read_regular
 from wrnexp.runs.record import DataInfo
 from wrnexp.runs.strict_json import loads
 
-# CIFAR-100's superclasses and their classes, as https://www.cs.toronto.edu/~kriz/cifar.html lists them. A class's label
-# is its place among all 100 names in alphabetical order.
+# CIFAR-100's superclasses and their classes, from https://www.cs.toronto.edu/~kriz/cifar.html. Labels number the 100
+# class names in alphabetical order.
 CIFAR100 = {
     "aquatic mammals": "beaver dolphin otter seal whale",
     "fish": "aquarium_fish flatfish ray shark trout",
@@ -46,13 +46,13 @@ CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck"
 
 @dataclass(frozen=True)
 class Classes:
-    """What is known of the classes.
+    """The classes of a data set.
 
     Attributes:
-        names: in the order of the labels; `class 7` where the name is not known.
-        superclasses: their names; none where there are none.
-        groups: the superclass of each class, `[classes]`; empty where there are none.
-        stored: the folder of the data set in the cache, None where it is not there.
+        names: by label; `class 7` and the like if the names are unknown.
+        superclasses: their names; empty if there are none.
+        groups: index of each class's superclass, `[classes]`; empty if there are none.
+        stored: the data set's folder in the cache, or None.
     """
 
     names: list[str]
@@ -62,7 +62,7 @@ class Classes:
 
 
 def classes(data: DataInfo | None, count: int) -> Classes:
-    """Return the classes of a data set; names are the first known of those published, recorded, and in the cache."""
+    """Return the classes of a data set; names are those published, else those in the record, else in the cache."""
     none = np.empty(0, np.int64)
     stored = _stored(data) if data else None
     if data and data.name == "cifar100" and count == 100:
@@ -72,40 +72,40 @@ def classes(data: DataInfo | None, count: int) -> Classes:
     if data and data.name == "cifar10" and count == 10:
         return Classes(CIFAR10.split(), [], none, stored)
     names = data.signature.classes if data and data.signature else _names(stored) if stored else []
-    return Classes(_spaced(names) if len(names) == count else [f"class {at}" for at in range(count)], [], none, stored)
+    names = _spaced(names) if len(names) == count else [f"class {label}" for label in range(count)]
+    return Classes(names, [], none, stored)
 
 
 def thumbnails(stored: Path, images: Sequence[int], labels: NDArray[np.int64]) -> list[str]:
-    """Return test images as `data:` addresses of PNGs; none where the stored ones are not those that the labels say.
+    """Return test images as `data:` URLs of PNGs; empty if they are unreadable or their labels differ from `labels`.
 
-    Files that do not match their digests are named on stderr, and are not shown; nor are those of a store of an earlier
-    version, which has no digests until a data set is opened.
+    Files that do not match their digests cause a warning on stderr; files without digests, from earlier versions, are
+    skipped.
 
     Args:
         stored: the data set's folder in the cache.
-        images: which, by their place in canonical order.
-        labels: of all test images, as the runs have them.
+        images: indices in canonical order.
+        labels: labels of all test images in the runs' predictions.
     """
     try:
         digests = _meta(stored)["sha256"]
         if not np.array_equal(_array(stored / "test_labels.npy", digests), labels):
             return []
         pixels = _array(stored / "test.npy", digests)
-        return [_address(pixels[at]) for at in images]
+        return [_data_url(pixels[index]) for index in images]
     except (OSError, ValueError, IndexError, KeyError, TypeError):
         return []
 
 
 def _stored(data: DataInfo) -> Path | None:
-    """Return the folder in the cache that holds the data of these digests."""
     for meta in sorted((cache_folder() / "store").glob("*/meta.json")):
         if not meta.parent.name.startswith(f"{data.name}-"):
             continue
         try:
-            found = _meta(meta.parent)["digest"]
+            digest = _meta(meta.parent)["digest"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        if data.digest and found == data.digest:
+        if data.digest and digest == data.digest:
             return meta.parent
     return None
 
@@ -122,16 +122,10 @@ def _meta(stored: Path) -> Any:
 
 
 def _array(path: Path, digests: Mapping[str, str]) -> NDArray[Any]:
-    """Read an array of the store.
-
-    Raises:
-        OSError: it cannot be read.
-        KeyError: it has no digest.
-        ValueError: it is damaged, which is said on stderr.
-    """
+    """Read an array of the store; if it is damaged, warn and raise a ValueError."""
     data = read_regular(path)
     if bytes_digest(data) != digests[path.name]:
-        warn(f"{path} is damaged, and the page shows no images: remove {path.parent}, and training makes it again")
+        warn(f"{path} is damaged, and the page shows no images: remove {path.parent}, and training creates it again")
         raise ValueError(f"{path} is damaged")
     array: NDArray[Any] = np.load(io.BytesIO(data))
     return array
@@ -141,11 +135,11 @@ def _spaced(names: Sequence[str]) -> list[str]:
     return [name.replace("_", " ") for name in names]
 
 
-def _address(pixels: NDArray[np.uint8]) -> str:
-    """Return an image uint8 `[height, width, 3]` or `[3, height, width]` as a PNG in a `data:` address."""
+def _data_url(pixels: NDArray[np.uint8]) -> str:
+    """Return an image, uint8 `[H, W, 3]` or `[3, H, W]`, as a `data:` URL of a PNG."""
     from PIL import Image
 
-    upright = pixels.transpose(1, 2, 0) if pixels.shape[0] == 3 else pixels
-    packed = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(upright)).save(packed, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(packed.getvalue()).decode()}"
+    channels_last = pixels.transpose(1, 2, 0) if pixels.shape[0] == 3 else pixels
+    png = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(channels_last)).save(png, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"

@@ -1,4 +1,4 @@
-"""Learning curves with the range of the seeds, and how soon each accuracy is reached."""
+"""Learning curves with their range over seeds, and training time to each accuracy."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
@@ -10,12 +10,12 @@ from wrnexp.report.measures import Run, series
 from wrnexp.report.page.chart import (
     ArmMark,
     Chart,
+    ChartView,
     Row,
     Spec,
-    Variant,
+    arm_colour,
+    arm_dash,
     chart,
-    coloured,
-    dashed,
     parameters,
     quantity,
     tooltip,
@@ -28,169 +28,157 @@ MOST_LEVELS = 10
 NAMED = 4
 
 NO_TEST_CURVE = "The test set was read at the end only, so validation accuracy is shown."
-FEW_READS = 2
+MIN_READS = 2  # epochs with an accuracy that make a curve
 
 
-def learning(arms: Sequence[Arm], looks: Sequence[ArmMark]) -> Chart | None:
-    """Return the learning curves; None where no run has any."""
+def learning(arms: Sequence[Arm], marks: Sequence[ArmMark]) -> Chart | None:
+    """Return the learning curves, or None if no run has any."""
     measure, name = accuracy_curve(arms)
-    measures = [(measure, f"{name} accuracy, %", _percent), (measure, f"{name} error, %", _error)] if measure else []
-    measures += [("train_loss", "Training loss", _same), ("val_loss", "Validation loss", _same)]
-    thin = _step(arms)
-    rows = [(title, _rows(arms, key, scale, thin)) for key, title, scale in measures]
-    variants = [Variant(title, _curve(found, looks, title)) for title, found in rows if found]
+    measures: list[tuple[str, str, Callable[[float], float]]] = [
+        ("train_loss", "Training loss", lambda loss: loss),
+        ("val_loss", "Validation loss", lambda loss: loss),
+    ]
+    if measure:
+        measures = [
+            (measure, f"{name} accuracy, %", lambda accuracy: 100 * accuracy),
+            (measure, f"{name} error, %", lambda accuracy: 100 * (1 - accuracy)),
+            *measures,
+        ]
+    stride = _stride(arms)
+    rows_by_title = {title: _rows(arms, key, scale, stride) for key, title, scale in measures}
+    variants = [ChartView(title, _curve(rows, marks, title)) for title, rows in rows_by_title.items() if rows]
     if not variants:
         return None
     notes = [NO_TEST_CURVE] if measure == "val_accuracy" else []
-    notes += [f"Every {thin}th epoch is shown."] if thin > 1 else []
-    text = _text(variants[0].name, rows[0][1] if measure else rows[-1][1], looks)
-    return Chart("learning", "Learning curves", text, variants, "Measure", list(looks), "epoch", "y", notes)
+    notes += [f"Every {stride}th epoch is shown."] if stride > 1 else []
+    text = _text(variants[0].name, rows_by_title[variants[0].name], marks)
+    return Chart("learning", "Learning curves", text, variants, "Measure", list(marks), "epoch", "y", notes)
 
 
-def time_to_accuracy(arms: Sequence[Arm], looks: Sequence[ArmMark]) -> Chart | str:
-    """Return training time to each accuracy, or why there is no such chart."""
+def time_to_accuracy(arms: Sequence[Arm], marks: Sequence[ArmMark]) -> Chart | str:
+    """Return the chart of training time to each accuracy, or the reason why there is none."""
     measure, name = accuracy_curve(arms)
     if not measure:
-        return "Accuracy was measured at the end of training only: nothing can be said of how soon it was reached."
+        return "Accuracy was measured at the end of training only, so there is no time to each accuracy."
     rows = [row for arm in arms for row in _times(arm, measure)]
     reached = [row for row in rows if row["reached"]]
     if not reached:
         return f"No run reached {LEVELS[0]:.0%} {name.lower()} accuracy in training."
     levels = sorted({row["level"] for row in reached})[-MOST_LEVELS:]
     rows = [row for row in rows if row["level"] in levels]
-    notes = ["A point is drawn where every seed of the arm reached the accuracy; the data name the others too."]
+    notes = ["Points are drawn for accuracies that all seeds of the arm reached; the data list the others as well."]
     notes += older_times(arms)
     notes += [NO_TEST_CURVE] if measure == "val_accuracy" else []
-    spec = _time_spec(rows, looks, name)
-    text = _time_text(rows, levels, name, {mark.label: mark.short for mark in looks})
-    return Chart("time", "Time to accuracy", text, [Variant("Time", spec)], arms=list(looks), log="x", notes=notes)
+    spec = _time_spec(rows, marks, name)
+    text = _time_text(rows, levels, name, {mark.label: mark.short for mark in marks})
+    return Chart("time", "Time to accuracy", text, [ChartView("Time", spec)], arms=list(marks), log="x", notes=notes)
 
 
 def accuracy_curve(arms: Sequence[Arm]) -> tuple[str, str]:
-    """Return the key of the accuracy that has a curve in every arm, and its name: test, else validation, else none."""
+    """Return key and name of the accuracy with a curve in every arm: test, else validation, else empty strings."""
     for key, name in (("test_accuracy", "Test"), ("val_accuracy", "Validation")):
-        if arms and all(any(len(series(run, key)) >= FEW_READS for run in arm.runs) for arm in arms):
+        if arms and all(any(len(series(run, key)) >= MIN_READS for run in arm.runs) for arm in arms):
             return key, name
     return "", ""
 
 
 def times_to(run: Run, measure: str, levels: Sequence[float] = LEVELS) -> dict[float, float]:
-    """Return the seconds of training until `measure` first reached each level, without the levels never reached."""
-    spent = dict(zip(series(run, "seconds"), accumulate(series(run, "seconds").values()), strict=True))
-    points = [(spent[epoch], value) for epoch, value in series(run, measure).items() if epoch in spent]
+    """Return the seconds of training until `measure` first reached each level, without levels never reached."""
+    elapsed = dict(zip(series(run, "seconds"), accumulate(series(run, "seconds").values()), strict=True))
+    points = [(elapsed[epoch], value) for epoch, value in series(run, measure).items() if epoch in elapsed]
     first = ((level, next((time for time, value in points if value >= level), None)) for level in levels)
     return {level: time for level, time in first if time is not None}
 
 
-def _step(arms: Sequence[Arm]) -> int:
+def _stride(arms: Sequence[Arm]) -> int:
+    """Return the stride of epochs that limits the chart to `MOST_POINTS` points."""
     longest = max((len(run.rows) for arm in arms for run in arm.runs), default=0)
     return -(-longest * len(arms) // MOST_POINTS) or 1
 
 
-def _rows(arms: Sequence[Arm], key: str, scale: Callable[[float], float], thin: int) -> list[Row]:
-    """Return a row an arm and epoch: the mean over the seeds, the lowest and the highest."""
-    found = []
+def _rows(arms: Sequence[Arm], key: str, scale: Callable[[float], float], stride: int) -> list[Row]:
+    """Return one row per arm and epoch: mean, minimum and maximum over seeds."""
+    rows = []
     for arm in arms:
         curves = [series(run, key) for run in arm.runs]
         epochs = sorted(set().union(*curves))
-        for epoch in dict.fromkeys([*epochs[::thin], *epochs[-1:]]):
+        for epoch in dict.fromkeys([*epochs[::stride], *epochs[-1:]]):
             values = [scale(curve[epoch]) for curve in curves if epoch in curve]
             ends = {"mean": fmean(values), "low": min(values), "high": max(values)}
-            found.append({"arm": arm.label, "epoch": epoch} | ends | {"seeds": len(values)})
-    return found
+            rows.append({"arm": arm.label, "epoch": epoch} | ends | {"seeds": len(values)})
+    return rows
 
 
-def _curve(rows: Sequence[Row], looks: Sequence[ArmMark], title: str) -> Spec:
+def _curve(rows: Sequence[Row], marks: Sequence[ArmMark], title: str) -> Spec:
     epochs = [row["epoch"] for row in rows]
     visible = "indexof(shown, datum.arm) >= 0 && datum.epoch >= from && datum.epoch <= to"
     across = quantity("epoch", "Epoch", axis={"format": "d", "tickMinStep": 1}, scale={"zero": False, "nice": False})
-    colour = coloured(looks)
-    told = tooltip(arm="Arm", epoch="Epoch", mean="Mean", low="Lowest seed", high="Highest seed", seeds="Seeds")
+    colour = arm_colour(marks)
+    fields = tooltip(arm="Arm", epoch="Epoch", mean="Mean", low="Lowest seed", high="Highest seed", seeds="Seeds")
     band = {"x": across, "y": quantity("low", title), "y2": {"field": "high"}, "color": colour}
-    line = {"x": across, "y": quantity("mean", title), "color": colour, "strokeDash": dashed(looks)}
-    dots = {"x": across, "y": quantity("mean", title), "color": colour, "tooltip": told}
-    alone = len(set(epochs)) == 1
+    line = {"x": across, "y": quantity("mean", title), "color": colour, "strokeDash": arm_dash(marks)}
+    dots = {"x": across, "y": quantity("mean", title), "color": colour, "tooltip": fields}
+    single_epoch = len(set(epochs)) == 1
     return chart(
         rows,
-        params=parameters(looks, **{"from": min(epochs), "to": max(epochs)}),
+        params=parameters(marks, **{"from": min(epochs), "to": max(epochs)}),
         transform=[{"filter": visible}],
         layer=[
             {"mark": {"type": "area", "opacity": 0.18}, "encoding": band},
             {"mark": {"type": "line", "strokeWidth": 1.8}, "encoding": line},
-            {"mark": {"type": "circle", "size": 70, "opacity": 1 if alone else 0.01}, "encoding": dots},
+            {"mark": {"type": "circle", "size": 70, "opacity": 1 if single_epoch else 0.01}, "encoding": dots},
         ],
     )
 
 
 def _times(arm: Arm, measure: str) -> list[Row]:
-    found = [times_to(run, measure) for run in arm.runs]
+    """Return one row per level; the times are None unless all seeds reached it."""
+    run_times = [times_to(run, measure) for run in arm.runs]
     rows = []
     for level in LEVELS:
-        times = [one[level] for one in found if level in one]
-        whole = len(times) == len(found)
-        ends = {"seconds": fmean(times), "low": min(times), "high": max(times)} if whole else {}
-        empty = dict.fromkeys(("seconds", "low", "high"))
-        seeds = {"reached": len(times), "seeds": len(found)}
-        rows.append({"arm": arm.label, "level": round(100 * level)} | empty | ends | seeds)
+        times = [by_level[level] for by_level in run_times if level in by_level]
+        row: Row = {"arm": arm.label, "level": round(100 * level), "seconds": None, "low": None, "high": None}
+        if len(times) == len(run_times):
+            row |= {"seconds": fmean(times), "low": min(times), "high": max(times)}
+        rows.append(row | {"reached": len(times), "seeds": len(run_times)})
     return rows
 
 
-def _time_spec(rows: Sequence[Row], looks: Sequence[ArmMark], name: str) -> Spec:
-    up = quantity("level", f"{name} accuracy, %")
-    colour = coloured(looks)
-    across = quantity("seconds", "Training time, seconds")
-    told = tooltip(arm="Arm", level="Accuracy, %", seconds="Mean seconds", low="Fastest seed", high="Slowest seed")
-    span = {"x": quantity("low", "Training time, seconds"), "x2": {"field": "high"}, "y": up, "color": colour}
+def _time_spec(rows: Sequence[Row], marks: Sequence[ArmMark], name: str) -> Spec:
+    fields = tooltip(arm="Arm", level="Accuracy, %", seconds="Mean seconds", low="Fastest seed", high="Slowest seed")
+    common = {"y": quantity("level", f"{name} accuracy, %"), "color": arm_colour(marks)}
+    mean = common | {"x": quantity("seconds", "Training time, seconds")}
+    span = common | {"x": quantity("low", "Training time, seconds"), "x2": {"field": "high"}}
+    line = mean | {"order": {"field": "level"}, "strokeDash": arm_dash(marks)}
     return chart(
         rows,
-        params=parameters(looks),
+        params=parameters(marks),
         transform=[{"filter": "indexof(shown, datum.arm) >= 0 && isValid(datum.seconds)"}],
         layer=[
             {"mark": {"type": "rule", "strokeWidth": 1.5}, "encoding": span},
-            {
-                "mark": {"type": "line", "strokeWidth": 1.8},
-                "encoding": {"x": across, "y": up, "color": colour, "order": {"field": "level"}}
-                | {"strokeDash": dashed(looks)},
-            },
-            {
-                "mark": {"type": "circle", "size": 55, "opacity": 1},
-                "encoding": {"x": across, "y": up, "color": colour, "tooltip": told},
-            },
+            {"mark": {"type": "line", "strokeWidth": 1.8}, "encoding": line},
+            {"mark": {"type": "circle", "size": 55, "opacity": 1}, "encoding": mean | {"tooltip": fields}},
         ],
     )
 
 
-def _text(title: str, rows: Sequence[Row], looks: Sequence[ArmMark]) -> str:
+def _text(title: str, rows: Sequence[Row], marks: Sequence[ArmMark]) -> str:
     last = {row["arm"]: row for row in rows}
-    names = {mark.label: mark.short for mark in looks}
+    names = {mark.label: mark.short for mark in marks}
     ends = [f"{names[arm]} at {row['mean']:.2f} after {several(row['epoch'], 'epoch')}" for arm, row in last.items()]
-    said = (
-        f"{title} against epochs, a line for the mean of each arm's seeds and a band from the lowest to the highest. "
-    )
+    description = f"{title} against epochs: the mean over the seeds of each arm, with a band from minimum to maximum. "
     if len(ends) <= NAMED:
-        return f"{said}The lines end: {listed(ends)}."
+        return f"{description}Final values: {listed(ends)}."
     means = [row["mean"] for row in last.values()]
-    return f"{said}The {len(looks)} lines end between {min(means):.2f} and {max(means):.2f}."
+    return f"{description}The final values of the {len(marks)} arms are between {min(means):.2f} and {max(means):.2f}."
 
 
 def _time_text(rows: Sequence[Row], levels: Sequence[int], name: str, names: Mapping[str, str]) -> str:
-    said = f"Seconds of training until {name.lower()} accuracy first reached each level, the mean over the seeds. "
+    description = f"Seconds of training until {name.lower()} accuracy first reached each level, mean over seeds. "
     for level in reversed(levels):
-        whole = [row for row in rows if row["level"] == level and row["seconds"] is not None]
-        if whole:
-            times = [f"{names[row['arm']]} {seconds(row['seconds'])} s" for row in whole[:NAMED]]
-            times += [f"{len(whole) - NAMED} more"] if len(whole) > NAMED else []
-            return f"{said}All seeds reached {level}% in {several(len(whole), 'arm')}: {listed(times)}."
-    return f"{said}No level was reached by all seeds of an arm."
-
-
-def _percent(value: float) -> float:
-    return 100 * value
-
-
-def _error(value: float) -> float:
-    return 100 * (1 - value)
-
-
-def _same(value: float) -> float:
-    return value
+        complete = [row for row in rows if row["level"] == level and row["seconds"] is not None]
+        if complete:
+            times = [f"{names[row['arm']]} {seconds(row['seconds'])} s" for row in complete[:NAMED]]
+            times += [f"{len(complete) - NAMED} more"] if len(complete) > NAMED else []
+            return f"{description}All seeds reached {level}% in {several(len(complete), 'arm')}: {listed(times)}."
+    return f"{description}No level was reached by all seeds of an arm."

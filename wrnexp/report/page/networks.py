@@ -1,4 +1,4 @@
-"""The sections on what the trained networks answer: calibration, classes, images."""
+"""The sections on the networks' predictions: calibration, classes, images."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,12 +15,12 @@ from wrnexp.report.predictions import NO_VALIDATION, Predictions
 from wrnexp.report.tables import Report
 from wrnexp.stats import ALPHA, PerImage
 
-NOTHING = "No run's answers could be read, so there is nothing to show here."
+NOTHING = "No run's predictions could be read, so there is nothing to show here."
 CALIBRATION_COLUMNS = ("arm", "seeds", "NLL", "ECE", "temperature", "NLL after", "ECE after")
 IMAGE_COLUMNS = (
     "arm",
     "seed",
-    "both right",
+    "both correct",
     "only the baseline",
     "only this arm",
     "neither",
@@ -48,11 +48,16 @@ def calibration(report: Report, marks: Sequence[ArmMark]) -> list[Part]:
         ]
         for row in report.calibration
     ]
-    shown = table("Calibration on the test set, means over the seeds read", CALIBRATION_COLUMNS, rows, numbers=True)
-    without = [row.label for row in report.calibration if row.temperature is None]
-    after = [f"After temperature scaling there is nothing for {_some(without)}: {NO_VALIDATION}."] if without else []
-    fitted = "Temperatures are fitted to the validation images of each run, by its negative log-likelihood."
-    return [*read.scope, shown, *after, *([fitted] if len(without) < len(rows) else []), chart]
+    parts: list[Part] = [
+        *read.scope,
+        table("Calibration on the test set, means over the seeds read", CALIBRATION_COLUMNS, rows, numbers=True),
+    ]
+    unscaled = [row.label for row in report.calibration if row.temperature is None]
+    if unscaled:
+        parts.append(f"Temperature scaling skipped for {_list_some(unscaled)}: {NO_VALIDATION}.")
+    if len(unscaled) < len(rows):
+        parts.append("Temperatures minimize the negative log-likelihood on the validation images of each run.")
+    return [*parts, chart]
 
 
 def class_changes(report: Report, marks: Sequence[ArmMark]) -> list[Part]:
@@ -62,14 +67,13 @@ def class_changes(report: Report, marks: Sequence[ArmMark]) -> list[Part]:
     pairs = {names[pair.b]: read.common(pair.b) for pair in report.image_pairs[:MOST_ARMS]} if read else {}
     if read is None or not pairs:
         return []
-    known = _classes(report, read)
-    own = np.arange(read.classes)
-    parts: list[Part] = _cut(report)
-    if known.superclasses:
-        changes = {label: group_changes(common, known.groups) for label, common in pairs.items()}
-        parts += _groups("superclasses", "Superclasses", changes, known.superclasses, read.baseline)
-    changes = {label: group_changes(common, own) for label, common in pairs.items()}
-    return parts + _groups("class-changes", "Classes", changes, known.names, read.baseline)
+    info = _classes(report, read)
+    parts = _omitted_arms(report)
+    if info.superclasses:
+        changes = {label: group_changes(common, info.groups) for label, common in pairs.items()}
+        parts += _groups("superclasses", "Superclasses", changes, info.superclasses, read.baseline)
+    changes = {label: group_changes(common, np.arange(read.classes)) for label, common in pairs.items()}
+    return parts + _groups("class-changes", "Classes", changes, info.names, read.baseline)
 
 
 def image_changes(report: Report) -> list[Part]:
@@ -77,19 +81,23 @@ def image_changes(report: Report) -> list[Part]:
     read = _read(report)
     if read is None or not report.image_pairs:
         return []
-    known = _classes(report, read)
+    info = _classes(report, read)
     baseline = report.image_pairs[0].a
     rows = [
         [pair.b, str(seed), *_test_cells(test)]
         for pair in report.image_pairs
         for seed, test in zip(pair.seeds, pair.found, strict=True)
     ]
-    tests = table(f"Test images that each arm and {baseline} get right, by seed", IMAGE_COLUMNS, rows, numbers=True)
-    parts: list[Part] = [CAUTION + " p-values are not corrected for their number.", tests, *_cut(report)]
+    caption = f"Test images classified correctly by each arm and by {baseline}, per seed"
+    tests = table(caption, IMAGE_COLUMNS, rows, numbers=True)
+    parts: list[Part] = [CAUTION + " p-values are not corrected for multiple testing.", tests, *_omitted_arms(report)]
     for number, pair in enumerate(report.image_pairs[:MOST_ARMS]):
-        parts.append(_listing(pair, read, known) if len(pair.only_a) + len(pair.only_b) else _no_image(pair))
+        if len(pair.only_a) + len(pair.only_b):
+            parts.append(_image_table(pair, read, info))
+        else:
+            parts.append(f"{pair.b}: no image is correct in one of the two and wrong in the other in every seed.")
         if number < PAIRS_WITH_PICTURES:
-            parts += _pictures(pair, read, known)
+            parts += _pictures(pair, read, info)
     return parts
 
 
@@ -101,24 +109,26 @@ def _classes(report: Report, read: Predictions) -> Classes:
     return classes(report.arms[0].runs[0].record.data, read.classes)
 
 
-def _cut(report: Report) -> list[Part]:
-    left = len(report.image_pairs) - MOST_ARMS
-    return [f"Of {several(len(report.image_pairs), 'arm')} the first {MOST_ARMS} are shown."] if left > 0 else []
+def _omitted_arms(report: Report) -> list[Part]:
+    count_of_arms = len(report.image_pairs)
+    return [f"The first {MOST_ARMS} of {several(count_of_arms, 'arm')} are shown."] if count_of_arms > MOST_ARMS else []
 
 
 def _groups(
     name: str, title: str, changes: Mapping[str, Sequence[GroupChange]], names: Sequence[str], baseline: str
 ) -> list[Part]:
-    """Return the chart and a sentence on what is told from chance."""
-    told = [
+    """Return the chart and a sentence that lists the statistically significant changes."""
+    significant = [
         f"{names[change.group]} in {label} ({points(change.paired.difference)})"
-        for label, found in changes.items()
-        for change in found
+        for label, arm_changes in changes.items()
+        for change in arm_changes
         if change.p_holm is not None and change.p_holm < ALPHA
     ]
-    which = listed(told) if told else "none"
-    said = f"Told from chance over the seeds, corrected for the number of {title.lower()}: {which}."
-    return [groups_chart(name, title, changes, names, baseline), said]
+    sentence = (
+        f"Statistically significant over seeds, with Holm's correction for the number of {title.lower()}: "
+        f"{listed(significant) if significant else 'none'}."
+    )
+    return [groups_chart(name, title, changes, names, baseline), sentence]
 
 
 def _test_cells(test: PerImage) -> list[str]:
@@ -126,58 +136,59 @@ def _test_cells(test: PerImage) -> list[str]:
     return [*counts, points(test.difference), span(test.ci95, points), p_value(test.p)]
 
 
-def _listing(pair: ImagePair, read: Predictions, known: Classes) -> Table:
-    """Return the images that one side gets right and the other wrong in every seed, with what they are taken for."""
+def _sides(pair: ImagePair) -> list[tuple[str, str, NDArray[np.int64]]]:
+    """Return label of the correct arm, label of the incorrect arm, and image indices, for both directions."""
+    return [(pair.a, pair.b, pair.only_a), (pair.b, pair.a, pair.only_b)]
+
+
+def _image_table(pair: ImagePair, read: Predictions, info: Classes) -> Table:
+    labels = read.arms[pair.a][0].labels
     rows = [
-        [str(at), known.names[read.arms[pair.a][0].labels[at]], who, _taken_for(pair, wrong, int(at), read, known)]
-        for who, wrong, images in ((pair.a, pair.b, pair.only_a), (pair.b, pair.a, pair.only_b))
-        for at in images[:MOST_LISTED]
+        [str(image), info.names[labels[image]], correct, _predicted_names(pair, incorrect, int(image), read, info)]
+        for correct, incorrect, images in _sides(pair)
+        for image in images[:MOST_LISTED]
     ]
     seeds = several(len(pair.seeds), "seed")
     caption = (
-        f"{pair.b}: {count(len(pair.only_a))} images that only {pair.a} gets right and {count(len(pair.only_b))} that "
-        f"only {pair.b} does, in {'all ' if len(pair.seeds) > 1 else ''}{seeds}"
+        f"{pair.b}: {count(len(pair.only_a))} images classified correctly only by {pair.a} and "
+        f"{count(len(pair.only_b))} only by {pair.b}, in {'all ' if len(pair.seeds) > 1 else ''}{seeds}"
     )
     if max(len(pair.only_a), len(pair.only_b)) > MOST_LISTED:
         caption += f" (the first {MOST_LISTED} of each; report.json has all)"
-    return table(caption, ["image", "class", "right in", "taken for by the other"], rows, folded=True)
+    return table(caption, ["image", "class", "correct in", "predicted by the other"], rows, folded=True)
 
 
-def _no_image(pair: ImagePair) -> str:
-    return f"{pair.b}: no image is right in one of the two and wrong in the other in every seed."
+def _predicted_names(pair: ImagePair, label: str, image: int, read: Predictions, info: Classes) -> str:
+    predicted = [int(answers.predicted[image]) for answers in read.arms[label] if answers.seed in pair.seeds]
+    return ", ".join(info.names[index] for index in dict.fromkeys(predicted))
 
 
-def _taken_for(pair: ImagePair, label: str, at: int, read: Predictions, known: Classes) -> str:
-    found = [int(answers.predicted[at]) for answers in read.arms[label] if answers.seed in pair.seeds]
-    return ", ".join(known.names[answer] for answer in dict.fromkeys(found))
-
-
-def _pictures(pair: ImagePair, read: Predictions, known: Classes) -> list[Part]:
-    """Return small pictures of the first such images, where the cache holds them."""
-    if known.stored is None:
+def _pictures(pair: ImagePair, read: Predictions, info: Classes) -> list[Part]:
+    """Return thumbnails of some of these images if the cache has them."""
+    if info.stored is None:
         return []
     labels = read.arms[pair.a][0].labels
-    sides: list[tuple[str, str, NDArray[np.int64]]] = [(pair.a, pair.b, pair.only_a), (pair.b, pair.a, pair.only_b)]
-    found: list[Part] = []
-    for right, wrong, images in sides:
-        chosen = [int(at) for at in _spread(images)]
-        addresses = thumbnails(known.stored, chosen, labels)
-        told = [
-            f"image {at}: {known.names[labels[at]]}, taken for {_taken_for(pair, wrong, at, read, known)}"
-            for at in chosen
+    parts: list[Part] = []
+    for correct, incorrect, images in _sides(pair):
+        selected = [int(image) for image in _evenly_spaced(images)]
+        urls = thumbnails(info.stored, selected, labels)
+        captions = [
+            f"image {image}: {info.names[labels[image]]}, "
+            f"classified as {_predicted_names(pair, incorrect, image, read, info)}"
+            for image in selected
         ]
-        if addresses:
-            caption = f"Right in {right}, wrong in {wrong}, in every seed"
-            found.append(Pictures(caption, list(zip(addresses, told, strict=True))))
-    return found
+        if urls:
+            caption = f"Correct in {correct}, wrong in {incorrect}, in every seed"
+            parts.append(Pictures(caption, list(zip(urls, captions, strict=True))))
+    return parts
 
 
-def _spread(images: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return `MOST_PICTURES` of the images, evenly spread, since they are sorted by class."""
+def _evenly_spaced(images: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return at most `MOST_PICTURES` images, evenly spaced because they are sorted by class."""
     if len(images) <= MOST_PICTURES:
         return images
     return images[np.linspace(0, len(images) - 1, MOST_PICTURES).astype(np.int64)]
 
 
-def _some(labels: Sequence[str], most: int = 5) -> str:
+def _list_some(labels: Sequence[str], most: int = 5) -> str:
     return listed([*labels[:most], f"{len(labels) - most} more"]) if len(labels) > most else listed([*labels])

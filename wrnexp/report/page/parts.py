@@ -1,4 +1,4 @@
-"""What a section of the page is made of, beside charts and paragraphs."""
+"""The parts of a section of the page."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -8,14 +8,11 @@ from wrnexp.report.page.chart import Chart
 
 @dataclass(frozen=True)
 class Table:
-    """A table: the first column names the rows; the others are set to the right where they are numbers.
+    """A table whose first column names the rows.
 
     Attributes:
-        caption: what the table holds.
-        columns: its heads.
-        rows: its cells as text.
-        numbers: whether all columns but the first are numbers.
-        folded: whether it is shown only when asked for.
+        numbers: whether all other columns are numbers, which are aligned to the right.
+        folded: whether the table is collapsed initially.
     """
 
     caption: str
@@ -27,7 +24,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Images as `data:` addresses, each with its caption."""
+    """Images as (`data:` URL, caption)."""
 
     caption: str
     images: list[tuple[str, str]]
@@ -38,7 +35,7 @@ Part = str | Table | Chart | Pictures
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the page: its id, its heading and its parts in order."""
+    """A section of the page; `name` is its element id."""
 
     name: str
     title: str
@@ -48,5 +45,5 @@ class Section:
 def table(
     caption: str, columns: Iterable[str], rows: Iterable[Sequence[str]], numbers: bool = False, folded: bool = False
 ) -> Table:
-    """Return a table of these cells."""
+    """Return a table, copying columns and rows."""
     return Table(caption, [*columns], [[*row] for row in rows], numbers, folded)

@@ -1,4 +1,4 @@
-"""The page as text: the template filled, with styles, scripts and the copy of Vega that draws the charts."""
+"""Renders the page from its template, with styles, scripts and the copy of Vega inlined."""
 
 import re
 from dataclasses import asdict
@@ -20,10 +20,9 @@ BREAKS = re.compile(r"(?<=[,._])(?=[^\W\d][\w.]*=)")
 
 
 def html(report: Report) -> str:
-    """Return the page of a report: one HTML document, UTF-8, that refers to nothing outside itself."""
+    """Return the page of a report as one self-contained HTML document."""
     baseline = report.answers.baseline if report.answers else report.arms[0].label
-    looks = marks(report.arms, baseline)
-    found = sections(report, looks)
+    page_sections = sections(report, marks(report.arms, baseline))
     names = [arm.label for arm in report.arms]
     title = "Report: " + (" and ".join(names) if len(names) <= 2 else f"{len(names)} arms")
     return (
@@ -32,8 +31,8 @@ def html(report: Report) -> str:
         .render(
             title=title,
             summary=summary(report),
-            sections=found,
-            charts=any(isinstance(part, Chart) for section in found for part in section.parts),
+            sections=page_sections,
+            charts=any(isinstance(part, Chart) for section in page_sections for part in section.parts),
             style=_asset("page.css"),
             script=_asset("page.js"),
             vega=vega(),
@@ -43,7 +42,7 @@ def html(report: Report) -> str:
 
 @cache
 def vega() -> Markup:
-    """Return Vega, Vega-Lite and vega-embed as one script, which a `script` element can hold."""
+    """Return Vega, Vega-Lite and vega-embed as one script for a `script` element."""
     require("the report's page index.html", "vl_convert")
     import vl_convert
 
@@ -56,7 +55,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("wrnexp.report.page"),
         autoescape=True,
-        finalize=_shown,
+        finalize=_printable,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -74,24 +73,24 @@ def _kind(part: Part | Section) -> str:
 
 
 def _soft(text: str) -> Markup:
-    """Return text, escaped, that may be broken after commas, dots and underscores before the `=` of a setting."""
-    return Markup("<wbr>").join(BREAKS.split(_shown(text)))
+    """Escape text, allowing line breaks after commas, dots and underscores before the `=` of a setting."""
+    return Markup("<wbr>").join(BREAKS.split(_printable(text)))
 
 
-def _shown(value: Any) -> Any:
-    """Return text with controls, those that reverse the rest of a line above all, as visible escapes."""
+def _printable(value: Any) -> Any:
+    """Replace control characters in text, such as those that reverse the writing direction, by visible escapes."""
     return printable(value, newlines=True) if type(value) is str else value
 
 
 def _data(part: Chart) -> Any:
-    """Return a chart as plain values whose texts are those that the page shows: its controls name arms by them."""
-    return _texts_shown(asdict(part))
+    """Return a chart for JSON, with its texts escaped as in the page, because the controls refer to arms by label."""
+    return _printable_texts(asdict(part))
 
 
-def _texts_shown(value: Any) -> Any:
+def _printable_texts(value: Any) -> Any:
     if isinstance(value, dict):
-        return {_shown(key): _texts_shown(item) for key, item in value.items()}
-    return [_texts_shown(item) for item in value] if isinstance(value, list | tuple) else _shown(value)
+        return {_printable(key): _printable_texts(nested) for key, nested in value.items()}
+    return [_printable_texts(nested) for nested in value] if isinstance(value, list | tuple) else _printable(value)
 
 
 @cache
@@ -100,5 +99,5 @@ def _asset(name: str) -> Markup:
 
 
 def _within_script(code: str) -> Markup:
-    """Return code that its element holds whole: what would end or open an element in it is written otherwise."""
+    """Escape `</script` and `<!--` in code so that they do not end or open an element."""
     return Markup(re.sub(r"<(?=/script|!--)", r"<\\", code, flags=re.IGNORECASE))

@@ -1,4 +1,4 @@
-"""The sections of the page, from the figures of the report."""
+"""The sections of the page."""
 
 from collections.abc import Sequence
 
@@ -21,15 +21,15 @@ MOST_CONFIG_ROWS = 400
 
 
 def summary(report: Report) -> list[str]:
-    """Return the report in three sentences: what was run, what the comparison shows, and the claims or the test set."""
-    compared = results(report.pairs, in_full=1) or ["There is one arm, and nothing to compare it with."]
-    lost = diverged.sentences(report.excluded, report.arms)
-    return [overview(report), *lost, *compared, *(claims_sentence(report.claims) or [_discipline(report)])]
+    """Return the report in sentences: the runs, divergence, the comparison, and the claims or test set use."""
+    comparison = results(report.pairs, in_full=1) or ["There is one arm, and nothing to compare it with."]
+    divergence = diverged.sentences(report.excluded, report.arms)
+    return [overview(report), *divergence, *comparison, *(claims_sentence(report.claims) or [_test_set_use(report)])]
 
 
 def sections(report: Report, marks: Sequence[ArmMark]) -> list[Section]:
-    """Return the sections of the page in order, without those that have nothing to show."""
-    found = [
+    """Return the sections of the page in order, without empty ones."""
+    candidates = [
         Section("claims", "Claims", _claims(report.claims)),
         Section("arms", "Arms", _arms(report, marks)),
         Section("curves", "Learning", _present(learning(report.arms, marks), time_to_accuracy(report.arms, marks))),
@@ -39,69 +39,68 @@ def sections(report: Report, marks: Sequence[ArmMark]) -> list[Section]:
         Section("calibration", "Calibration", calibration(report, marks)),
         Section("classes", "Classes", class_changes(report, marks)),
         Section("images", "Image by image", image_changes(report)),
-        Section("literature", "Beside what is published", _literature(report)),
-        Section("configs", "How the configs differ", _configs(report)),
-        Section("provenance", "Where the runs come from", _origins(report)),
+        Section("literature", "Comparison with published results", _literature(report)),
+        Section("configs", "Differences between configs", _configs(report)),
+        Section("provenance", "Provenance of the runs", _origins(report)),
         Section("diverged", "Diverged runs", _diverged(report)),
-        Section("left-out", "Left out", _excluded(report)),
-        Section("reading", "Test set, and how to read this", _reading(report)),
+        Section("left-out", "Excluded runs", _excluded(report)),
+        Section("reading", "Use of the test set, and notes", _reading(report)),
     ]
-    return [section for section in found if section.parts]
+    return [section for section in candidates if section.parts]
 
 
-def _discipline(report: Report) -> str:
+def _test_set_use(report: Report) -> str:
     counts = [looks(arm) for arm in report.arms]
     low, high = min(low for low, _ in counts), max(high for _, high in counts)
     times = several(low, "time") if low == high else f"{low:,} to {high:,} times"
-    return f"A run read the test set {times}, and nothing was chosen on it."
+    return f"Each run read the test set {times}, and nothing was selected on it."
 
 
 def _claims(claims: Sequence[Claim]) -> list[Part]:
-    """Return a table for each ledger, on what its claims were measured, and what must be known beside them."""
-    found: list[Part] = []
+    """Return for each ledger its table, the scope of its measurements, and its notes."""
+    parts: list[Part] = []
     for source in dict.fromkeys(claim.source for claim in claims):
-        own = [claim for claim in claims if claim.source == source]
-        found.append(table(f"Claims of: {source}", CLAIM_COLUMNS, map(claim_cells, own)))
-        found += [f"Measured on: {scope}." for scope in dict.fromkeys(claim.scope for claim in own if claim.scope)]
-        found += [f"{claim.claim}: {claim.note}." for claim in own if claim.note and claim.measured is not None]
-    return found
+        ledger = [claim for claim in claims if claim.source == source]
+        parts.append(table(f"Claims of: {source}", CLAIM_COLUMNS, map(claim_cells, ledger)))
+        parts += [f"Measured on: {scope}." for scope in dict.fromkeys(claim.scope for claim in ledger if claim.scope)]
+        parts += [f"{claim.claim}: {claim.note}." for claim in ledger if claim.note and claim.measured is not None]
+    return parts
 
 
 def _literature(report: Report) -> list[Part]:
-    rows = [
-        table(
-            "Arms beside published rows of the same net", literature.COLUMNS, map(literature.cells, report.literature)
-        )
-    ]
-    return [*literature.notes(report.arms, report.literature), *(rows if report.literature else [])]
+    parts: list[Part] = [*literature.notes(report.arms, report.literature)]
+    if report.literature:
+        cells = map(literature.cells, report.literature)
+        parts.append(table("Arms and published results of the same network", literature.COLUMNS, cells))
+    return parts
 
 
 def _arms(report: Report, marks: Sequence[ArmMark]) -> list[Part]:
     arms = table("Means over the seeds of each arm", ARM_COLUMNS, map(arm_cells, report.rows), numbers=True)
     if not report.pairs:
         return [arms]
-    caption = f"Each arm against {report.pairs[0].a} on test accuracy, paired by seed"
-    # All are against one arm, which the caption names: its column says nothing more.
+    caption = f"Test accuracy of each arm compared with {report.pairs[0].a}, paired by seed"
+    # Without the column of the baseline, which the caption names.
     rows = [[first, *rest] for first, _, *rest in map(pair_cells, report.pairs)]
     pairs = table(caption, [PAIR_COLUMNS[0], *PAIR_COLUMNS[2:]], rows, numbers=True)
     return [arms, pairs, *_present(pairs_chart(report.pairs, {mark.label: mark.short for mark in marks}))]
 
 
 def _ablations(report: Report) -> list[Section]:
-    found = []
+    ablations = []
     for number, study in enumerate(report.ablations, start=1):
-        worth = map(ablation_tables.worth_cells, study.changes)
+        effects = map(ablation_tables.worth_cells, study.changes)
         tests = [ablation_tables.test_cells(change, effect) for change, effect in ablation_tables.tests(study)]
         parts: list[Part] = [
             *findings(study),
             *_present(effects_chart(study, number)),
-            table("What each change is worth, in points", ablation_tables.worth_columns(study), worth),
+            table("Effect of each change, in points", ablation_tables.worth_columns(study), effects),
             *ablation_tables.notes(study),
-            table("Every test of this section", ablation_tables.TEST_COLUMNS, tests, folded=True),
+            table("All tests of this section", ablation_tables.TEST_COLUMNS, tests, folded=True),
         ]
-        title = "What each change is worth" + (f": {study.sweep}" if len(report.ablations) > 1 else "")
-        found.append(Section(f"ablation-{number}", title, parts))
-    return found
+        title = "Effect of each change" + (f": {study.sweep}" if len(report.ablations) > 1 else "")
+        ablations.append(Section(f"ablation-{number}", title, parts))
+    return ablations
 
 
 def _factorial(report: Report) -> list[Section]:
@@ -116,7 +115,7 @@ def _factorial(report: Report) -> list[Section]:
     ]
     if study.found:
         analysis, effects = factorial.test_rows(study), factorial.effect_rows(study)
-        parts.append(table("Analysis of variance, repeated measures", factorial.TEST_COLUMNS, analysis, numbers=True))
+        parts.append(table("Repeated-measures analysis of variance", factorial.TEST_COLUMNS, analysis, numbers=True))
         parts.append(table("Effect of each level", factorial.EFFECT_COLUMNS, effects, numbers=True))
     return [Section("factorial", f"{study.keys[0]} and {study.keys[1]} crossed", parts)]
 
@@ -124,15 +123,15 @@ def _factorial(report: Report) -> list[Section]:
 def _configs(report: Report) -> list[Part]:
     rows = report.configs
     if not rows:
-        return ["There is one arm, so that there is nothing to compare."] if len(report.arms) < 2 else []
+        return ["There is one arm, so there is nothing to compare."] if len(report.arms) < 2 else []
     caption = f"Settings that differ from those of {rows[0].a}"
     if len({row.b for row in rows}) == 1:
         columns = ["key", rows[0].a, rows[0].b]
         return [table(caption, columns, [[row.key, row.value_a, row.value_b] for row in rows])]
     cells = [[row.b, row.key, row.value_b, row.value_a] for row in rows[:MOST_CONFIG_ROWS]]
-    shown = table(caption, ["arm", "key", "value", f"value of {rows[0].a}"], cells)
-    left = len(rows) - len(cells)
-    return [shown, *([f"{count(left)} more rows are in report.md."] if left else [])]
+    differences = table(caption, ["arm", "key", "value", f"value of {rows[0].a}"], cells)
+    omitted = len(rows) - len(cells)
+    return [differences, *([f"{count(omitted)} more rows are in report.md."] if omitted else [])]
 
 
 def _origins(report: Report) -> list[Part]:
@@ -142,7 +141,7 @@ def _origins(report: Report) -> list[Part]:
 
 def _diverged(report: Report) -> list[Part]:
     runs = diverged.diverged(report.excluded, report.arms)
-    rows = table("Runs that are in no figure because they diverged", diverged.COLUMNS, map(diverged.cells, runs))
+    rows = table("Runs excluded because they diverged", diverged.COLUMNS, map(diverged.cells, runs))
     return [rows] if runs else []
 
 
@@ -150,7 +149,7 @@ def _excluded(report: Report) -> list[Part]:
     rows = [[entry.run_id, entry.reason] for entry in diverged.others(report.excluded)]
     if not rows:
         return [diverged.none_left_out(report.excluded)]
-    return [table("Runs that are in no figure, and why", ["run", "reason"], rows)]
+    return [table("Runs excluded from all figures and tables", ["run", "reason"], rows)]
 
 
 def _reading(report: Report) -> list[Part]:
@@ -159,7 +158,7 @@ def _reading(report: Report) -> list[Part]:
         for arm in report.arms
         for low, high in [looks(arm)]
     ]
-    reads = table("How often a run read the test set", ["arm", "times"], rows, numbers=True)
+    reads = table("Reads of the test set per run", ["arm", "times"], rows, numbers=True)
     return [reads, *notes(report)]
 
 

@@ -1,11 +1,10 @@
-"""W&B through its own SDK: a mirror of the record, never in a run's way, never a prompt.
+"""Runs in W&B through its SDK, as a copy of the record; W&B errors never stop a run, and nothing prompts for input.
 
-`content` says what of a record stands where in W&B, `account` whether there is one, `files` what W&B keeps on this
-machine, `mirror` talks to the SDK, and `sink` is what a run is watched by. Nothing else imports wandb, but for
-`wrnexp.wandb_publish`.
+`content` maps a record to W&B's fields, `account` finds the API key, `files` reads W&B's local files, `mirror` calls
+the SDK, and `sink` connects it to a run. Only these modules and `wrnexp.wandb_publish` import wandb.
 """
 
-from wrnexp.tracking.wandb.account import has_key, settle_mode
+from wrnexp.tracking.wandb.account import has_key, resolve_mode
 from wrnexp.tracking.wandb.sink import Wandb
 
-__all__ = ["Wandb", "has_key", "settle_mode"]
+__all__ = ["Wandb", "has_key", "resolve_mode"]

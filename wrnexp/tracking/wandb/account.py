@@ -1,4 +1,4 @@
-"""Whether there is a W&B account to use, found out without asking anybody, and how W&B's SDK is to behave."""
+"""The W&B mode and API key, resolved without a prompt or a request, and environment variables for W&B's SDK."""
 
 import netrc
 import os
@@ -12,34 +12,34 @@ from wrnexp.process.packages import is_installed, missing_message
 from wrnexp.process.terminal import warn
 
 MODES = ("online", "offline", "disabled")
-_OURS: set[str] = set()  # the variables that are set here, not by the user
+_OURS: set[str] = set()  # environment variables set by this module, not by the user
 
 
-def settle_mode(mode: str) -> Any:
-    """Return what W&B is to do: `auto` is `WANDB_MODE` where that is set, else online with an API key, else offline.
+def resolve_mode(mode: str) -> Any:
+    """Return online, offline or disabled; `auto` is `WANDB_MODE` if set, else online with an API key, else offline.
 
-    Where wandb is not installed, it is to do nothing, and one line says so.
+    If wandb is not installed, warn and return disabled.
     """
     if mode == "auto":
         mode = os.environ.get("WANDB_MODE") or "auto"
     if mode != "disabled" and not is_installed("wandb"):
-        missing = missing_message("showing the run there", "wandb")
-        warn(f"W&B: {missing}; the record is whole, `wrnexp publish` shows it later")
+        missing = missing_message("logging the run", "wandb")
+        warn(f"W&B: {missing}; the record is not affected, `wrnexp publish` uploads it later")
         return "disabled"
     if mode == "auto":
         mode = "online" if has_key() else "offline"
     mode = {"dryrun": "offline", "run": "online"}.get(mode, mode)
     if mode not in MODES:
-        warn(f"W&B: WANDB_MODE={mode} is none of {', '.join(MODES)}; this run is kept offline")
+        warn(f"W&B: WANDB_MODE={mode} is not one of {', '.join(MODES)}; this run is logged offline")
         return "offline"
-    if mode == "online" and not has_key():  # the SDK would ask for one
-        warn("W&B: online needs an API key (WANDB_API_KEY, or wandb login); this run is kept offline")
+    if mode == "online" and not has_key():  # the SDK would prompt for one
+        warn("W&B: online needs an API key (WANDB_API_KEY, or wandb login); this run is logged offline")
         return "offline"
     return mode
 
 
 def has_key() -> bool:
-    """Say whether an API key is configured, in the environment or in the user's netrc file."""
+    """Return True if an API key is configured, in the environment or in the user's netrc file."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = urlsplit(server()).netloc
@@ -50,27 +50,24 @@ def has_key() -> bool:
 
 
 def server() -> str:
-    """Return the address of the W&B server in use."""
-    import wandb  # half a second, which a run without W&B need not take
+    """Return the URL of the W&B server in use."""
+    import wandb  # takes half a second, so only when W&B is used
 
     return os.environ.get("WANDB_BASE_URL") or str(wandb.Settings().base_url)
 
 
-def quiet(folder: Path) -> None:
-    """Let the SDK print nothing and keep what it stages beside the runs.
+def configure_sdk(folder: Path) -> None:
+    """Set environment variables so that the SDK prints nothing and stages artifacts in W&B's local `folder`.
 
-    Left alone it would put an offline run's artifacts into the home folder, where `wandb sync` drops them silently
-    once they are gone. Its own usage statistics are off: sending them waits for a server that does not answer.
-
-    Args:
-        folder: where W&B's files of the run lie.
+    By default it stages an offline run's artifacts in the home folder, and `wandb sync` silently skips those that are
+    deleted there. Error reports are off: sending them blocks while the server does not answer.
     """
     if not os.environ.get("WANDB_MODE", "-"):
-        del os.environ["WANDB_MODE"]  # empty: as good as not set, but the SDK does not take it
+        del os.environ["WANDB_MODE"]  # the SDK rejects an empty value
     folder = folder.resolve()
     ours = {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false", "WANDB_DATA_DIR": str(folder)}
     if not _writable(Path(platformdirs.user_cache_dir("wandb"))):
-        ours["WANDB_CACHE_DIR"] = str(folder / "cache")  # else its log goes to the terminal, and reading runs fails
+        ours["WANDB_CACHE_DIR"] = str(folder / "cache")  # else the SDK logs to the terminal and cannot read runs
     for name, value in ours.items():
         if name in _OURS or name not in os.environ:
             _OURS.add(name)

@@ -1,4 +1,4 @@
-"""What of a record stands where in its W&B run: functions of the record alone."""
+"""The contents of a W&B run, computed from the record alone."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,53 +8,55 @@ from wrnexp.runs.journal import Row
 from wrnexp.runs.record import Record
 from wrnexp.runs.strict_json import finite
 
-KILLED = 130  # the exit code of a run that a signal has ended
+KILLED = 130  # exit code of a run that was ended by a signal
 
 
 def wandb_id(record: Record) -> str:
-    """Return the id of the record's W&B run: one experiment has one, however often it is started.
+    """Return the id of the record's W&B run, the same for every process that trains the run.
 
-    It is the one that the record names already, an agent's of a W&B sweep from the start; else the run id, with the
-    start where `rerun` made a second folder.
+    It is the id in the record if there is one (that of an agent's run in a W&B sweep, for instance), else the run id,
+    with the start time appended if `rerun` is set.
     """
-    if known := place(record).get("id"):
-        return str(known)
+    if identity := wandb_location(record).get("id"):
+        return str(identity)
     started = str(record.provenance.get("started", ""))
-    again = "-" + "".join(filter(str.isdigit, started)) if record.config.get("rerun") else ""
-    return f"{record.run_id}{again}"
+    suffix = "-" + "".join(filter(str.isdigit, started)) if record.config.get("rerun") else ""
+    return f"{record.run_id}{suffix}"
 
 
-def place(record: Record) -> Mapping[str, Any]:
-    """Return `id`, `entity`, `project`, `sweep` of the record's W&B run and `mode`; nothing where it never had one."""
-    found = record.provenance.get("wandb_run")
-    return found if isinstance(found, Mapping) else {}
+def wandb_location(record: Record) -> Mapping[str, Any]:
+    """Return `id`, `entity`, `project`, `mode` and `sweep` of the record's W&B run; empty if it never had one."""
+    location = record.provenance.get("wandb_run")
+    return location if isinstance(location, Mapping) else {}
 
 
-def sweep(record: Record, project: str) -> str | None:
-    """Return the id of the W&B sweep that the record's W&B run is of, if that is in this project."""
-    found = place(record)
-    return found.get("sweep") if found.get("project") in (None, project) else None
+def sweep_id(record: Record, project: str) -> str | None:
+    """Return the id of the W&B sweep that the record's W&B run belongs to, or None if it is not in this project."""
+    location = wandb_location(record)
+    return location.get("sweep") if location.get("project") in (None, project) else None
 
 
 def destination(record: Record, project: str, entity: str | None) -> tuple[str, str | None]:
-    """Return where the record's W&B run is to be: in its W&B sweep's project, without one in the project given."""
-    found = place(record) if "sweep" in place(record) else {}
-    return found.get("project") or project, found.get("entity") or entity
+    """Return project and entity of the record's W&B run: those of its W&B sweep, else the arguments."""
+    location = wandb_location(record)
+    if "sweep" not in location:
+        return project, entity
+    return location.get("project") or project, location.get("entity") or entity
 
 
 def recipe(record: Record) -> str:
-    """Return the name of what the four groups were set to, for instance `light`; of early records the label."""
+    """Return the recipe's name, for instance `light`; for records without one the label."""
     return str(record.provenance.get("recipe") or record.label)
 
 
-def opening(record: Record, tags: Sequence[str]) -> dict[str, Any]:
-    """Return what a W&B run is found and filtered by, as arguments of `wandb.init`.
+def init_arguments(record: Record, tags: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments of `wandb.init` by which a W&B run is found and filtered.
 
-    The config is the record's, nested, and beside it `run` (run_id, arm_id, label, recipe, sweep), `digest` (the
-    content digests of the data) and `provenance`.
+    The config is the record's, nested, plus `run` (run_id, arm_id, label, recipe, sweep), `digest` (the content
+    digests of the data) and `provenance`.
     """
-    named = {"run_id": record.run_id, "arm_id": record.arm_id, "label": record.label}
-    told = {key: value for key, value in record.provenance.items() if key not in ("wandb_run", "finished")}
+    names = {"run_id": record.run_id, "arm_id": record.arm_id, "label": record.label}
+    provenance = {key: value for key, value in record.provenance.items() if key not in ("wandb_run", "finished")}
     return {
         "name": f"{record.label} seed {record.seed}",
         "group": record.sweep,
@@ -63,22 +65,22 @@ def opening(record: Record, tags: Sequence[str]) -> dict[str, Any]:
         "tags": list(tags),
         "config": {
             **record.config,
-            "run": {**named, "recipe": recipe(record), "sweep": record.sweep},
+            "run": {**names, "recipe": recipe(record), "sweep": record.sweep},
             "digest": {} if record.data is None else dict(record.data.digest),
-            "provenance": told,
+            "provenance": provenance,
         },
     }
 
 
-def values(row: Row) -> dict[str, Any]:
-    """Return what a row says; what was not measured, or is no number, is left out."""
+def measured(row: Row) -> dict[str, Any]:
+    """Return a row without values that are missing or not finite."""
     return {key: value for key, value in finite(dict(row)).items() if value is not None}
 
 
 def summary(record: Record) -> dict[str, Any]:
-    """Return the record's figures by plain names: metrics, costs, `time_to/0.70` and the like, looks, and the end.
+    """Return metrics, costs, times to accuracy (`time_to/0.70`), test set reads, and status of the record.
 
-    What the record has no value of is None: a summary of an earlier attempt may still have one.
+    Missing values are None, because the W&B summary of an earlier attempt may hold one that must be overwritten.
     """
     return {
         **record.metrics,
@@ -91,7 +93,7 @@ def summary(record: Record) -> dict[str, Any]:
 
 
 def exit_code(record: Record) -> int:
-    """Return 0 for a run that ended as it was meant to, which makes W&B call it finished, else another number."""
+    """Return 0 for a completed or pruned run, which W&B then shows as finished; otherwise nonzero."""
     if record.status == "completed" or is_pruned(record.error):
         return 0
     return KILLED if record.status == "interrupted" else 1

@@ -1,4 +1,4 @@
-"""A run's pictures as W&B takes them: images, and the worst mistakes as a table."""
+"""A run's pictures as W&B objects: images, and the worst mistakes as a table."""
 
 from collections.abc import Container
 from pathlib import Path
@@ -6,22 +6,21 @@ from typing import Any
 
 import wandb
 
-from wrnexp.runs.media import FOLDER, MISTAKES, Picture, read_mistakes
-from wrnexp.runs.media import pictures as drawn
+from wrnexp.runs.media import FOLDER, MISTAKES, Picture, pictures, read_mistakes
 
-TOLD = ("true", "predicted", "p_true", "p_predicted", "loss", "index")
-
-
-def pictures(folder: Path, known: Container[str], only: str | None = None) -> dict[str, Any]:
-    """Return the pictures of a run's folder by their keys, but for those that are known; on request one alone."""
-    wanted = (one for one in drawn(folder) if only is None or one.name == f"{FOLDER}/{only}")
-    return {one.name: _object(one, folder) for one in wanted if one.name not in known}
+MISTAKE_COLUMNS = ("true", "predicted", "p_true", "p_predicted", "loss", "index")
 
 
-def _object(picture: Picture, folder: Path) -> wandb.Image | wandb.Table:
+def load_pictures(folder: Path, exclude: Container[str], only: str | None = None) -> dict[str, Any]:
+    """Return the pictures of a run's folder by key, without those in `exclude`; `only` selects a single name."""
+    selected = (picture for picture in pictures(folder) if only is None or picture.name == f"{FOLDER}/{only}")
+    return {picture.name: _wandb_object(picture, folder) for picture in selected if picture.name not in exclude}
+
+
+def _wandb_object(picture: Picture, folder: Path) -> wandb.Image | wandb.Table:
     if picture.name != f"{FOLDER}/{MISTAKES}":
         return wandb.Image(str(picture.path), caption=picture.caption)
-    table = wandb.Table(columns=["image", *TOLD])
-    for one in read_mistakes(folder):
-        table.add_data(wandb.Image(one["tile"]), *(one[name] for name in TOLD))
+    table = wandb.Table(columns=["image", *MISTAKE_COLUMNS])
+    for mistake in read_mistakes(folder):
+        table.add_data(wandb.Image(mistake["tile"]), *(mistake[name] for name in MISTAKE_COLUMNS))
     return table

@@ -1,4 +1,4 @@
-"""What a run is watched by: its W&B run, which can fail in every way there is without the run's noticing."""
+"""The W&B sink of a run, which survives every failure of W&B."""
 
 import re
 import shutil
@@ -13,38 +13,33 @@ from wrnexp.process.terminal import warn
 from wrnexp.runs.journal import Row, Sink, TrainingPlan
 from wrnexp.runs.record import Record
 from wrnexp.tracking.wandb import content
-from wrnexp.tracking.wandb.account import quiet, server, settle_mode
-from wrnexp.tracking.wandb.files import NAME, last_told
+from wrnexp.tracking.wandb.account import configure_sdk, resolve_mode, server
+from wrnexp.tracking.wandb.files import NAME, last_logged
 
 if TYPE_CHECKING:
     from wrnexp.tracking.wandb.mirror import Mirror
 
-LOST_FOR = 600.0  # seconds for which a server that did not answer is not asked again by the next jobs of a process
-LEAST_SPACE = 2**20  # bytes; below that much W&B's files are taken to be cut short
+RETRY_SECONDS = 600.0  # after a failed connection, the next jobs of a process do not try again for this long
+MIN_FREE_BYTES = 2**20  # with less free disk space, W&B's files are assumed to be truncated
 SOURCE = Path(__file__).parents[2]
 
 
 class Wandb(Sink):
-    """The W&B run of one job.
+    """Sink that mirrors one run to W&B.
 
-    No failure of W&B's is one of the run's: one line says what happened, and `wrnexp publish` fills W&B later, from
-    W&B's files where they are whole, else from the record.
+    A failure of W&B does not fail the run: a single warning reports it, and `wrnexp publish` completes the W&B run
+    later, from W&B's local files if they are complete, else from the record.
 
     Args:
-        mode: `auto`, `online`, `offline` or `disabled`, see `settle_mode`.
-        project: the W&B project.
+        mode: `auto`, `online`, `offline` or `disabled`, see `resolve_mode`.
         entity: the W&B user or team; None is the account's default.
-        tags: words to find the run by.
         patience: seconds to wait for the server when the run starts, and again when it ends.
-        code: save the program's files.
-        artifacts: save final weights and predictions.
-        record: the run's record.
-        plan: how long the run is.
-        shared: the folder beside the runs' folders; W&B's files lie in `wandb/` there.
-        folder: of the run.
+        code: log the source code.
+        artifacts: log final weights and predictions.
+        shared: the parent of W&B's local folder `wandb/`.
     """
 
-    _asked_in_vain: float | None = None  # when, of this process
+    _last_failure: float | None = None  # time of this process's last failed connection
 
     def __init__(
         self,
@@ -62,104 +57,101 @@ class Wandb(Sink):
         folder: Path,
     ) -> None:
         self._folder, self._files, self._epochs = folder, shared / NAME, plan.epochs
-        self._artifacts, self._said = artifacts, False
+        self._artifacts, self._warned = artifacts, False
         self._mirror: Mirror | None = None
         self._patience = patience
         project, entity = content.destination(record, project, entity)
-        self._opening: dict[str, Any] = {
+        self._open_arguments: dict[str, Any] = {
             "project": project, "entity": entity, "tags": tags, "folder": self._files, "patience": patience,
         }  # fmt: skip
         self._identity = content.wandb_id(record)
-        if (settled := settle_mode(mode)) == "disabled":
+        if (resolved := resolve_mode(mode)) == "disabled":
             return
-        self._mirror = self._open(settled, record)
+        self._mirror = self._open(resolved, record)
         if self._mirror is not None:
-            record.provenance["wandb_run"] = self._mirror.place
+            record.provenance["wandb_run"] = self._mirror.location
             if code:
-                self._told(lambda mirror: mirror.code(SOURCE))
+                self._attempt(lambda mirror: mirror.log_code(SOURCE))
 
     def on_resume(self, record: Record, rows: Sequence[Row]) -> None:
-        """Log what W&B has not got of the epochs before."""
+        """Log earlier epochs that W&B lacks."""
         self.on_epoch_end(record, rows)
 
     def on_epoch_end(self, record: Record, rows: Sequence[Row]) -> None:
-        """Log an epoch's row; what was not measured is left out."""
-        self._told(lambda mirror: mirror.rows(rows, self._epochs))
+        """Log the epoch's row without missing values, and earlier rows that W&B lacks."""
+        self._attempt(lambda mirror: mirror.log_rows(rows, self._epochs))
 
     def on_media(self, record: Record, folder: Path) -> None:
-        """Log the pictures that are new."""
-        self._told(lambda mirror: mirror.pictures(folder))
+        """Log new pictures."""
+        self._attempt(lambda mirror: mirror.log_pictures(folder))
 
     def on_run_end(self, record: Record) -> None:
-        """Write the summary and end the run: finished where it completed, failed where it did not."""
+        """Write the summary and finish the W&B run."""
         if self._artifacts and record.status == "completed":
-            self._told(lambda mirror: mirror.results(record, self._folder))
+            self._attempt(lambda mirror: mirror.log_results(record, self._folder))
         try:
             if self._mirror is not None:
                 self._mirror.close(record)
         except TimeoutError:
-            self._say(f"{server()} has not taken everything within {self._patience:g} s", "sends the rest")
+            self._warn_once(f"{server()} did not receive everything within {self._patience:g} s", "uploads the rest")
         except Exception as error:
-            self._say(one_line(error), "puts there what is missing")
-            _forget()
+            self._warn_once(one_line(error), "uploads what is missing")
+            _teardown_sdk()
         self._mirror = None
 
     def _open(self, mode: str, record: Record) -> "Mirror | None":
-        """Open the W&B run, offline where online cannot be, not at all where W&B's folder cannot be written to."""
+        """Open the W&B run, offline if the server fails; None if W&B's local folder is not writable."""
         try:
-            from wrnexp.tracking.wandb.mirror import Mirror  # the SDK comes with it
+            from wrnexp.tracking.wandb.mirror import Mirror  # imports the SDK
 
-            quiet(self._files)
+            configure_sdk(self._files)
             _check_writable(self._files)
-            if mode == "online" and (mirror := self._online(record)) is not None:
+            if mode == "online" and (mirror := self._open_online(record)) is not None:
                 return mirror
-            known = last_told(self._files, self._identity)
-            return Mirror.open(record, self._identity, mode="offline", known=known, **self._opening)
+            logged = last_logged(self._files, self._identity)
+            return Mirror.open(record, self._identity, mode="offline", already_logged=logged, **self._open_arguments)
         except Exception as error:
-            self._say(f"no files for it ({one_line(error)})", "makes its run from the record")
+            self._warn_once(f"no local files ({one_line(error)})", "creates the W&B run from the record")
             return None
 
-    def _online(self, record: Record) -> "Mirror | None":
-        """Open the W&B run at the server; None where that does not answer or says no."""
+    def _open_online(self, record: Record) -> "Mirror | None":
+        """Open the W&B run at the server, or None if it does not answer or refuses."""
         from wrnexp.tracking.wandb.mirror import Mirror
 
-        asked = Wandb._asked_in_vain
-        if asked is not None and time.monotonic() - asked < LOST_FOR:
-            self._say(f"{server()} did not answer a while ago, so this run is kept offline", "puts it online")
+        failed_at = Wandb._last_failure
+        if failed_at is not None and time.monotonic() - failed_at < RETRY_SECONDS:
+            self._warn_once(f"{server()} did not answer a while ago; this run is logged offline", "uploads it")
             return None
         try:
-            mirror = Mirror.open(record, self._identity, mode="online", **self._opening)
+            mirror = Mirror.open(record, self._identity, mode="online", **self._open_arguments)
         except Exception as error:
-            Wandb._asked_in_vain = time.monotonic()
-            self._say(f"{server()}: {_reason(error, self._patience)}; this run is kept offline", "puts it online")
-            _forget()  # the SDK stays online in this process otherwise
+            Wandb._last_failure = time.monotonic()
+            self._warn_once(f"{server()}: {_reason(error, self._patience)}; this run is logged offline", "uploads it")
+            _teardown_sdk()  # otherwise the SDK stays online in this process
             return None
-        Wandb._asked_in_vain = None
+        Wandb._last_failure = None
         warn(f"W&B: {mirror.url}")
         return mirror
 
-    def _told(self, event: "Callable[[Mirror], None]") -> None:
-        """Tell W&B something, which may fail."""
+    def _attempt(self, action: "Callable[[Mirror], None]") -> None:
+        """Call `action` if there is a W&B run, and turn errors into the warning."""
         if self._mirror is None:
             return
         try:
-            event(self._mirror)
-            if shutil.disk_usage(self._files).free < LEAST_SPACE:
-                self._say(
-                    f"the disk of {self._files} is full, its files are cut short", "takes the rest from the record"
-                )
+            action(self._mirror)
+            if shutil.disk_usage(self._files).free < MIN_FREE_BYTES:
+                self._warn_once(f"the disk of {self._files} is full, its files are truncated", "uploads the record")
         except Exception as error:
-            self._say(f"not everything was taken ({one_line(error)})", "puts there what is missing")
+            self._warn_once(f"not everything was logged ({one_line(error)})", "uploads what is missing")
 
-    def _say(self, what: str, later: str) -> None:
-        """Print the one line that a run has on its W&B run's trouble."""
-        if not self._said:
-            self._said = True
-            warn(f"W&B: {what}; the run and its record are whole, `wrnexp publish {self._folder}` {later}")
+    def _warn_once(self, problem: str, remedy: str) -> None:
+        if not self._warned:
+            self._warned = True
+            warn(f"W&B: {problem}; the run and its record are not affected, `wrnexp publish {self._folder}` {remedy}")
 
 
-def _forget() -> None:
-    """End the SDK's part in this process: the next run starts it anew, and at exit nothing is told at length."""
+def _teardown_sdk() -> None:
+    """Shut down the SDK in this process: the next run starts it again, and it prints nothing at exit."""
     import wandb
 
     with suppress(Exception):
@@ -167,11 +159,7 @@ def _forget() -> None:
 
 
 def _check_writable(folder: Path) -> None:
-    """Write to W&B's folder; the SDK would take another one without a word.
-
-    Raises:
-        OSError: it cannot be written to.
-    """
+    """Raise an OSError if W&B's folder is not writable; the SDK would silently use another one."""
     folder.mkdir(parents=True, exist_ok=True)
     probe = folder / f".probe-{time.monotonic_ns()}"
     probe.touch()
@@ -179,10 +167,9 @@ def _check_writable(folder: Path) -> None:
 
 
 def _reason(error: Exception, patience: float) -> str:
-    """Return in a few words why a server was not reached; the SDK's own say what it was doing then."""
-    told = " ".join(str(error).split())
-    if refused := re.search(r"connection refused|no such host|HTTP [45]\d\d", told, re.IGNORECASE):
-        return refused[0]
-    if "deadline exceeded" in told or "timed out" in told:
+    message = " ".join(str(error).split())
+    if refusal := re.search(r"connection refused|no such host|HTTP [45]\d\d", message, re.IGNORECASE):
+        return refusal[0]
+    if "deadline exceeded" in message or "timed out" in message:
         return f"no answer within {patience:g} s"
-    return told or type(error).__name__
+    return message or type(error).__name__

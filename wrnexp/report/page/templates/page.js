@@ -1,17 +1,17 @@
 "use strict";
 (() => {
-  // Charts grow with the letters around them, which large screens have larger.
-  const scale = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16, letters = 12 * scale;
+  // Charts scale with the page's font size, which is larger on large screens.
+  const scale = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16, fontSize = 12 * scale;
   const CONFIG = {
     background: null,
-    // The drawing is hidden from screen readers: the words and the table beside it stand for it.
+    // The drawing is hidden from screen readers, which read the caption and the table instead.
     aria: false,
     mark: { aria: false },
     font: "system-ui, sans-serif",
     padding: 4,
     view: { stroke: null },
-    axis: { aria: false, labelFontSize: letters, titleFontSize: letters, titleFontWeight: "normal", labelLimit: 220, labelOverlap: true },
-    legend: { aria: false, labelFontSize: letters, titleFontSize: letters, titleFontWeight: "normal", labelLimit: 400 },
+    axis: { aria: false, labelFontSize: fontSize, titleFontSize: fontSize, titleFontWeight: "normal", labelLimit: 220, labelOverlap: true },
+    legend: { aria: false, labelFontSize: fontSize, titleFontSize: fontSize, titleFontWeight: "normal", labelLimit: 400 },
   };
   const NARROW = 560;
   const vegaErrors = 1, vegaWarnings = 2;
@@ -29,8 +29,8 @@
       this.connect();
     }
 
-    one(name) { return this.figure.querySelector("." + name); }
-    on(name, event, act) { const element = this.one(name); if (element) element.addEventListener(event, act); }
+    element(name) { return this.figure.querySelector("." + name); }
+    on(name, event, act) { const element = this.element(name); if (element) element.addEventListener(event, act); }
     boxes() { return [...this.figure.querySelectorAll("input.arm")]; }
     get spec() { return this.parts.variants[this.variant].spec; }
     get rows() { return this.spec.data.values; }
@@ -51,11 +51,11 @@
       this.limits(true);
     }
 
-    /* Sets the fields of the range to what the data hold: on request, and where they are out of it. */
+    /* Sets the range fields to the range of the data, if reset or outside of it. */
     limits(reset) {
       if (!this.parts.zoom) return;
       for (const name of ["from", "to"]) {
-        const field = this.one(name), low = this.param("from").value, high = this.param("to").value;
+        const field = this.element(name), low = this.param("from").value, high = this.param("to").value;
         field.min = low;
         field.max = high;
         if (reset || field.value === "" || Number(field.value) < low || Number(field.value) > high) {
@@ -64,18 +64,17 @@
       }
     }
 
-    /* The specification with what the controls say. */
+    /* The specification with the settings of the controls applied. */
     current(narrow) {
-      const spec = structuredClone(this.spec), log = this.one("log");
+      const spec = structuredClone(this.spec), log = this.element("log");
       spec.height *= scale;
-      // On a narrow screen a name has a line for each of its settings, so that none is cut off.
+      // On narrow screens, labels have one line per setting, so that none is cut off.
       const lines = { labelExpr: "split(datum.label, ', ')", labelFontSize: 10, labelLineHeight: 11 };
       for (const layer of spec.layer || []) {
         const up = layer.encoding.y;
         if (narrow && up && up.type === "nominal") up.axis = { ...up.axis, ...lines };
         for (const [name, channel] of Object.entries(layer.encoding)) {
-          const lies = log && log.checked && name === log.value && channel.type === "quantitative";
-          if (lies) {
+          if (log && log.checked && name === log.value && channel.type === "quantitative") {
             channel.scale = { ...channel.scale, type: "log" };
             delete channel.scale.zero;
           }
@@ -83,7 +82,7 @@
       }
       for (const param of spec.params || []) {
         if (param.name === "shown") param.value = this.shown();
-        else param.value = Number(this.one(param.name).value);
+        else param.value = Number(this.element(param.name).value);
       }
       if (log && log.checked) {
         const field = log.value === "y" ? "mean" : "seconds" in (this.rows[0] || {}) ? "seconds" : "cost";
@@ -103,7 +102,7 @@
       const logLevel = this.spec.params && !this.shown().length ? vegaErrors : vegaWarnings;
       const options = { logLevel, renderer: "svg", actions: false, config: { ...CONFIG, axis, axisX: { tickCount: narrow ? 4 : 8 }, legend } };
       const drawn = await vegaEmbed(this.plot, this.current(narrow), { ...options, tooltip: { disableDefaultStyle: true } });
-      drawn.view.logLevel(vegaErrors); // with no arm shown, axes have no extent, which is no fault
+      drawn.view.logLevel(vegaErrors); // Vega warns about empty axes when no arm is selected
       if (turn !== this.turn) return;
       this.drawn = drawn;
       this.narrow = narrow;
@@ -128,12 +127,12 @@
     }
 
     zoom() {
-      const [from, to] = ["from", "to"].map((name) => Number(this.one(name).value));
+      const [from, to] = ["from", "to"].map((name) => Number(this.element(name).value));
       this.set({ from: Math.min(from, to), to: Math.max(from, to) });
       say(`${this.parts.zoom} ${Math.min(from, to)} to ${Math.max(from, to)} shown`);
     }
 
-    /* Dragging across the plot sets the range, as the two fields do. */
+    /* Dragging across the plot sets the range, like the two fields. */
     drag() {
       let start = null;
       const band = document.createElement("div");
@@ -160,13 +159,13 @@
         const scale = this.drawn.view.scale("x"), origin = this.drawn.view.origin()[0] + CONFIG.padding;
         const [from, to] = ends.map((end) => Math.round(scale.invert(end - origin)));
         const [low, high] = ["from", "to"].map((name) => this.param(name).value);
-        this.one("from").value = Math.max(low, Math.min(from, high));
-        this.one("to").value = Math.max(low, Math.min(to, high));
+        this.element("from").value = Math.max(low, Math.min(from, high));
+        this.element("to").value = Math.max(low, Math.min(to, high));
         this.zoom();
       });
     }
 
-    /* Rows and columns of the view that is chosen, all arms, whole range. */
+    /* Columns and rows of the selected view, for all arms and the whole range. */
     cells() {
       const columns = [...new Set(this.rows.flatMap((row) => Object.keys(row)))].filter((name) => !["text", "dark", "shown"].includes(name));
       return [columns, ...this.rows.map((row) => columns.map((name) => row[name] ?? ""))];
@@ -174,7 +173,7 @@
 
     download() {
       const quoted = (value) => {
-        // A cell that a spreadsheet would take for a formula is made text.
+        // Cells that a spreadsheet would evaluate as formulas are turned into text.
         const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
         return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
       };
@@ -188,7 +187,7 @@
     }
 
     tabulate() {
-      const place = this.figure.querySelector("details.rows .scroll");
+      const container = this.figure.querySelector("details.rows .scroll");
       if (!this.figure.querySelector("details.rows").open) return;
       const [columns, ...rows] = this.cells();
       const table = document.createElement("table");
@@ -205,14 +204,14 @@
         const line = body.insertRow();
         row.forEach((value) => { line.insertCell().textContent = String(value); });
       }
-      place.replaceChildren(table);
+      container.replaceChildren(table);
     }
   }
 
   const charts = [...document.querySelectorAll("figure.chart")].map((figure) => new Chart(figure));
   for (const chart of charts) chart.figure.chart = chart;
 
-  /* Charts are drawn when they come near the window, the others one after another once the page is there. */
+  /* Charts are drawn when they are near the viewport, the others one by one after the page has loaded. */
   const draw = (chart) => chart.started || (chart.started = chart.draw());
   const near = new IntersectionObserver((entries) => {
     for (const entry of entries) if (entry.isIntersecting) draw(entry.target.chart);
