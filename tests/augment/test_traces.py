@@ -63,13 +63,13 @@ class TestBatchesOfADevice:
             batch_size=batch, drop_last=False, workers=0, prefetch_factor=1, persistent_workers=False, pin_memory=True,
         )  # fmt: skip
         with fake_cuda() as mode:
-            finished = loader._finished
+            finish = loader._finish_on_device
 
             def in_mode(*batch: Any) -> tuple[Tensor, Tensor]:
                 with mode:
-                    return finished(*batch)
+                    return finish(*batch)
 
-            monkeypatch.setattr(loader, "_finished", in_mode)
+            monkeypatch.setattr(loader, "_finish_on_device", in_mode)
             batches = list(loader.epoch(0))
         assert_on_cuda(batches, [batch, 20], mixed=bool(changes))
 
