@@ -72,4 +72,4 @@ def damage(path: Path) -> str:
 
 def repair(folder: Path) -> str:
     """Return how to repair a folder of the store."""
-    return f"remove {folder}: the same command makes it again, from data.root or by the download"
+    return f"remove {folder}: the same command restores it, from data.root or by download"
