@@ -9,7 +9,7 @@ OFF = Jitter(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0)
 
 @pytest.fixture
 def off() -> Augment:
-    """A recipe that changes nothing."""
+    """Every augmentation switched off."""
     return Augment(
         padding=0, padding_mode="constant", flip=0.0, policy="none", num_ops=2, magnitude=9, jitter=OFF, erasing=0.0,
         cutout=0, mixup=0.0, cutmix=0.0,
@@ -18,7 +18,7 @@ def off() -> Augment:
 
 @pytest.fixture
 def image() -> Image.Image:
-    """A picture with structure on all scales and no symmetry."""
+    """An image with structure on all scales and without symmetry."""
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:32, :32]
     smooth = np.stack([4 * rows + 2 * columns, 7 * columns, 130 + 40 * np.sin(rows * columns / 60)], 2)

@@ -1,4 +1,4 @@
-"""What is drawn, against torchvision's draws; and that every image draws for itself."""
+"""Distributions of the draws against torchvision's, and independence of the images."""
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
@@ -22,7 +22,7 @@ from wrnexp.seeding import uniforms
 SIDE, OURS, THEIRS = 32, 20_000, 3_000
 ALMOST_SURE = 1e-4  # the seeds are fixed: a p-value below this is a mistake, not bad luck
 
-# torchvision's names, and what its magnitudes are called here.
+# torchvision's names of operations to ours.
 NAMES = {
     "Identity": "identity", "ShearX": "shear_x", "ShearY": "shear_y", "TranslateX": "translate_x",
     "TranslateY": "translate_y", "Rotate": "rotate", "Brightness": "brightness", "Color": "saturation",
@@ -40,24 +40,24 @@ POLICIES: dict[str, tuple[Policy, Any]] = {
 
 
 def their_draws(transform: Any, count: int) -> list[list[tuple[str, float]]]:
-    """Return what torchvision's transform does to each of `count` images, without doing it."""
-    seen: list[tuple[str, float]] = []
+    """Return what torchvision's transform would do to each of `count` images."""
+    operations: list[tuple[str, float]] = []
 
-    def note(image: torch.Tensor, name: str, magnitude: float, **_: Any) -> torch.Tensor:
-        seen.append(our_words(NAMES[name], magnitude))
+    def record(image: torch.Tensor, name: str, magnitude: float, **_: Any) -> torch.Tensor:
+        operations.append(to_our_terms(NAMES[name], magnitude))
         return image
 
-    transform._apply_image_or_video_transform = note
+    transform._apply_image_or_video_transform = record
     torch.manual_seed(0)
     image, draws = torch.zeros(3, SIDE, SIDE, dtype=torch.uint8), []
     for _ in range(count):
         transform(image)
-        draws.append([one for one in seen if one[0] != "identity"])
-        seen.clear()
+        draws.append([operation for operation in operations if operation[0] != "identity"])
+        operations.clear()
     return draws
 
 
-def our_words(name: str, magnitude: float) -> tuple[str, float]:
+def to_our_terms(name: str, magnitude: float) -> tuple[str, float]:
     if name in ("brightness", "saturation", "contrast", "sharpness"):
         magnitude += 1
     if name.startswith("translate"):
@@ -65,10 +65,11 @@ def our_words(name: str, magnitude: float) -> tuple[str, float]:
     return name, round(magnitude, 6) + 0.0
 
 
-def our_draws(drawn: Policy, numbers: NDArray[np.float64]) -> list[list[tuple[str, float]]]:
-    chosen = [[drawn.variants[index] for index in row] for row in drawn(numbers)]
+def our_draws(policy: Policy, numbers: NDArray[np.float64]) -> list[list[tuple[str, float]]]:
+    drawn = [[policy.variants[index] for index in row] for row in policy(numbers)]
     return [
-        [(one.operation, round(one.strength, 6) + 0.0) for one in row if one.operation != "identity"] for row in chosen
+        [(spec.operation, round(spec.strength, 6) + 0.0) for spec in row if spec.operation != "identity"]
+        for row in drawn
     ]
 
 
@@ -86,40 +87,40 @@ def p_value(ours: Sequence[Hashable], theirs: Sequence[Hashable]) -> float:
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_policies_draw_as_torchvision(name: str) -> None:
-    drawn, transform = POLICIES[name]
-    ours, theirs = our_draws(drawn, uniforms(1, 0, OURS, drawn.words)), their_draws(transform, THEIRS)
-    single: Callable[[Any], list[Hashable]] = lambda draws: [one for row in draws for one in row]  # noqa: E731
-    assert p_value(single(ours), single(theirs)) > ALMOST_SURE
-    sequence: Callable[[Any], list[Hashable]] = lambda draws: [tuple(one for one, _ in row) for row in draws]  # noqa: E731
-    assert p_value(sequence(ours), sequence(theirs)) > ALMOST_SURE
+    ours, transform = POLICIES[name]
+    our_rows, their_rows = our_draws(ours, uniforms(1, 0, OURS, ours.words)), their_draws(transform, THEIRS)
+    single: Callable[[Any], list[Hashable]] = lambda rows: [operation for row in rows for operation in row]  # noqa: E731
+    assert p_value(single(our_rows), single(their_rows)) > ALMOST_SURE
+    sequence: Callable[[Any], list[Hashable]] = lambda rows: [tuple(name for name, _ in row) for row in rows]  # noqa: E731
+    assert p_value(sequence(our_rows), sequence(their_rows)) > ALMOST_SURE
 
 
 @pytest.mark.parametrize("name", ["rand", "trivial", "auto"])
-def test_a_draw_for_a_whole_batch_would_be_found(name: str) -> None:
-    drawn, transform = POLICIES[name]
-    batch_wide = np.repeat(uniforms(1, 0, OURS // 512 + 1, drawn.words), 512, axis=0)[:OURS]
-    theirs = [one for row in their_draws(transform, THEIRS) for one in row]
+def test_one_draw_per_batch_would_be_detected(name: str) -> None:
+    ours, transform = POLICIES[name]
+    batch_wide = np.repeat(uniforms(1, 0, OURS // 512 + 1, ours.words), 512, axis=0)[:OURS]
+    theirs = [operation for row in their_draws(transform, THEIRS) for operation in row]
     with pytest.raises(AssertionError):
-        assert p_value([one for row in our_draws(drawn, batch_wide) for one in row], theirs) > ALMOST_SURE
+        assert p_value([operation for row in our_draws(ours, batch_wide) for operation in row], theirs) > ALMOST_SURE
 
 
 @pytest.mark.parametrize("name", ["rand", "trivial", "auto"])
 def test_neighbours_draw_independently(name: str) -> None:
-    drawn, _ = POLICIES[name]
-    first = np.array([NUMBERS.get(one.operation, NUMBERS["move"]) for one in drawn.variants])
-    operations = first[drawn(uniforms(2, 0, OURS, drawn.words))]
-    for one, other in [(operations[:-1, 0], operations[1:, 0]), (operations[:-512, 0], operations[512:, -1])]:
+    policy, _ = POLICIES[name]
+    number_of = np.array([NUMBERS.get(spec.operation, NUMBERS["move"]) for spec in policy.variants])
+    operations = number_of[policy(uniforms(2, 0, OURS, policy.words))]
+    for earlier, later in [(operations[:-1, 0], operations[1:, 0]), (operations[:-512, 0], operations[512:, -1])]:
         pairs = np.zeros((len(NUMBERS), len(NUMBERS)))
-        np.add.at(pairs, (one, other), 1)
+        np.add.at(pairs, (earlier, later), 1)
         pairs = pairs[pairs.sum(1) > 0][:, pairs.sum(0) > 0]
         assert stats.chi2_contingency(pairs).pvalue > ALMOST_SURE
 
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_steps_list_what_can_be_drawn(name: str) -> None:
-    drawn, _ = POLICIES[name]
-    plans = PolicyPlans(drawn)
-    numbers = uniforms(3, 0, OURS, drawn.words)
+    policy, _ = POLICIES[name]
+    plans = PolicyPlans(policy)
+    numbers = uniforms(3, 0, OURS, policy.words)
     operations, strengths = plans(numbers)
     assert operations.shape == (OURS, len(plans.steps))
     for step, possible in enumerate(plans.steps):
@@ -143,12 +144,12 @@ def test_jitter_draws_as_torchvision() -> None:
     drawn = [theirs.make_params([]) for _ in range(THEIRS)]
     keys = ["brightness", "contrast", "saturation", "hue"]
     numbers = [NUMBERS[key] for key in keys]
-    orders: list[Hashable] = [tuple(numbers[index] for index in one["fn_idx"]) for one in drawn]
+    orders: list[Hashable] = [tuple(numbers[index] for index in parameters["fn_idx"]) for parameters in drawn]
     assert p_value([tuple(row) for row in plan.operations.tolist()], orders) > ALMOST_SURE
     for key, number in zip(keys, numbers, strict=True):
         ours = plan.strengths[plan.operations == number]
         assert len(ours) == OURS
-        assert stats.ks_2samp(ours, [float(one[f"{key}_factor"]) for one in drawn]).pvalue > ALMOST_SURE
+        assert stats.ks_2samp(ours, [float(parameters[f"{key}_factor"]) for parameters in drawn]).pvalue > ALMOST_SURE
 
 
 def test_jitter_without_some_operations() -> None:
@@ -167,10 +168,10 @@ def test_erasing_draws_as_torchvision(size: tuple[int, int]) -> None:
     assert stats.binomtest(int((height > 0).sum()), OURS, 0.4).pvalue > ALMOST_SURE
     torch.manual_seed(0)
     drawn = [theirs.make_params([torch.zeros(3, *size)]) for _ in range(THEIRS)]
-    drawn = [one for one in drawn if one["v"] is not None]
-    done = height > 0
+    drawn = [box for box in drawn if box["v"] is not None]
+    erased = height > 0
     for mine, key in ((height, "h"), (width, "w"), (boxes.top, "i"), (boxes.left, "j")):
-        assert p_value(mine[done].tolist(), [int(one[key]) for one in drawn]) > ALMOST_SURE
+        assert p_value(mine[erased].tolist(), [int(box[key]) for box in drawn]) > ALMOST_SURE
 
 
 def test_cutout_is_a_square_around_any_pixel() -> None:

@@ -1,4 +1,4 @@
-"""On a GPU: what is augmented there equals what is augmented on the CPU, and nothing waits."""
+"""On a GPU: the augmented images equal the CPU's, and the host never waits for the device."""
 
 import time
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def images(count: int = 64) -> Tensor:
 
 @contextmanager
 def no_waiting() -> Iterator[None]:
-    """Fail where the host waits for the device."""
+    """Raise if the host synchronizes with the device."""
     torch.cuda.set_sync_debug_mode("error")
     try:
         yield
@@ -41,7 +41,9 @@ def no_waiting() -> Iterator[None]:
 @pytest.mark.parametrize("name", NUMBERS)
 def test_every_operation_equals_the_cpus(name: str) -> None:
     moves = [OpSpec("rotate", 20.0), OpSpec("shear_x", 0.2)]
-    kernel, there = (kernels(moves, SIDE, SIDE, torch.device(device))[NUMBERS[name]] for device in ("cpu", "cuda"))
+    cpu_kernel, cuda_kernel = (
+        kernels(moves, SIDE, SIDE, torch.device(device))[NUMBERS[name]] for device in ("cpu", "cuda")
+    )
     strength = torch.linspace(0, 1, 64)
     if name == "posterize":
         strength = torch.arange(64) % 9
@@ -49,13 +51,13 @@ def test_every_operation_equals_the_cpus(name: str) -> None:
         strength = torch.arange(64) % 2
     if name == "hue":
         strength = strength - 0.5
-    expected = kernel(images(), strength.float())
-    found = there(images().cuda(), strength.float().cuda()).cpu()
-    assert int((found.int() - expected.int()).abs().max()) <= 1
-    assert (found == expected).double().mean() > 0.99
+    expected = cpu_kernel(images(), strength.float())
+    on_cuda = cuda_kernel(images().cuda(), strength.float().cuda()).cpu()
+    assert int((on_cuda.int() - expected.int()).abs().max()) <= 1
+    assert (on_cuda == expected).double().mean() > 0.99
     if name in ("move", "posterize", "solarize", "invert", "equalize", "brightness"):
-        assert torch.equal(found, expected)
-        compiled = torch.compile(there, fullgraph=True, dynamic=False)
+        assert torch.equal(on_cuda, expected)
+        compiled = torch.compile(cuda_kernel, fullgraph=True, dynamic=False)
         assert torch.equal(compiled(images().cuda(), strength.float().cuda()).cpu(), expected)
 
 
@@ -66,8 +68,8 @@ def test_every_recipe_equals_the_cpus(name: str, compiled: bool) -> None:
     expected = augment.pixels(images(), 1, 5)
     if compiled:
         augment.compile()
-    found = augment.pixels(images().cuda(), 1, 5).cpu()
-    assert (found == expected).double().mean() > 0.97
+    on_cuda = augment.pixels(images().cuda(), 1, 5).cpu()
+    assert (on_cuda == expected).double().mean() > 0.97
 
 
 @pytest.mark.parametrize("changes", [{}, {"mixup": 0.2, "cutmix": 1.0, "cutout": 8}])

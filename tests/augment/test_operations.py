@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from wrnexp.augment import colour, pointwise
-from wrnexp.augment.geometry import Sources
+from wrnexp.augment.geometry import SourceTable
 from wrnexp.augment.operations import NUMBERS, OpPlan, OpSpec, apply_grouped, apply_masked, kernels
 
 SIDE = 16
@@ -39,7 +39,7 @@ def edge_cases(side: int = SIDE) -> Tensor:
 
 IMAGES = edge_cases()
 
-# Each with torchvision's function, strengths, and the levels by which they may differ on uint8.
+# Ours, torchvision's, strengths, and the difference in levels that is allowed on uint8.
 OPERATIONS: dict[str, tuple[Kernel, Reference, list[float], int]] = {
     "brightness": (colour.brightness, F.adjust_brightness, [0.0, 0.1, 0.73, 1.0, 1.27, 1.9], 0),
     "contrast": (colour.contrast, F.adjust_contrast, [0.0, 0.1, 0.73, 1.0, 1.27, 1.9], 1),
@@ -59,9 +59,10 @@ OPERATIONS: dict[str, tuple[Kernel, Reference, list[float], int]] = {
 }
 
 
-def each(images: Tensor, reference: Reference, strengths: Tensor) -> Tensor:
-    """Apply torchvision to one image after the other."""
-    return torch.stack([reference(image, float(one)) for image, one in zip(images, strengths.tolist(), strict=True)])
+def image_by_image(images: Tensor, reference: Reference, strengths: Tensor) -> Tensor:
+    """Apply torchvision's operation to one image at a time."""
+    pairs = zip(images, strengths.tolist(), strict=True)
+    return torch.stack([reference(image, float(strength)) for image, strength in pairs])
 
 
 def crossed(images: Tensor, strengths: list[float]) -> tuple[Tensor, Tensor]:
@@ -70,18 +71,18 @@ def crossed(images: Tensor, strengths: list[float]) -> tuple[Tensor, Tensor]:
     return images.repeat_interleave(count, 0), torch.tensor(strengths, dtype=torch.float32).repeat(len(images))
 
 
-def levels_apart(one: Tensor, other: Tensor) -> int:
-    return int((one.int() - other.int()).abs().max())
+def max_difference(ours: Tensor, theirs: Tensor) -> int:
+    return int((ours.int() - theirs.int()).abs().max())
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_equals_torchvision_on_bytes(name: str) -> None:
-    ours, reference, strengths, apart = OPERATIONS[name]
+    ours, reference, strengths, tolerance = OPERATIONS[name]
     images, drawn = crossed(IMAGES, strengths)
     before = images.clone()
-    found = ours(images, drawn)
-    assert found.dtype == torch.uint8
-    assert levels_apart(found, each(images, reference, drawn)) <= apart
+    changed = ours(images, drawn)
+    assert changed.dtype == torch.uint8
+    assert max_difference(changed, image_by_image(images, reference, drawn)) <= tolerance
     assert torch.equal(images, before)
 
 
@@ -90,38 +91,38 @@ def test_equals_torchvision_on_floats(name: str) -> None:
     ours, reference, strengths, _ = OPERATIONS[name]
     images, drawn = crossed(IMAGES.float() / 255, strengths)
     before = images.clone()
-    found = ours(images, drawn)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, each(images, reference, drawn), rtol=0, atol=2e-5)
+    changed = ours(images, drawn)
+    assert changed.dtype == torch.float32
+    torch.testing.assert_close(changed, image_by_image(images, reference, drawn), rtol=0, atol=2e-5)
     assert torch.equal(images, before)
 
 
 @settings(deadline=None, max_examples=60)
 @given(name=st.sampled_from(sorted(OPERATIONS)), seed=st.integers(0, 2**32), data=st.data())
 def test_random_images_of_any_size(name: str, seed: int, data: st.DataObject) -> None:
-    ours, reference, strengths, apart = OPERATIONS[name]
+    ours, reference, strengths, tolerance = OPERATIONS[name]
     height, width, low, high = (data.draw(st.integers(3, 40)), data.draw(st.integers(3, 40)),
                                 data.draw(st.integers(0, 128)), data.draw(st.integers(129, 256)))  # fmt: skip
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(low, high, (3, 3, height, width), generator=generator, dtype=torch.uint8)
     whole = name in ("posterize", "solarize")
-    one = st.sampled_from(strengths) if whole else st.floats(min(strengths), max(strengths))
-    drawn = torch.tensor(data.draw(st.lists(one, min_size=3, max_size=3)), dtype=torch.float32)
-    assert levels_apart(ours(images, drawn), each(images, reference, drawn)) <= apart
+    strength = st.sampled_from(strengths) if whole else st.floats(min(strengths), max(strengths))
+    drawn = torch.tensor(data.draw(st.lists(strength, min_size=3, max_size=3)), dtype=torch.float32)
+    assert max_difference(ours(images, drawn), image_by_image(images, reference, drawn)) <= tolerance
 
 
 def torchvision_move(image: Tensor, move: OpSpec) -> Tensor:
-    """The movement as torchvision's automatic augmentations do it."""
+    """Move as torchvision's automatic augmentations do."""
     name, level = move
     degrees = math.degrees(math.atan(level))
     shears = {"shear_x": [degrees, 0.0], "shear_y": [0.0, degrees]}
     shifts = {"translate_x": [int(level), 0], "translate_y": [0, int(level)]}
     if name == "rotate":
-        turned: Tensor = F.rotate(image, level)
-        return turned
+        rotated: Tensor = F.rotate(image, level)
+        return rotated
     centre = [0, 0] if name in shears else None
-    result: Tensor = F.affine(image, 0.0, shifts.get(name, [0, 0]), 1.0, shears.get(name, [0.0, 0.0]), center=centre)
-    return result
+    moved: Tensor = F.affine(image, 0.0, shifts.get(name, [0, 0]), 1.0, shears.get(name, [0.0, 0.0]), center=centre)
+    return moved
 
 
 def both_signs(last: float) -> list[float]:
@@ -140,9 +141,9 @@ def test_every_movement_equals_torchvision(shape: tuple[int, int]) -> None:
     image = torch.arange(1, 3 * shape[0] * shape[1] + 1, dtype=torch.float32).view(3, *shape)
     moves = MOVES if shape == (32, 32) else MOVES[::5]
     move = kernels(moves, *shape)[NUMBERS["move"]]
-    found = move(image.expand(len(moves), -1, -1, -1), torch.arange(len(moves)).float())
-    for variant, one in zip(moves, found, strict=True):
-        assert torch.equal(one, torchvision_move(image, variant)), variant
+    moved = move(image.expand(len(moves), -1, -1, -1), torch.arange(len(moves)).float())
+    for variant, ours in zip(moves, moved, strict=True):
+        assert torch.equal(ours, torchvision_move(image, variant)), variant
 
 
 def test_movements_keep_the_type_and_the_image() -> None:
@@ -156,7 +157,7 @@ PLAN_MOVES = [OpSpec("rotate", 20.0), OpSpec("translate_x", -3.0), OpSpec("shear
 
 
 def random_plan(count: int, steps: int) -> OpPlan:
-    """Draw any operation for any image, with a strength that it takes."""
+    """Draw any operation for any image, with a valid strength."""
     rng = np.random.default_rng(count)
     operations = rng.integers(0, len(NUMBERS), (count, steps))
     strengths = rng.uniform(0.0, 0.5, (count, steps)).astype(np.float32)
@@ -165,14 +166,14 @@ def random_plan(count: int, steps: int) -> OpPlan:
     return OpPlan(operations, strengths)
 
 
-def one_by_one(images: Tensor, plan: OpPlan, made: list[Any]) -> Tensor:
-    """What a plain loop over images and steps gives."""
+def apply_in_a_loop(images: Tensor, plan: OpPlan, made: list[Any]) -> Tensor:
+    """Apply a plan in a plain loop over images and steps."""
     results = []
     for image, operations, strengths in zip(images, *plan, strict=True):
-        one = image[None]
+        changed = image[None]
         for operation, strength in zip(operations, strengths, strict=True):
-            one = made[operation](one, torch.tensor([strength]))
-        results.append(one)
+            changed = made[operation](changed, torch.tensor([strength]))
+        results.append(changed)
     return torch.cat(results)
 
 
@@ -182,25 +183,25 @@ def test_grouped_masked_and_a_plain_loop_agree(kind: torch.dtype) -> None:
     images = images if kind == torch.uint8 else images / 255
     before = images.clone()
     plan, made = random_plan(len(images), 3), kernels(PLAN_MOVES, SIDE, SIDE)
-    expected = one_by_one(images, plan, made)
-    operations, strengths = (torch.from_numpy(one) for one in plan)
+    expected = apply_in_a_loop(images, plan, made)
+    operations, strengths = (torch.from_numpy(array) for array in plan)
     assert torch.equal(apply_grouped(images, plan, made), expected)
     assert torch.equal(apply_masked(images, operations, strengths, made, [range(len(NUMBERS))] * 3), expected)
     assert torch.equal(images, before)
 
 
 def test_masked_reads_nothing_back() -> None:
-    """A fake tensor has no data: whatever reads some to go on fails."""
+    """A fake tensor has no data: reading any raises."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     made = kernels(PLAN_MOVES, SIDE, SIDE)
     plan = random_plan(6, 2)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         images = mode.from_tensor(IMAGES[:6])
-        operations, strengths = (mode.from_tensor(torch.from_numpy(one)) for one in plan)
+        operations, strengths = (mode.from_tensor(torch.from_numpy(array)) for array in plan)
         assert apply_masked(images, operations, strengths, made, [range(len(NUMBERS))] * 2).shape == images.shape
 
 
 def test_a_source_outside_is_black() -> None:
-    sources = Sources([((1.0, 0.0, 100.0), (0.0, 1.0, 0.0))], SIDE, SIDE)
-    assert not sources(IMAGES, torch.zeros(len(IMAGES), dtype=torch.int64)).any()
+    table = SourceTable([((1.0, 0.0, 100.0), (0.0, 1.0, 0.0))], SIDE, SIDE)
+    assert not table(IMAGES, torch.zeros(len(IMAGES), dtype=torch.int64)).any()

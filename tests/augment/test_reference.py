@@ -84,8 +84,8 @@ def test_all_random_numbers_are_torchs(policy: Any, off: Augment, image: Image.I
     assert random.random() == random.Random(0).random()
     assert np.random.random() == np.random.RandomState(0).random()  # noqa: NPY002
     other_generators(seed=1)
-    assert all(torch.equal(one, draw(transform, image, seed)) for seed, one in enumerate(first))
-    assert len({one.numpy().tobytes() for one in first}) > 35
+    assert all(torch.equal(before, draw(transform, image, seed)) for seed, before in enumerate(first))
+    assert len({tensor.numpy().tobytes() for tensor in first}) > 35
 
 
 def test_output_is_the_normalised_image(off: Augment, image: Image.Image) -> None:
@@ -107,10 +107,10 @@ def test_erasing_sets_a_rectangle_of_the_normalised_image_to_zero(off: Augment, 
     plain = off.per_image(32, MEAN, STD)(image)
     erased = replace(off, erasing=1.0).per_image(32, MEAN, STD)
     for seed in range(30):
-        found = draw(erased, image, seed)
-        rows, columns = torch.where((found != plain).any(0))
+        tensor = draw(erased, image, seed)
+        rows, columns = torch.where((tensor != plain).any(0))
         box = slice(int(rows.min()), int(rows.max()) + 1), slice(int(columns.min()), int(columns.max()) + 1)
-        assert (found[:, box[0], box[1]] == 0).all()
+        assert (tensor[:, box[0], box[1]] == 0).all()
         area = len(range(*box[0].indices(32))) * len(range(*box[1].indices(32))) / 32**2
         assert 0.01 < area < 0.36
 
@@ -126,8 +126,8 @@ def test_frequencies_of_flips_and_erasing(p: float, off: Augment, image: Image.I
     flip, erase = replace(off, flip=p).per_image(32, MEAN, STD), replace(off, erasing=p).per_image(32, MEAN, STD)
     trials = 1000
     flipped = [flip(image) for _ in range(trials)]
-    assert within(sum(torch.equal(one, plain.flip(2)) for one in flipped), trials, p)
-    assert all(torch.equal(one, plain) or torch.equal(one, plain.flip(2)) for one in flipped)
+    assert within(sum(torch.equal(tensor, plain.flip(2)) for tensor in flipped), trials, p)
+    assert all(torch.equal(tensor, plain) or torch.equal(tensor, plain.flip(2)) for tensor in flipped)
     assert within(sum(not torch.equal(erase(image), plain) for _ in range(trials)), trials, p)
 
 
@@ -145,12 +145,12 @@ def test_crops_fall_evenly_on_all_offsets(off: Augment, image: Image.Image) -> N
     seen = torch.zeros(5, 5)
     crop = replace(off, padding=2).per_image(32, MEAN, STD)
     for _ in range(800):
-        found = crop(image)
+        cropped = crop(image)
         (offset,) = [
-            (top, left)
+            (top, column)
             for top in range(5)
-            for left in range(5)
-            if torch.allclose(found, padded[:, top : top + 32, left : left + 32], atol=1e-5)
+            for column in range(5)
+            if torch.allclose(cropped, padded[:, top : top + 32, column : column + 32], atol=1e-5)
         ]
         seen[offset] += 1
     assert all(within(int(count), 800, 1 / 25) for count in seen.flatten())

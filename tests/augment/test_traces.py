@@ -1,4 +1,4 @@
-"""What a GPU augments with, seen without one: on fake tensors, as graphs, and kernel by kernel through Inductor.
+"""Augmentation on a GPU, tested without one: on fake tensors, as graphs, and kernel by kernel through Inductor.
 
 `make torch-min` runs these with the lowest torch that pyproject.toml allows.
 """
@@ -23,7 +23,7 @@ MIXED = {"mixup": 0.2, "cutmix": 1.0, "cutout": 8}
 
 
 def test_g1_recipes_are_one_graph_at_their_first_batch(tmp_path: Path) -> None:
-    """Dynamo of torch 2.11 traces no `copy.copy`: what a device needs is made there before the compiled call."""
+    """Dynamo of torch 2.11 cannot trace `copy.copy`: a device's tables are made before the compiled call."""
     images = torch.zeros(64, 3, SIDE, SIDE, dtype=torch.uint8, device="meta")
     augment = recipe("base").batched(SIDE, MEAN, STD, CLASSES, 0)
     with recorded_graphs() as graphs:
@@ -57,19 +57,19 @@ class TestBatchesOfADevice:
     def test_from_workers(
         self, name: str, batch: int, changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Workers send real bytes; what the main process does with them is done to fake tensors."""
+        """Workers send real bytes; the main process works on fake tensors."""
         loader = TrainLoader(
             dataset(tmp_path, batch + 20), replace(recipe(name), **changes), device="cuda", accumulate=1, seed=0,
             batch_size=batch, drop_last=False, workers=0, prefetch_factor=1, persistent_workers=False, pin_memory=True,
         )  # fmt: skip
         with fake_cuda() as mode:
-            finished = loader._finished
+            finish = loader._finish_on_device
 
             def in_mode(*batch: Any) -> tuple[Tensor, Tensor]:
                 with mode:
-                    return finished(*batch)
+                    return finish(*batch)
 
-            monkeypatch.setattr(loader, "_finished", in_mode)
+            monkeypatch.setattr(loader, "_finish_on_device", in_mode)
             batches = list(loader.epoch(0))
         assert_on_cuda(batches, [batch, 20], mixed=bool(changes))
 
@@ -83,7 +83,7 @@ def assert_on_cuda(batches: list[tuple[Tensor, Tensor]], sizes: list[int], *, mi
 
 
 def test_tensors_of_two_devices_are_refused() -> None:
-    """The traces above can fail."""
+    """Otherwise the traces above could not fail."""
     with fake_cuda() as mode, mode, pytest.raises(RuntimeError, match="device"):
         torch.zeros(3, device="cuda") + torch.zeros(3)
 
@@ -98,7 +98,7 @@ def pictures() -> Tensor:
 
 
 def strengths(name: str) -> Tensor:
-    """A strength for each picture, as `OpSpec` says for each operation."""
+    """Return a valid strength for each picture, see `OpSpec`."""
     match name:
         case "posterize":
             return (torch.arange(COUNT) % 9).float()
@@ -111,7 +111,7 @@ def strengths(name: str) -> Tensor:
 
 
 def assert_inductor_agrees(function: Callable[..., Tensor], *arguments: Any, levels: int = 0) -> None:
-    """Compile for the CPU as `BatchAugment` does for a GPU; bytes may be `levels` apart where rounding differs."""
+    """Compile for the CPU as `BatchAugment` does for a GPU; bytes may differ by `levels` because of rounding."""
     torch.compiler.reset()
     expected = function(*arguments)
     compiled = torch.compile(function, fullgraph=True, dynamic=False)(*arguments)
@@ -124,18 +124,18 @@ def assert_inductor_agrees(function: Callable[..., Tensor], *arguments: Any, lev
 
 @pytest.fixture
 def _cold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nothing come from an earlier compilation."""
+    """Use an empty compilation cache."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_cold")
 def test_g2_solarize_compiles() -> None:
-    """Inductor of torch 2.11 has no `view` of a bool tensor as bytes."""
+    """Inductor of torch 2.11 cannot `view` a bool tensor as bytes."""
     assert_inductor_agrees(LEVELS["solarize"], pictures(), strengths("solarize"))
 
 
-# Those that round floats to levels; the others are exact.
+# Operations that round floats to levels; the others are exact.
 ROUNDED = {"contrast", "saturation", "hue", "sharpness", "autocontrast"}
 
 
@@ -151,5 +151,5 @@ def test_every_other_operation_compiles(name: str) -> None:
 @pytest.mark.usefixtures("_cold")
 @pytest.mark.parametrize("mode", ["constant", "reflect"])
 def test_crop_and_flip_compiles(mode: str) -> None:
-    top, left, flip = (torch.arange(COUNT) * 5 % 9, torch.arange(COUNT) * 7 % 9, torch.arange(COUNT) % 2)
-    assert_inductor_agrees(crop_and_flip, pictures(), top, left, flip, 4, mode)
+    y, x, flip = (torch.arange(COUNT) * 5 % 9, torch.arange(COUNT) * 7 % 9, torch.arange(COUNT) % 2)
+    assert_inductor_agrees(crop_and_flip, pictures(), y, x, flip, 4, mode)

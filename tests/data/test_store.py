@@ -266,9 +266,7 @@ def test_a_damaged_store_is_noticed(source: Counted) -> None:
     assert count == len(damages)
     for problem in {*problems, *more}:
         assert "\n" not in problem
-        assert problem.endswith(
-            f"; remove {folder}: the same command makes it again, from data.root or by the download"
-        )
+        assert problem.endswith(f"; remove {folder}: the same command restores it, from data.root or by download")
 
 
 @pytest.mark.slow

@@ -60,17 +60,17 @@ def test_off_is_the_identity_and_draws_nothing(layer: nn.Module) -> None:
 @pytest.mark.parametrize("p", [1e-6, 0.1, 0.25, 0.3, 0.9, 1 - 1e-6])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_a_mask_falls_the_same_in_every_precision(p: float, dtype: torch.dtype) -> None:
-    """Masks of two bytes are written as bits, others through arithmetic."""
+    """Masks of two-byte types are written as bits, others by arithmetic."""
     ones = torch.ones(3, 16, 9, 8).to(memory_format=torch.channels_last)
     torch.manual_seed(0)
     expected = scaled_mask(ones, p)
     torch.manual_seed(0)
-    found = scaled_mask(ones.to(dtype), p)
-    assert torch.equal(found == 0, expected == 0)
-    kept = round(65536 * (1 - min(max(p, 1 / 65536), 1 - 1 / 65536)))
-    scale = torch.tensor(65536 / kept, dtype=dtype)
-    assert torch.equal(found[found != 0], scale.expand(int((found != 0).sum())))
-    assert found.stride() == ones.stride()
+    mask = scaled_mask(ones.to(dtype), p)
+    assert torch.equal(mask == 0, expected == 0)
+    kept_levels = round(65536 * (1 - min(max(p, 1 / 65536), 1 - 1 / 65536)))
+    scale = torch.tensor(65536 / kept_levels, dtype=dtype)
+    assert torch.equal(mask[mask != 0], scale.expand(int((mask != 0).sum())))
+    assert mask.stride() == ones.stride()
 
 
 def test_edges() -> None:

@@ -1,4 +1,4 @@
-"""Recomputation: what is kept, what is computed twice, and that nothing else changes."""
+"""Recomputation: which activations are saved, what is computed twice, and that nothing else changes."""
 
 import copy
 import itertools
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from wrnexp.models import WideResNet, multiply_adds
-from wrnexp.models.recompute import Kept, Sizes, choose, rebuilt
+from wrnexp.models.recompute import Saved, SavedSizes, choose, rebuilt
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(5))
 LEAST = 1e-6
@@ -39,41 +39,42 @@ def network(share: float, depth: int = 16, dropout: float = 0.3) -> WideResNet:
     return model
 
 
-def everything(model: WideResNet) -> dict[str, Tensor]:
-    """Return all that a step leaves: weights, statistics, counters, gradients, and the generator's state."""
-    gradients = {f"gradient of {name}": one.grad for name, one in model.named_parameters() if one.grad is not None}
+def full_state(model: WideResNet) -> dict[str, Tensor]:
+    """Return all state after a step: weights, statistics, counters, gradients, random state."""
+    named = model.named_parameters()
+    gradients = {f"gradient of {name}": weight.grad for name, weight in named if weight.grad is not None}
     return {**model.state_dict(), **gradients, "generator": torch.get_rng_state()}
 
 
-def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
-    assert one.keys() == other.keys()
-    assert [name for name, value in one.items() if not torch.equal(value, other[name])] == []
+def assert_same(expected: dict[str, Tensor], state: dict[str, Tensor]) -> None:
+    assert expected.keys() == state.keys()
+    assert [name for name, tensor in expected.items() if not torch.equal(tensor, state[name])] == []
 
 
 @pytest.mark.parametrize("share", [0.99, 0.22, LEAST])
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("bf16", [False, True])
-def test_all_that_a_step_leaves_is_the_same_bit_for_bit(
+def test_the_state_after_a_step_is_the_same_bit_for_bit(
     share: float, dropout: float, layout: torch.memory_format, bf16: bool
 ) -> None:
-    found = []
+    states = []
     for budget in (1.0, share):
         model = network(budget, dropout=dropout).to(memory_format=layout)
         for _ in range(2):
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 logits = model(IMAGES.contiguous(memory_format=layout))
             logits.float().square().sum().backward()
-        found.append(everything(model) | {"logits": logits})
-    same(found[0], found[1])
-    assert found[0]["norm.num_batches_tracked"] == 2
+        states.append(full_state(model) | {"logits": logits})
+    assert_same(states[0], states[1])
+    assert states[0]["norm.num_batches_tracked"] == 2
 
 
 def run(share: float, depth: int = 16) -> dict[int, int]:
     model = network(share, depth)
-    with Convolutions() as seen:
+    with Convolutions() as convolutions:
         model(IMAGES).sum().backward()
-    counts: dict[int, int] = seen.counts
+    counts: dict[int, int] = convolutions.counts
     return counts
 
 
@@ -88,14 +89,14 @@ def test_at_the_least_each_first_convolution_of_a_block_runs_once_more() -> None
 
 
 def test_shares_between_recompute_as_many_blocks_as_they_ask() -> None:
-    kept = [network(share).set_activation_budget(share) for share in (0.99, 0.3, 0.25, 0.2, LEAST)]
+    saved = [network(share).set_activation_budget(share) for share in (0.99, 0.3, 0.25, 0.2, LEAST)]
     runs = [run(share)[3] for share in (0.99, 0.3, 0.25, 0.2, LEAST)]
-    assert kept == sorted(kept, reverse=True)
+    assert saved == sorted(saved, reverse=True)
     assert runs == sorted(runs)
     assert len(set(runs)) > 3
 
 
-def test_a_graph_that_is_kept_can_be_walked_twice() -> None:
+def test_a_retained_graph_can_be_walked_twice() -> None:
     once, twice = network(1.0), network(LEAST)
     torch.manual_seed(1)
     once(IMAGES).sum().backward()
@@ -103,9 +104,9 @@ def test_a_graph_that_is_kept_can_be_walked_twice() -> None:
     total = twice(IMAGES).sum()
     for _ in range(2):
         total.backward(retain_graph=True)
-    for (name, one), other in zip(once.named_parameters(), twice.parameters(), strict=True):
-        assert one.grad is not None
-        torch.testing.assert_close(other.grad, 2 * one.grad, msg=name)
+    for (name, expected), parameter in zip(once.named_parameters(), twice.parameters(), strict=True):
+        assert expected.grad is not None
+        torch.testing.assert_close(parameter.grad, 2 * expected.grad, msg=name)
 
 
 def test_names_evaluation_copies_and_costs_stay() -> None:
@@ -121,10 +122,10 @@ def test_names_evaluation_copies_and_costs_stay() -> None:
     assert copied.norm.num_batches_tracked == 1
     assert sparing.norm.num_batches_tracked == 0
     assert sparing.set_activation_budget(1.0) == 1.0
-    assert {block.kept for block in sparing.modules() if hasattr(block, "kept")} == {Kept.ALL}
+    assert {block.saved for block in sparing.modules() if hasattr(block, "saved")} == {Saved.ALL}
 
 
-def test_the_statistics_are_put_back_where_the_backward_pass_fails() -> None:
+def test_the_statistics_are_restored_if_the_backward_pass_fails() -> None:
     model = network(0.5, dropout=0.0)
     logits = model(IMAGES)
     statistics = dict(model.named_buffers())
@@ -152,14 +153,14 @@ def test_any_part_with_a_norm_before_a_layer() -> None:
     torch.manual_seed(1)
     rebuilt(other, other, IMAGES).square().sum().backward()
     assert torch.equal(torch.get_rng_state(), after)
-    for one, two in zip(layer.parameters(), other.parameters(), strict=True):
-        assert one.grad is not None
-        assert two.grad is not None
-        assert torch.equal(one.grad, two.grad)
+    for expected, parameter in zip(layer.parameters(), other.parameters(), strict=True):
+        assert expected.grad is not None
+        assert parameter.grad is not None
+        assert torch.equal(expected.grad, parameter.grad)
 
 
 sizes = st.builds(
-    lambda least, hidden, rest, again: Sizes(least + hidden + rest, least + hidden, least, again),
+    lambda least, hidden, rest, again: SavedSizes(least + hidden + rest, least + hidden, least, again),
     *[st.integers(0, 1000)] * 4,
 )
 
@@ -168,13 +169,13 @@ sizes = st.builds(
 @given(
     st.lists(sizes, min_size=1, max_size=8).filter(lambda parts: sum(part.all for part in parts)), st.floats(0.01, 1)
 )
-def test_the_share_is_met_where_it_can_be_and_no_dearer_part_goes_first(parts: list[Sizes], share: float) -> None:
-    chosen, kept = choose(parts, share)
+def test_the_share_is_met_where_it_can_be_and_cheaper_parts_go_first(parts: list[SavedSizes], share: float) -> None:
+    choices, saved_share = choose(parts, share)
     total = sum(part.all for part in parts)
-    held = {Kept.ALL: "all", Kept.CONVOLVED: "convolved", Kept.INPUT: "input"}
-    counted = sum(getattr(part, held[what]) for part, what in zip(parts, chosen, strict=True))
-    assert kept == pytest.approx(counted / total)
-    assert kept <= share or kept == pytest.approx(sum(part.input for part in parts) / total)
-    for (one, what), (two, other) in itertools.permutations(zip(parts, chosen, strict=True), 2):
-        if what is Kept.INPUT and other is Kept.CONVOLVED:
-            assert one.price() <= two.price()
+    fields = {Saved.ALL: "all", Saved.CONVOLVED: "convolved", Saved.INPUT: "input"}
+    saved = sum(getattr(part, fields[choice]) for part, choice in zip(parts, choices, strict=True))
+    assert saved_share == pytest.approx(saved / total)
+    assert saved_share <= share or saved_share == pytest.approx(sum(part.input for part in parts) / total)
+    for (first, choice), (second, other) in itertools.permutations(zip(parts, choices, strict=True), 2):
+        if choice is Saved.INPUT and other is Saved.CONVOLVED:
+            assert first.price() <= second.price()

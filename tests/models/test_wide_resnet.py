@@ -15,12 +15,12 @@ from wrnexp.models.dropout import scaled_mask
 Drop = Callable[[Tensor, float], Tensor]
 
 
-def keep_all(values: Tensor, p: float) -> Tensor:
-    return values
+def keep_all(activations: Tensor, p: float) -> Tensor:
+    return activations
 
 
-def drop_some(values: Tensor, p: float) -> Tensor:
-    return values * scaled_mask(values, p)
+def drop_some(activations: Tensor, p: float) -> Tensor:
+    return activations * scaled_mask(activations, p)
 
 
 def normed(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -75,8 +75,8 @@ def test_outputs_and_gradients_equal_the_plain_version(depth: int, width: int) -
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
     mixture = torch.randn_like(ours)
     pairs = (torch.autograd.grad((logits * mixture).sum(), [images, *weights]) for logits in (ours, theirs))
-    for one, other in zip(*pairs, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)
+    for gradient, expected in zip(*pairs, strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-8, atol=1e-10)
 
 
 def test_dropout_stands_after_the_stem_and_between_the_convolutions() -> None:

@@ -15,7 +15,7 @@ def network() -> nn.Sequential:
 
 
 def change(model: nn.Module) -> None:
-    """What a training step does to weights, statistics and counters."""
+    """Change weights, statistics and counters, as a training step does."""
     with torch.no_grad():
         for tensor in model.state_dict().values():
             tensor.add_(torch.randn_like(tensor) if tensor.is_floating_point() else 7)
@@ -31,11 +31,11 @@ def test_average_is_the_recursion_and_counters_are_copied() -> None:
         for name, now in model.state_dict().items():
             blended = DECAY * expected.get(name, now) + (1 - DECAY) * now
             expected[name] = blended if now.is_floating_point() else now.clone()
-    found = average.model.state_dict()
-    assert set(found) == set(expected)
-    for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, msg=name)
-    assert int(found["1.num_batches_tracked"]) == 35
+    averages = average.model.state_dict()
+    assert set(averages) == set(expected)
+    for name, tensor in expected.items():
+        torch.testing.assert_close(averages[name], tensor, msg=name)
+    assert int(averages["1.num_batches_tracked"]) == 35
 
 
 def test_the_trained_model_is_left_alone() -> None:
@@ -48,7 +48,7 @@ def test_the_trained_model_is_left_alone() -> None:
     assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
 
 
-def test_going_on_from_a_file_equals_never_stopping(tmp_path: Path) -> None:
+def test_resuming_from_a_file_equals_never_stopping(tmp_path: Path) -> None:
     model = network()
     straight, stopped = averaged(model, DECAY), averaged(model, DECAY)
     for update in range(4):
@@ -59,8 +59,10 @@ def test_going_on_from_a_file_equals_never_stopping(tmp_path: Path) -> None:
             torch.save(stopped.state_dict(), tmp_path / "average.pt")
             stopped = averaged(network(), DECAY)
             stopped.load_state_dict(torch.load(tmp_path / "average.pt", weights_only=True))
-    for one, other in zip(straight.model.state_dict().values(), stopped.model.state_dict().values(), strict=True):
-        assert torch.equal(one, other)
+    for expected, resumed in zip(
+        straight.model.state_dict().values(), stopped.model.state_dict().values(), strict=True
+    ):
+        assert torch.equal(expected, resumed)
 
 
 def test_no_average_is_the_model_itself() -> None:

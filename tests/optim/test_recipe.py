@@ -44,13 +44,13 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, data: list[tuple[T
         optimizer.step()
 
 
-def same_weights(one: nn.Module, other: nn.Module) -> None:
-    for mine, theirs in zip(one.parameters(), other.parameters(), strict=True):
+def assert_same_weights(model: nn.Module, other: nn.Module) -> None:
+    for mine, theirs in zip(model.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs)
 
 
 @pytest.mark.parametrize("nesterov", [True, False])
-def test_optimizer_is_sgd_as_written_down(nesterov: bool) -> None:
+def test_optimizer_is_sgd_by_definition(nesterov: bool) -> None:
     model = network()
     weights = [parameter.detach().clone() for parameter in model.parameters()]
     momenta = [torch.zeros_like(weight) for weight in weights]
@@ -91,13 +91,13 @@ def test_the_fused_kernel_trains_as_the_plain_one(memory_format: torch.memory_fo
     with torch.autocast("cpu", torch.bfloat16):
         train(fused, optimizer, batches(3))
         train(plain, unfused, batches(3))
-    same_weights(fused, plain)
+    assert_same_weights(fused, plain)
     for parameter in fused.parameters():
         assert parameter.grad is not None
         assert parameter.grad.stride() == parameter.stride() == optimizer.state[parameter]["momentum_buffer"].stride()
 
 
-def test_training_goes_on_from_a_state_of_another_memory_format() -> None:
+def test_training_resumes_from_a_state_of_another_memory_format() -> None:
     data = batches(6)
     straight = network()
     train(straight, RECIPE.optimizer(straight), data)
@@ -113,7 +113,7 @@ def test_training_goes_on_from_a_state_of_another_memory_format() -> None:
     second.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     train(second, optimizer, data[3:])
-    same_weights(second, straight)
+    assert_same_weights(second, straight)
 
 
 def test_learning_rate_is_the_peak_times_the_schedule() -> None:

@@ -35,8 +35,8 @@ def test_cosine_is_torchs_linear_and_cosine(warmup_epochs: int, final: float) ->
     expected = []
     if warmup:
         expected += torch_rates(LinearLR(sgd(), 1 / warmup, total_iters=warmup - 1), warmup)
-    left = per_epoch * epochs - warmup
-    expected += torch_rates(CosineAnnealingLR(sgd(), left, eta_min=final * LR), left)
+    remaining = per_epoch * epochs - warmup
+    expected += torch_rates(CosineAnnealingLR(sgd(), remaining, eta_min=final * LR), remaining)
     assert rates(Cosine(warmup_epochs, final), per_epoch, epochs) == pytest.approx(expected, abs=1e-9)
 
 
@@ -72,12 +72,12 @@ per_epoch = st.integers(1, 60)
 @given(epochs, per_epoch, st.floats(0, 1, exclude_max=True), st.floats(0, 1))
 def test_cosine_rises_then_falls_within_its_bounds(epochs: int, per_epoch: int, share: float, final: float) -> None:
     schedule = Cosine(warmup_epochs=share * epochs, final=final)
-    values = rates(schedule, per_epoch, epochs)
-    assert all(0 < value <= 1 for value in values)
-    warm = sum(step < min(share, 0.5) * epochs * per_epoch for step in range(len(values)))
-    assert all(a <= b for a, b in itertools.pairwise(values[:warm]))
-    assert all(a >= b for a, b in itertools.pairwise(values[warm:]))
-    assert all(value >= final - 1e-12 for value in values[warm:])
+    factors = rates(schedule, per_epoch, epochs)
+    assert all(0 < factor <= 1 for factor in factors)
+    warm = sum(step < min(share, 0.5) * epochs * per_epoch for step in range(len(factors)))
+    assert all(a <= b for a, b in itertools.pairwise(factors[:warm]))
+    assert all(a >= b for a, b in itertools.pairwise(factors[warm:]))
+    assert all(factor >= final - 1e-12 for factor in factors[warm:])
 
 
 @settings(deadline=None)
@@ -85,11 +85,11 @@ def test_cosine_rises_then_falls_within_its_bounds(epochs: int, per_epoch: int, 
 def test_steps_only_fall_after_the_warmup(
     epochs: int, per_epoch: int, milestones: list[float], gamma: float, warmup: float
 ) -> None:
-    values = rates(Steps(sorted(milestones), gamma, warmup), per_epoch, epochs)
-    assert all(0 < value <= 1 for value in values)
-    warm = sum(step < warmup * per_epoch for step in range(len(values)))
-    assert set(values[warm:]) <= {gamma**passed for passed in range(5)}
-    assert all(a >= b for a, b in itertools.pairwise(values[warm:]))
+    factors = rates(Steps(sorted(milestones), gamma, warmup), per_epoch, epochs)
+    assert all(0 < factor <= 1 for factor in factors)
+    warm = sum(step < warmup * per_epoch for step in range(len(factors)))
+    assert set(factors[warm:]) <= {gamma**passed for passed in range(5)}
+    assert all(a >= b for a, b in itertools.pairwise(factors[warm:]))
 
 
 def test_a_warmup_takes_at_most_half_of_the_training() -> None:

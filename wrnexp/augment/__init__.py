@@ -1,6 +1,6 @@
-"""Training-time augmentation: what a recipe names, and how it is done to an image."""
+"""Training-time augmentation: its settings, and its implementations for batches and for single images."""
 
-from wrnexp.augment.jitter import Jitter
 from wrnexp.augment.recipe import Augment
+from wrnexp.augment.settings import Jitter
 
 __all__ = ["Augment", "Jitter"]

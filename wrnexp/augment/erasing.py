@@ -1,4 +1,4 @@
-"""Rectangles that are set to 0 in the normalised image: RandomErasing and Cutout."""
+"""RandomErasing and Cutout: set a rectangle of the normalised image to 0."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from wrnexp.tensors import to_device
 
 
 class Boxes(NamedTuple):
-    """A rectangle an image, int64 [N] each: rows top to bottom - 1, columns left to right - 1; none where they meet."""
+    """One rectangle per image, int64 [N] each; `bottom` and `right` are exclusive, so a rectangle may be empty."""
 
     top: NDArray[np.int64]
     bottom: NDArray[np.int64]
@@ -21,15 +21,10 @@ class Boxes(NamedTuple):
 
 
 class RandomErasing:
-    """A rectangle of 2 to 33 % of the area, sides in the ratio 0.3 to 3.3 (Zhong et al., 2020, arXiv 1708.04896).
+    """A rectangle of 2 to 33 % of the area, aspect ratio 0.3 to 3.3 (Zhong et al., 2020, arXiv 1708.04896).
 
     The distribution is that of torchvision's RandomErasing: up to `TRIES` sizes are drawn until one is smaller than the
-    image.
-
-    Args:
-        probability: that an image has a rectangle.
-        height: of the images in pixels.
-        width: likewise.
+    image. An image has a rectangle with the given probability.
     """
 
     TRIES = 10
@@ -47,22 +42,16 @@ class RandomErasing:
         ratio = np.exp(_between(sizes[..., 1], *np.log(self.RATIO)))
         heights, widths = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
         fits = (heights < self._height) & (widths < self._width)
-        first = np.arange(len(uniform)), fits.argmax(1)
-        done = fits.any(1) & (uniform[:, 0] < self._probability)
-        height, width = heights[first] * done, widths[first] * done
+        first_fit = np.arange(len(uniform)), fits.argmax(1)
+        erases = fits.any(1) & (uniform[:, 0] < self._probability)
+        height, width = heights[first_fit] * erases, widths[first_fit] * erases
         top = np.floor(uniform[:, 1] * (self._height - height + 1))
         left = np.floor(uniform[:, 2] * (self._width - width + 1))
-        return Boxes(*(value.astype(np.int64) for value in (top, top + height, left, left + width)))
+        return Boxes(*(edge.astype(np.int64) for edge in (top, top + height, left, left + width)))
 
 
 class Cutout:
-    """A square around a random pixel, cut off at the border (DeVries and Taylor, 2017, arXiv 1708.04552).
-
-    Args:
-        side: of the square in pixels.
-        height: of the images in pixels.
-        width: likewise.
-    """
+    """A square around a random pixel, clipped at the border (DeVries and Taylor, 2017, arXiv 1708.04552)."""
 
     words = 2
 
@@ -81,7 +70,8 @@ def erase(images: Tensor, boxes: Boxes) -> Tensor:
     height, width = images.shape[2:]
     if images.device.type != "cpu":
         return images.mul_(outside(boxes, height, width, images.device))
-    pixels = images.numpy()  # one box after the other, and only where there is one
+    # On a CPU slice assignment is cheaper than a mask over all pixels, and most images may have no box.
+    pixels = images.numpy()
     for index in np.flatnonzero(boxes.top < boxes.bottom):
         top, bottom, left, right = (edge[index] for edge in boxes)
         pixels[index, :, top:bottom, left:right] = 0
@@ -90,7 +80,7 @@ def erase(images: Tensor, boxes: Boxes) -> Tensor:
 
 def outside(boxes: Boxes, height: int, width: int, device: torch.device) -> Tensor:
     """Return float32 [N, 1, H, W], 0 in the boxes and 1 elsewhere."""
-    # One copy to the device, then everything there.
+    # One copy to the device; the mask is computed there.
     top, bottom, left, right = to_device(torch.from_numpy(np.stack(boxes)), device)[:, :, None]
     rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
     in_rows = ((rows >= top) & (rows < bottom)).float()

@@ -1,30 +1,21 @@
-"""ColorJitter: brightness, contrast, saturation and hue, each by a factor of its own, in an order of its own."""
+"""ColorJitter: brightness, contrast, saturation and hue, each with its own factor, in a random order per image."""
 
 from collections.abc import Sequence
 from itertools import permutations
-from typing import TypedDict
 
 import numpy as np
 
 from wrnexp.augment.operations import NUMBERS, OpPlan
+from wrnexp.augment.settings import Jitter
 from wrnexp.seeding import Numbers, below
-
-
-class Jitter(TypedDict):
-    """Strengths of colour jitter: each factor is drawn from [1 - x, 1 + x], the turn of the hue from [-hue, hue]."""
-
-    brightness: float
-    contrast: float
-    saturation: float
-    hue: float
 
 
 class ColourJitter:
     """Turns random numbers into plans; the distribution is that of torchvision's ColorJitter.
 
     Attributes:
-        words: random numbers that an image needs.
-        steps: for each step the numbers of the operations that can be drawn in it.
+        words: random numbers per image.
+        steps: for each step, the numbers of the operations that can be drawn in it.
     """
 
     words = 5

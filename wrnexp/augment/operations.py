@@ -1,8 +1,8 @@
-"""Image operations and how a batch of drawn operations is applied.
+"""Image operations, and two ways to apply a batch of drawn operations.
 
-An `OpPlan` names an operation and a strength for each image and step. `apply_grouped` (for CPUs) runs each operation on
-the images that drew it; `apply_masked` (for GPUs and compilers) runs every operation on all images and selects what was
-drawn, so that no shape depends on a draw. Both give the same images bit for bit.
+An `OpPlan` holds an operation and a strength for each image and step. `apply_grouped` (for CPUs) runs each operation
+only on the images that drew it. `apply_masked` (for GPUs and compilation) runs every operation on all images and
+selects by mask, so that no shape depends on a draw. Both return the same images bit for bit.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wrnexp.augment import colour, pointwise
-from wrnexp.augment.geometry import CPU, Matrix, Sources, rotation, shear_x, shear_y, translation
+from wrnexp.augment.geometry import CPU, Matrix, SourceTable, rotation, shear_x, shear_y, translation
 from wrnexp.tensors import to_device
 
 Kernel = Callable[[Tensor, Tensor], Tensor]  # images [N, 3, H, W] and strengths [N] to images
@@ -23,9 +23,9 @@ Kernel = Callable[[Tensor, Tensor], Tensor]  # images [N, 3, H, W] and strengths
 class OpSpec(NamedTuple):
     """An operation with its strength.
 
-    The strength is: the signed level of `shear_x` and `shear_y`, whole pixels of `translate_x` and `translate_y`,
-    degrees of `rotate`; the factor of `brightness`, `saturation`, `contrast` and `sharpness`; a share of a full turn
-    for `hue`; the bits of `posterize`; the threshold of `solarize` in 0..1. The others have none.
+    The strength is the signed level of `shear_x` and `shear_y`, whole pixels of `translate_x` and `translate_y`,
+    degrees of `rotate`; the factor of `brightness`, `saturation`, `contrast` and `sharpness`; a fraction of a full turn
+    of `hue`; the bits of `posterize`; the threshold of `solarize` in 0..1. The others have none.
     """
 
     operation: str
@@ -33,14 +33,14 @@ class OpSpec(NamedTuple):
 
 
 class OpPlan(NamedTuple):
-    """What is done to each image: `operations` int64 [N, S], numbers of kernels, and `strengths` float32 [N, S]."""
+    """The operations of N images in S steps: kernel numbers int64 [N, S], and strengths float32 [N, S]."""
 
     operations: NDArray[np.int64]
     strengths: NDArray[np.float32]
 
 
 def identity(images: Tensor, strength: Tensor) -> Tensor:
-    """Return the images."""
+    """Return the images unchanged."""
     return images
 
 
@@ -74,27 +74,22 @@ NUMBERS = {name: number for number, name in enumerate([*LEVELS, "move"])}
 
 
 def kernels(moves: Sequence[OpSpec], height: int, width: int, device: torch.device = CPU) -> list[Kernel]:
-    """Return the kernels in the order of `NUMBERS`; the last, `move`, takes the index of one of `moves` as strength.
+    """Return the kernels in the order of `NUMBERS`; the last one, `move`, takes an index into `moves` as strength.
 
-    Args:
-        moves: movements that images can draw.
-        height: of the images in pixels.
-        width: likewise.
-        device: of the images. The table of `move` is made there now: a kernel makes no state when it is called, for
-            that would become part of a compiled graph.
+    The table of `move` is made on `device` right away: state made in a kernel's call would become part of a compiled
+    graph.
     """
     matrices = [_matrix(move, height, width) for move in moves or [OpSpec("rotate", 0.0)]]
-    return [*LEVELS.values(), _Move(Sources(matrices, height, width, device))]
+    return [*LEVELS.values(), _Move(SourceTable(matrices, height, width, device))]
 
 
 class _Move:
-    """The kernel of all operations that move pixels, for images on the device of its table."""
-
-    def __init__(self, sources: Sources) -> None:
-        self._sources = sources
+    # A class, not a closure: kernels are pickled with the augmentation when worker processes start.
+    def __init__(self, table: SourceTable) -> None:
+        self._table = table
 
     def __call__(self, images: Tensor, strength: Tensor) -> Tensor:
-        return self._sources(images, strength.long())
+        return self._table(images, strength.long())
 
 
 def _matrix(move: OpSpec, height: int, width: int) -> Matrix:
@@ -112,51 +107,47 @@ def _matrix(move: OpSpec, height: int, width: int) -> Matrix:
 
 
 def apply_grouped(images: Tensor, plan: OpPlan, kernels: Sequence[Kernel]) -> Tensor:
-    """Carry out a plan on the host's terms: images are sorted by what they drew and each kernel gets a slice.
-
-    Args:
-        images: [N, 3, H, W]; left as they are.
-        plan: of these images.
-        kernels: by number.
-    """
+    """Apply a plan to images [N, 3, H, W], which stay unchanged: sort them by operation, give each kernel one slice."""
     if not plan.operations.size:
         return images
     order = np.arange(len(images))
-    for drawn, strengths in zip(plan.operations.T, plan.strengths.T, strict=True):
-        sort = np.argsort(drawn[order], kind="stable")
+    for numbers, strengths in zip(plan.operations.T, plan.strengths.T, strict=True):
+        # Sort the images, which are in the order of the previous step, by this step's operation.
+        sort = np.argsort(numbers[order], kind="stable")
         order = order[sort]
-        images = images.index_select(0, _on(sort, images))
-        strength = _on(strengths[order], images)
-        ends = np.bincount(drawn, minlength=len(kernels)).cumsum().tolist()
+        images = images.index_select(0, _to_device_of(images, sort))
+        strength = _to_device_of(images, strengths[order])
+        ends = np.bincount(numbers, minlength=len(kernels)).cumsum().tolist()
         for kernel, start, end in zip(kernels, [0, *ends], ends, strict=False):
             if start < end and kernel is not identity:
                 images[start:end] = kernel(images[start:end], strength[start:end])
-    return images.index_select(0, _on(np.argsort(order), images))
+    # Restore the original order.
+    return images.index_select(0, _to_device_of(images, np.argsort(order)))
 
 
 def apply_masked(
     images: Tensor, operations: Tensor, strengths: Tensor, kernels: Sequence[Kernel], steps: Sequence[Sequence[int]]
 ) -> Tensor:
-    """Carry out a plan whose tensors are on the device, without reading any of it back.
+    """Apply a plan whose tensors are on the device, without synchronizing with it.
 
     Args:
-        images: [N, 3, H, W]; left as they are.
+        images: [N, 3, H, W]; stay unchanged.
         operations: int64 [N, S].
         strengths: float32 [N, S].
         kernels: by number.
-        steps: for each of the S steps the numbers of the kernels that can be drawn in it.
+        steps: for each of the S steps, the numbers of the kernels that can be drawn in it.
     """
     for step, numbers in enumerate(steps):
         drawn, strength = operations[:, step], strengths[:, step]
-        result = images
+        output = images
         for number in numbers:
             if kernels[number] is not identity:
-                chosen = drawn == number
-                changed = kernels[number](images, strength * chosen)  # 0 is harmless to every kernel
-                result = torch.where(chosen.view(-1, 1, 1, 1), changed, result)
-        images = result
+                mask = drawn == number
+                changed = kernels[number](images, strength * mask)  # 0 is a valid strength of every kernel
+                output = torch.where(mask.view(-1, 1, 1, 1), changed, output)
+        images = output
     return images
 
 
-def _on(values: NDArray[np.generic], like: Tensor) -> Tensor:
-    return to_device(torch.from_numpy(values), like.device)
+def _to_device_of(images: Tensor, array: NDArray[np.generic]) -> Tensor:
+    return to_device(torch.from_numpy(array), images.device)

@@ -1,6 +1,6 @@
-"""Policies: which operations an image draws. Distributions are those of torchvision's transforms of the same names.
+"""Policies: the operations that an image draws. Distributions are those of torchvision's transforms of the same names.
 
-A policy lists the variants that it can draw, and turns random numbers into choices among them, for many images at once.
+A policy lists the variants (operation and strength) that it can draw, and turns random numbers into indices of them.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from wrnexp.seeding import Numbers, below
 OpIndex = NDArray[np.int64]
 IDENTITY = OpSpec("identity")
 
-# RandAugment's and TrivialAugment's operations; those of a sign draw it evenly.
+# Operations of RandAugment and TrivialAugment; the signed ones draw their sign evenly.
 SIGNED = (
     "shear_x", "shear_y", "translate_x", "translate_y", "rotate",
     "brightness", "saturation", "contrast", "sharpness",
@@ -57,12 +57,12 @@ CIFAR10 = (
 
 
 class Policy(Protocol):
-    """What the augmentation asks of a policy.
+    """The interface of a policy.
 
     Attributes:
-        variants: all that can be drawn, without repetition.
-        words: random numbers that an image needs.
-        steps: for each step the variants, by index, that can be drawn in it.
+        variants: all that can be drawn, distinct.
+        words: random numbers per image.
+        steps: for each step, the indices of the variants that can be drawn in it.
     """
 
     variants: list[OpSpec]
@@ -75,14 +75,7 @@ class Policy(Protocol):
 
 
 class RandAugment:
-    """`num_ops` operations, each drawn evenly from `SPACE`, at one strength (arXiv 1909.13719).
-
-    Args:
-        num_ops: operations an image.
-        magnitude: index among 31 strengths, 0 to 30.
-        height: of the images in pixels, which translations are measured by.
-        width: likewise.
-    """
+    """`num_ops` operations, each drawn evenly from `SPACE`, at one of 31 strengths (arXiv 1909.13719)."""
 
     def __init__(self, num_ops: int, magnitude: int, height: int, width: int) -> None:
         levels = _magnitudes(31, height, width)
@@ -102,7 +95,7 @@ class TrivialAugmentWide:
     words = 3
 
     def __init__(self, height: int, width: int) -> None:
-        levels = _wide_magnitudes(31)
+        levels = _strengths(0.99, 32.0, 32.0, 135.0, 0.99, 8 - 2, 31)
         rows = [_signs(name, levels[name][magnitude]) for name in SPACE for magnitude in range(31)]
         self.variants, table = _indexed(rows)
         self._table = table.reshape(len(SPACE), 31, 2)
@@ -115,7 +108,7 @@ class TrivialAugmentWide:
 
 
 class AutoAugment:
-    """One of the sub-policies of `CIFAR10`, drawn evenly; each of its two operations is done with its probability."""
+    """One of the sub-policies of `CIFAR10`, drawn evenly; each of its two operations applies with its probability."""
 
     words = 5
 
@@ -130,41 +123,41 @@ class AutoAugment:
         self.steps = [sorted({self._identity, *self._table[:, step].flatten().tolist()}) for step in range(2)]
 
     def __call__(self, numbers: Numbers) -> OpIndex:
-        """Draw a sub-policy; then for each operation whether it is done, and its sign, see `Policy`."""
+        """Draw a sub-policy, then for each operation whether it applies, and its sign, see `Policy`."""
         pair = below(numbers[:, 0], len(CIFAR10))
-        done = numbers[:, 1:3] < self._probability[pair]
+        applies = numbers[:, 1:3] < self._probability[pair]
         drawn = self._table[pair[:, None], [0, 1], below(numbers[:, 3:5], 2)]
-        return np.where(done, drawn, self._identity)
+        return np.where(applies, drawn, self._identity)
 
 
 class PolicyPlans:
     """Turns random numbers into plans by a policy.
 
     Attributes:
-        words: random numbers that an image needs.
-        steps: for each step the numbers of the operations that can be drawn in it.
-        moves: the variants that move pixels; a plan's strength is the index of one of them.
+        words: random numbers per image.
+        steps: for each step, the numbers of the operations that can be drawn in it.
+        moves: the variants that move pixels; the plan's strength of such a variant is its index here.
     """
 
     def __init__(self, policy: Policy) -> None:
         self._policy, self.words = policy, policy.words
-        self.moves = [one for one in policy.variants if one.operation in MOVEMENTS]
-        numbers = [NUMBERS["move"] if one in self.moves else NUMBERS[one.operation] for one in policy.variants]
-        strengths = [self.moves.index(one) if one in self.moves else one.strength for one in policy.variants]
+        self.moves = [spec for spec in policy.variants if spec.operation in MOVEMENTS]
+        numbers = [NUMBERS["move"] if spec in self.moves else NUMBERS[spec.operation] for spec in policy.variants]
+        strengths = [self.moves.index(spec) if spec in self.moves else spec.strength for spec in policy.variants]
         self._numbers, self._strengths = np.array(numbers), np.array(strengths, dtype=np.float32)
-        self.steps = [sorted({numbers[choice] for choice in step}) for step in policy.steps]
+        self.steps = [sorted({numbers[variant] for variant in step}) for step in policy.steps]
 
     def __call__(self, uniform: Numbers) -> OpPlan:
         """Return the plan of N images from random numbers [N, words] in [0, 1)."""
-        chosen = self._policy(uniform)
-        return OpPlan(self._numbers[chosen], self._strengths[chosen])
+        variants = self._policy(uniform)
+        return OpPlan(self._numbers[variants], self._strengths[variants])
 
 
 def policy(name: str, num_ops: int, magnitude: int, height: int, width: int) -> Policy | None:
-    """Return a policy by the name that the config gives it; None for `none`.
+    """Return the policy of this config name; None for `none`.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: the name is unknown.
     """
     match name:
         case "none":
@@ -175,12 +168,12 @@ def policy(name: str, num_ops: int, magnitude: int, height: int, width: int) -> 
             return RandAugment(num_ops, magnitude, height, width)
         case "trivialaugment":
             return TrivialAugmentWide(height, width)
-        case other:
-            raise UserError(f"augment.policy is {other}: none, autoaugment, randaugment or trivialaugment")
+        case unknown:
+            raise UserError(f"augment.policy is {unknown}: none, autoaugment, randaugment or trivialaugment")
 
 
 def _signs(name: str, magnitude: float) -> tuple[OpSpec, OpSpec]:
-    """Return the variants of a negative and a positive sign; the same twice where the operation has none."""
+    """Return the variants with negative and positive sign; the same variant twice for an unsigned operation."""
     if name not in SIGNED:
         return (OpSpec(name, magnitude),) * 2
     if name in ("brightness", "saturation", "contrast", "sharpness"):  # torchvision's factors are 1 + magnitude
@@ -191,25 +184,21 @@ def _signs(name: str, magnitude: float) -> tuple[OpSpec, OpSpec]:
 
 
 def _indexed(rows: Sequence[tuple[OpSpec, OpSpec]]) -> tuple[list[OpSpec], OpIndex]:
-    """Return the distinct variants, and the rows as indices of them, int64 [len(rows), 2]."""
+    """Return the distinct variants, and the rows as indices into them, int64 [len(rows), 2]."""
     variants = list(dict.fromkeys(variant for row in rows for variant in row))
     return variants, np.array([[variants.index(variant) for variant in row] for row in rows])
 
 
 def _linear(last: float, bins: int) -> list[float]:
-    # In float32, as torchvision's: its factors then round as ours do.
-    return [float(value) for value in torch.linspace(0.0, last, bins)]
+    # In float32, as in torchvision, so that factors round the same way.
+    levels: list[float] = torch.linspace(0.0, last, bins).tolist()
+    return levels
 
 
 def _magnitudes(bins: int, height: int, width: int) -> dict[str, list[float]]:
-    """Return the strengths of AutoAugment and RandAugment from nothing to the most, for each operation."""
-    share = 150.0 / 331.0  # of the size: AutoAugment moved images of 331 pixels by up to 150
-    return _strengths(0.3, share * width, share * height, 30.0, 0.9, 8 - 4, bins)
-
-
-def _wide_magnitudes(bins: int) -> dict[str, list[float]]:
-    """Return the strengths of TrivialAugmentWide."""
-    return _strengths(0.99, 32.0, 32.0, 135.0, 0.99, 8 - 2, bins)
+    """Return the strengths of AutoAugment and RandAugment by operation, weakest first."""
+    fraction = 150.0 / 331.0  # AutoAugment moved images of 331 pixels by up to 150
+    return _strengths(0.3, fraction * width, fraction * height, 30.0, 0.9, 8 - 4, bins)
 
 
 def _strengths(
@@ -223,7 +212,7 @@ def _strengths(
         "translate_y": _linear(down, bins),
         "rotate": _linear(degrees, bins),
         **dict.fromkeys(("brightness", "saturation", "contrast", "sharpness"), _linear(mix, bins)),
-        "posterize": [float(value) for value in posterize],
-        "solarize": [float(value) for value in torch.linspace(1.0, 0.0, bins)],
+        "posterize": posterize.tolist(),
+        "solarize": torch.linspace(1.0, 0.0, bins).tolist(),
         **dict.fromkeys(("identity", "autocontrast", "equalize", "invert"), [0.0] * bins),
     }

@@ -1,72 +1,36 @@
-"""What the group `augment` of the configuration says, as a value."""
+"""`Augment`: the settings of the config group `augment` and the augmentations made from them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
 
 from PIL.Image import Image
 from torch import Tensor
 
-from wrnexp.augment.jitter import Jitter
-
-if TYPE_CHECKING:
-    from wrnexp.augment.batched import BatchAugment
+from wrnexp.augment.batched import BatchAugment
+from wrnexp.augment.settings import AugmentSettings
 
 
 @dataclass(frozen=True)
-class Augment:
-    """Random changes to a training image: crop, flip, policy, jitter, normalisation, erasing, cutout, mixing.
+class Augment(AugmentSettings):
+    """Training-time augmentation; the fields are those of `AugmentSettings`."""
 
-    Attributes:
-        padding: pixels added on each side before a crop back to the image's size; 0 is no crop.
-        padding_mode: what the added pixels are, black or the image reflected.
-        flip: probability of a horizontal flip.
-        policy: `autoaugment` with the policy found on CIFAR-10 (arXiv 1805.09501), `randaugment` (arXiv 1909.13719),
-            `trivialaugment` (arXiv 2103.10158), or `none`.
-        num_ops: operations an image, of `randaugment` alone.
-        magnitude: their strength, 0 to 30, of `randaugment` alone.
-        jitter: strengths of colour jitter; all 0 is off.
-        erasing: probability that a rectangle of the normalised image is set to 0 (arXiv 1708.04896).
-        cutout: side in pixels of the square of the normalised image that is set to 0 (arXiv 1708.04552); 0 is off.
-        mixup: a of the Beta(a, a) that an image's share in a mixture is drawn from (arXiv 1710.09412); 0 is off.
-        cutmix: likewise for CutMix (arXiv 1905.04899). Where both are on, each image draws one of them evenly.
-    """
-
-    padding: int
-    padding_mode: Literal["constant", "reflect"]
-    flip: float
-    policy: Literal["none", "autoaugment", "randaugment", "trivialaugment"]
-    num_ops: int
-    magnitude: int
-    jitter: Jitter
-    erasing: float
-    cutout: int
-    mixup: float
-    cutmix: float
-
-    def batched(
-        self, size: int, mean: Sequence[float], std: Sequence[float], classes: int, seed: int
-    ) -> "BatchAugment":
-        """Return the form for whole batches on any device, see `wrnexp.augment.batched.BatchAugment`."""
-        from wrnexp.augment.batched import BatchAugment  # it needs the recipe
-
+    def batched(self, size: int, mean: Sequence[float], std: Sequence[float], classes: int, seed: int) -> BatchAugment:
+        """Return the augmentation of whole batches on any device, see `BatchAugment`."""
         return BatchAugment(self, size, mean, std, classes, seed)
 
     def per_image(self, size: int, mean: Sequence[float], std: Sequence[float]) -> Callable[[Image], Tensor]:
-        """Return the reference form: torchvision's transforms on one PIL image after another.
+        """Return the reference augmentation: torchvision's transforms on one PIL image at a time.
 
-        The callable can be pickled, and all that it draws comes from torch's global generator.
+        The function maps an RGB image to a normalised float32 tensor `[3, size, size]`. It can be pickled and draws
+        from torch's global generator only.
 
         Args:
             size: height and width of the images, in pixels.
             mean: of each channel, for pixels in 0..1.
-            std: of each channel, likewise.
-
-        Returns:
-            A function from an RGB image to a normalised float32 tensor `[3, size, size]`.
+            std: of each channel, for pixels in 0..1.
 
         Raises:
-            UserError: the recipe has what torchvision does not do to one image: cutout, mixup, CutMix.
+            UserError: cutout, mixup or CutMix is on; torchvision has no per-image transform for them.
         """
         from wrnexp.augment.reference import per_image  # torchvision takes a second to import
 

@@ -1,4 +1,4 @@
-"""The reference form of a recipe's augmentation: torchvision's v2 transforms, one PIL image after another."""
+"""The reference augmentation: torchvision's v2 transforms on one PIL image at a time."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -8,25 +8,28 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from wrnexp.augment.recipe import Augment
+from wrnexp.augment.settings import AugmentSettings
 from wrnexp.errors import UserError
 
 
-def per_image(recipe: Augment, size: int, mean: Sequence[float], std: Sequence[float]) -> Callable[[Image], Tensor]:
-    """Return `recipe` as a function from an RGB image to a normalised tensor, see `Augment.per_image`."""
+def per_image(
+    settings: AugmentSettings, size: int, mean: Sequence[float], std: Sequence[float]
+) -> Callable[[Image], Tensor]:
+    """Return a function from an RGB image to a normalised tensor, see `Augment.per_image`."""
     for key in ("cutout", "mixup", "cutmix"):
-        if value := getattr(recipe, key):
-            raise UserError(f"augment.{key}={value} is not of loader.backend=torchvision; use loader.backend=batched")
-    transforms = [*_geometry(recipe, size), *_policy(recipe), *_jitter(recipe), Normalise(mean, std), *_erasing(recipe)]
-    composed: Callable[[Image], Tensor] = v2.Compose(transforms)
+        if strength := getattr(settings, key):
+            raise UserError(
+                f"augment.{key}={strength} is not supported by loader.backend=torchvision; use loader.backend=batched"
+            )
+    composed: Callable[[Image], Tensor] = v2.Compose([*_transforms(settings, size, mean, std)])
     return composed
 
 
 class Normalise:
-    """From an RGB image to a float32 tensor `[3, H, W]`: pixels over 255, minus the mean, over the deviation.
+    """From an RGB image to a float32 tensor `[3, H, W]`: (pixels / 255 - mean) / std.
 
-    One multiplication and one subtraction a pixel; torchvision's three transforms for it take three times as long, a
-    third of all the time where images are only cropped and flipped.
+    One multiplication and one subtraction per pixel. torchvision's three transforms take three times as long, a third
+    of the total if images are only cropped and flipped.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -40,32 +43,30 @@ class Normalise:
         return pixels * self.scale - self.shift
 
 
-def _geometry(recipe: Augment, size: int) -> Iterator[v2.Transform]:
-    if recipe.padding:
-        yield v2.RandomCrop(size, padding=recipe.padding, padding_mode=recipe.padding_mode)
-    if recipe.flip:
-        yield v2.RandomHorizontalFlip(recipe.flip)
+def _transforms(
+    settings: AugmentSettings, size: int, mean: Sequence[float], std: Sequence[float]
+) -> Iterator[v2.Transform | Normalise]:
+    if settings.padding:
+        yield v2.RandomCrop(size, padding=settings.padding, padding_mode=settings.padding_mode)
+    if settings.flip:
+        yield v2.RandomHorizontalFlip(settings.flip)
+    yield from _policy(settings)
+    if any(settings.jitter.values()):
+        yield v2.ColorJitter(**settings.jitter)
+    yield Normalise(mean, std)
+    if settings.erasing:
+        yield v2.RandomErasing(settings.erasing, inplace=True)
 
 
-def _policy(recipe: Augment) -> Iterator[v2.Transform]:
-    match recipe.policy:
+def _policy(settings: AugmentSettings) -> Iterator[v2.Transform]:
+    match settings.policy:
         case "none":
             return
         case "autoaugment":
             yield v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10)
         case "randaugment":
-            yield v2.RandAugment(recipe.num_ops, recipe.magnitude)
+            yield v2.RandAugment(settings.num_ops, settings.magnitude)
         case "trivialaugment":
             yield v2.TrivialAugmentWide()
-        case other:
-            raise UserError(f"augment.policy is {other}: none, autoaugment, randaugment or trivialaugment")
-
-
-def _jitter(recipe: Augment) -> Iterator[v2.Transform]:
-    if any(recipe.jitter.values()):
-        yield v2.ColorJitter(**recipe.jitter)
-
-
-def _erasing(recipe: Augment) -> Iterator[v2.Transform]:
-    if recipe.erasing:
-        yield v2.RandomErasing(recipe.erasing, inplace=True)
+        case unknown:
+            raise UserError(f"augment.policy is {unknown}: none, autoaugment, randaugment or trivialaugment")

@@ -1,6 +1,6 @@
-"""Data sets: their sources, the store on disk, splits, and the loaders.
+"""Data sets: sources, the store on disk, splits and loaders.
 
-The names that need torch are imported when they are first asked for, so that `wrnexp data` answers quickly.
+Names that need torch are imported on first use, so that `wrnexp data` starts quickly.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Canonical order and content digest: whatever the source, the same images give the same order and the same digest."""
+"""Canonical order and content digest of a split: equal for equal images, whatever the source."""
 
 import hashlib
 
@@ -11,8 +11,8 @@ from wrnexp.data.content import Split
 def image_hashes(split: Split) -> NDArray[np.uint8]:
     """Return the SHA-256 of every image, uint8 [N, 32].
 
-    Hashed are the label as one byte, then the 3,072 bytes of the image, rows first, RGB interleaved. A split with more
-    than 256 classes has labels of two bytes, the higher first.
+    Hashed are the label as one byte, then the 3,072 bytes of the image, row by row, RGB interleaved. In a split with
+    more than 256 classes labels are two bytes, big-endian.
     """
     width = 1 if split.labels.max(initial=0) < 256 else 2
     hashes = (
@@ -33,12 +33,12 @@ def canonical_order(labels: NDArray[np.int64], hashes: NDArray[np.uint8]) -> NDA
 
 
 def duplicates(train: NDArray[np.uint8], test: NDArray[np.uint8]) -> int:
-    """Return how many of the test images [M, H, W, 3] stand in train [N, H, W, 3] too, pixel for pixel."""
-    known = {hashlib.sha256(image.tobytes()).digest() for image in train}
-    return sum(hashlib.sha256(image.tobytes()).digest() in known for image in test)
+    """Return the number of test images [M, H, W, 3] that also occur in train [N, H, W, 3], pixel for pixel."""
+    train_hashes = {hashlib.sha256(image.tobytes()).digest() for image in train}
+    return sum(hashlib.sha256(image.tobytes()).digest() in train_hashes for image in test)
 
 
 def _sort_keys(hashes: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], ...]:
-    """Return four keys, the last the most significant as `lexsort` wants them, whose order is that of the bytes."""
+    """Return four integer keys that sort as the bytes do; the last is the most significant, as `lexsort` expects."""
     words = np.ascontiguousarray(hashes).view(">u8")
     return tuple(words[:, column] for column in (3, 2, 1, 0))

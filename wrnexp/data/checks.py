@@ -1,4 +1,4 @@
-"""Files of the data store compared with the digests that were taken when they were written, in threads."""
+"""Comparison of files of the data store with the digests recorded when they were written, in the background."""
 
 import os
 import threading
@@ -12,12 +12,7 @@ _lock = threading.Lock()
 
 
 class FileCheck:
-    """One file, hashed once in a thread of its own: hashing does not hold Python's lock.
-
-    Args:
-        path: of the file, in a folder of the store.
-        digest: SHA-256 of its content when it was written, in hexadecimal.
-    """
+    """One file of the store, hashed once in a thread (hashing releases the GIL), against its SHA-256 in hexadecimal."""
 
     def __init__(self, path: Path, digest: str) -> None:
         self._path, self._digest, self._process = path, digest, os.getpid()
@@ -27,17 +22,17 @@ class FileCheck:
         self._thread.start()
 
     def wait(self) -> None:
-        """Wait until the file is hashed; hash it again if it was written to since.
+        """Wait until the file is hashed; hash it again if it changed since.
 
-        A forked process, which has no such thread, does not wait: the process that trains has.
+        Returns at once in a forked process, which does not inherit the thread: the training process has waited.
 
         Raises:
-            UserError: the file is damaged, or cannot be read; the message says how to repair it.
+            UserError: the file is damaged or cannot be read; the message says how to repair it.
         """
         if os.getpid() != self._process:
             return
         self._thread.join()
-        state = _state(self._path)  # of an absent file, from a cache that was emptied, the pages in memory are whole
+        state = _state(self._path)  # None if the cache was emptied meanwhile; the mapped pages are still intact
         if self._problem is None and state is not None and state != self._state:
             self._state = state
             self._compare()
@@ -53,7 +48,7 @@ class FileCheck:
 
 
 def start(path: Path, digest: str) -> FileCheck:
-    """Return the check of a file as it is now: the one of before where path, size and time of change are the same."""
+    """Return the check of a file in its present state; a file that did not change is hashed once per process."""
     key = (path, digest, _state(path))
     with _lock:
         if key not in _checks:
@@ -62,7 +57,7 @@ def start(path: Path, digest: str) -> FileCheck:
 
 
 def _state(path: Path) -> tuple[int, int, int] | None:
-    """Return what changes when a file is written to; None for one that is not there, which its check says."""
+    """Return inode, size and modification time; None for a missing file, which the check reports."""
     try:
         stat = path.stat()
     except OSError:
@@ -71,10 +66,10 @@ def _state(path: Path) -> tuple[int, int, int] | None:
 
 
 def damage(path: Path) -> str:
-    """Say that a file of the store is damaged, and how to repair it."""
+    """Return the message that a file of the store is damaged, and how to repair it."""
     return f"{path} is damaged: its content is not what was stored; {repair(path.parent)}"
 
 
 def repair(folder: Path) -> str:
-    """Say how to repair a folder of the store."""
-    return f"remove {folder}: the same command makes it again, from data.root or by the download"
+    """Return how to repair a folder of the store."""
+    return f"remove {folder}: the same command restores it, from data.root or by download"

@@ -1,4 +1,4 @@
-"""What a source gives: the images and labels of both splits, in memory, in any order."""
+"""The content of a data set: images and labels of both splits in memory, in any order."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -21,17 +21,17 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """A whole data set: the names of its classes, in the order of the labels, and its two splits."""
+    """A whole data set; `classes` are the names in the order of the labels."""
 
     classes: tuple[str, ...]
     train: Split
     test: Split
 
     def split(self, name: SplitName) -> Split:
-        """Return the split of that name."""
+        """Return the split `train` or `test`."""
         return self.train if name == "train" else self.test
 
 
 def join(parts: list[Split]) -> Split:
-    """Return one split of all the parts' images, in order."""
+    """Concatenate splits."""
     return Split(np.concatenate([part.images for part in parts]), np.concatenate([part.labels for part in parts]))

@@ -1,4 +1,4 @@
-"""The data sets by name: from the place that the config names to the images that a run trains on."""
+"""Data sets by name: from the config's `data.root` to the images that a run is trained on."""
 
 from pathlib import Path
 
@@ -21,20 +21,20 @@ NAMES = (*CIFARS, "shapes", "folder")
 def load(
     name: str, root: str | None, val_size: int, train_limit: int | None, test_limit: int | None, resize: bool
 ) -> Dataset:
-    """Return a data set, split and limited as the config says.
+    """Return a data set, split and limited as configured.
 
     The first call for a source reads, checks and stores it; later calls map the stored arrays.
 
     Args:
         name: `cifar100`, `cifar10`, `shapes` or `folder`.
-        root: where the files are. None: the cache folder, for CIFAR with a download where it holds nothing.
-        val_size: training images held out, stratified, the same for every seed.
-        train_limit: training images to use of those that are left, stratified; None is all.
+        root: location of the files. None: the cache folder; CIFAR is downloaded if it is not there.
+        val_size: training images to hold out, stratified, the same for every seed.
+        train_limit: training images to use of the others, stratified; None is all.
         test_limit: test images to use, stratified; None is all.
-        resize: for `folder`, bring images of other sizes to 32x32.
+        resize: for `folder`, resize images of other sizes to 32x32.
 
     Raises:
-        UserError: nothing usable lies at `root`, or a size is impossible.
+        UserError: `root` does not contain the data set, or a size is out of range.
     """
     stored = obtain(name, root, resize=resize)
     val, train = _hold_out(stored.images("train"), val_size)
@@ -54,16 +54,13 @@ def load(
 
 
 def obtain(name: str, root: str | None, *, resize: bool = False, online: bool = True) -> Stored:
-    """Return a whole data set in the store.
+    """Return a whole data set in the store; name, root and resize are those of `load`.
 
     Args:
-        name: as for `load`.
-        root: as for `load`.
-        resize: as for `load`.
-        online: download CIFAR where there is none; without it that is an error.
+        online: download CIFAR if it is missing; otherwise raise.
 
     Raises:
-        UserError: nothing usable lies at `root`.
+        UserError: `root` does not contain the data set.
     """
     source = find_source(name, root, resize=resize)
     if source is None:
@@ -72,10 +69,10 @@ def obtain(name: str, root: str | None, *, resize: bool = False, online: bool = 
 
 
 def find_source(name: str, root: str | None, *, resize: bool = False) -> Source | None:
-    """Return where a data set is read from; None for CIFAR where nothing lies, in a root or in none.
+    """Return the source of a data set; None for CIFAR if `root` is None or an empty folder.
 
     Raises:
-        UserError: nothing usable lies at `root`.
+        UserError: `root` does not contain the data set.
     """
     if name in CIFARS:
         return find_cifar(CIFARS[name], root) if root is not None else None
@@ -87,20 +84,18 @@ def find_source(name: str, root: str | None, *, resize: bool = False) -> Source 
 
 
 def _without_source(cifar: Cifar, root: str | None, *, online: bool) -> Stored:
-    """Return CIFAR from the store, else from the network."""
+    """Return CIFAR from the store or, if it is not there, by download."""
     stored = store.find(cifar.name, cifar.classes, cifar.digest)
     if stored:
         return stored
     if not online:
-        raise UserError(
-            f"{cifar.title} is not in the cache; `wrnexp data import PATH --name {cifar.name}` brings it there"
-        )
+        raise UserError(f"{cifar.title} is not in the cache; `wrnexp data import PATH --name {cifar.name}` imports it")
     with store.lock(f"download-{cifar.name}"):
         return store.find(cifar.name, cifar.classes, cifar.digest) or _download(cifar, root)
 
 
 def _download(cifar: Cifar, root: str | None) -> Stored:
-    """Download the official archive into `root`, or into the cache, where only its stored form is kept."""
+    """Download the official archive to `root`, or to the cache, where it is deleted after its images are stored."""
     folder = Path(root).expanduser() if root is not None else cache_folder() / "downloads"
     packed = PackedArchive(folder / cifar.layout.file, cifar.layout, cifar.classes)
     by_hand = (
@@ -119,10 +114,10 @@ def _unchecked(content: Content, digest: store.Digest, where: str) -> None:
 
 
 def _hold_out(images: ImageSet, size: int) -> tuple[ImageSet | None, ImageSet]:
-    """Return the validation set, None for size 0, and the training set."""
+    """Return the validation set (None for size 0) and the training set."""
     _check_size("data.val_size", size, 0, len(images) - 1)
-    held_out, left = stratified(images.labels, size)
-    return (images.subset(held_out) if size else None), images.subset(left)
+    held_out, remaining = stratified(images.labels, size)
+    return (images.subset(held_out) if size else None), images.subset(remaining)
 
 
 def _limit(images: ImageSet, limit: int | None, key: str) -> ImageSet:
@@ -134,4 +129,4 @@ def _limit(images: ImageSet, limit: int | None, key: str) -> ImageSet:
 
 def _check_size(key: str, size: int, low: int, high: int) -> None:
     if not low <= size <= high:
-        raise UserError(f"{key}={size} is impossible: allowed are {low} to {high}")
+        raise UserError(f"{key}={size} is out of range: allowed are {low} to {high}")

@@ -1,4 +1,4 @@
-"""What training sees: a data set, and image sets that lie on disk and are mapped into memory by every process."""
+"""Data sets and image sets as used in training; the images stay on disk and are mapped into memory."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,16 +15,16 @@ from wrnexp.runs.record import Signature
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images of an .npy file, chosen by index, with their labels.
+    """Images of an .npy file, selected by index, with their labels.
 
-    The file is mapped when the first image is read, once a process; processes share its pages. Pickling sends the path,
-    never pixels, and not the check: the process that trains has waited for it.
+    The file is mapped when the first image is read, once per process; processes share its pages. Pickling transfers the
+    path, not the pixels, and drops the check: the training process has waited for it.
 
     Attributes:
         path: an .npy file, uint8 [M, H, W, 3].
-        indices: the rows of the file that make the set, int64 [N].
+        indices: rows of the file, int64 [N].
         labels: int64 [N].
-        check: compares the file with its digest before the first image is read; None where there is no digest.
+        check: compares the file with its digest before the first image is read; None without a digest.
     """
 
     path: Path
@@ -45,11 +45,11 @@ class ImageSet:
         return self._pixels[self.indices[indices]]
 
     def subset(self, positions: NDArray[np.int64]) -> "ImageSet":
-        """Return the images at these positions as a set of their own."""
+        """Return the images at these positions as a new set."""
         return replace(self, indices=self.indices[positions], labels=self.labels[positions])
 
     def verify(self) -> None:
-        """Wait until the file is compared with its digest.
+        """Wait until the file has been compared with its digest.
 
         Raises:
             UserError: the file is damaged; the message says how to repair it.
@@ -60,7 +60,7 @@ class ImageSet:
     @cached_property
     def _pixels(self) -> NDArray[np.uint8]:
         self.verify()
-        # A plain view: indexing a memmap object costs several times as much.
+        # A plain view: indexing an np.memmap is several times slower.
         return np.asarray(np.load(self.path, mmap_mode="r"))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class ImageSet:
 
 
 class Superclasses(NamedTuple):
-    """The coarse labels of CIFAR-100: the superclass of every class, and the superclasses' names."""
+    """The coarse labels of CIFAR-100: the superclass of each class, and the names of the superclasses."""
 
     of_class: tuple[int, ...]
     names: tuple[str, ...]
@@ -80,15 +80,15 @@ class Dataset:
 
     Attributes:
         name: `cifar100`, `cifar10`, `shapes` or `folder`.
-        classes: the names, in the order of the labels.
+        classes: names, in the order of the labels.
         superclasses: CIFAR-100's coarse labels, None for other data sets.
-        train: the images to train on, in canonical order.
-        val: the training images held out, None where none are.
-        test: the test images, in canonical order.
-        digest: the content digest of the whole `train` and `test` splits, before anything is held out or limited.
-        mean: of the whole train split's channels, R, G, B, each in 0..1.
-        std: likewise, the standard deviations.
-        image_size: pixels a side.
+        train: in canonical order.
+        val: training images held out, None if there are none.
+        test: in canonical order.
+        digest: content digests of the whole `train` and `test` splits, before images are held out or limited.
+        mean: of the channels R, G, B of the whole train split, in 0..1.
+        std: of the channels R, G, B of the whole train split, in 0..1.
+        image_size: height and width in pixels.
     """
 
     name: str
@@ -103,9 +103,9 @@ class Dataset:
     image_size: int
 
     def verify(self) -> None:
-        """Wait until the files of all images are compared with their digests; to be called before training.
+        """Wait until the files of all images have been compared with their digests.
 
-        Processes that load batches do not look at digests, so training must not start them before this.
+        Must be called before training: worker processes of loaders do not check digests.
 
         Raises:
             UserError: a file is damaged; the message says which, and how to repair it.
@@ -116,12 +116,12 @@ class Dataset:
 
 
 def signature(data: Dataset) -> Signature:
-    """Return what a network for this data set takes and gives."""
-    red, green, blue = (float(value) for value in data.mean)
-    spread_red, spread_green, spread_blue = (float(value) for value in data.std)
+    """Return the inputs and outputs of a network for this data set."""
+    mean_r, mean_g, mean_b = map(float, data.mean)
+    std_r, std_g, std_b = map(float, data.std)
     return Signature(
         classes=[str(name) for name in data.classes],
-        mean=(red, green, blue),
-        std=(spread_red, spread_green, spread_blue),
+        mean=(mean_r, mean_g, mean_b),
+        std=(std_r, std_g, std_b),
         image_size=data.image_size,
     )

@@ -1,6 +1,6 @@
-"""Other libraries' errors in our messages."""
+"""Text of other libraries' exceptions for error messages."""
 
 
 def reason(error: BaseException) -> str:
-    """Return an error's first line; its kind, where it says nothing."""
+    """Return the first line of an exception's text, or its type if it has no text."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def tracked(items: Sequence[T], description: str) -> Iterable[T]:
-    """Yield the items behind a bar that counts them."""
+    """Yield the items and show a progress bar."""
     from rich.markup import escape
     from rich.progress import track
 
@@ -25,7 +25,7 @@ def tracked(items: Sequence[T], description: str) -> Iterable[T]:
 
 
 def download_bar() -> "Progress":
-    """Return a bar that shows bytes, speed and time left."""
+    """Return a progress bar of bytes, speed and remaining time."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())

@@ -1,28 +1,28 @@
-"""Stratified choice: every class in proportion, the same images for every seed."""
+"""Stratified selection: classes in proportion, the same images for every seed."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def stratified(labels: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Choose `size` images, from every class in proportion to its count, and return what was chosen and what is left.
+    """Select `size` images, in proportion to the class counts; return the positions of selected and other images.
 
-    Whole numbers are made by largest remainder, the lower class first where remainders are equal. Of a class the first
-    images are taken: in canonical order, which is by hash, that is a random choice that never changes.
+    Quotas are rounded by largest remainder; ties go to the lower class. The first images of each class are taken. In
+    canonical order, which is by hash, that is a random but fixed selection.
 
     Args:
         labels: int64 [N].
         size: 0 to N.
 
     Returns:
-        Two ascending arrays of positions, int64 [size] and int64 [N - size].
+        Two ascending arrays, int64 [size] and int64 [N - size].
     """
-    chosen = _rank_in_class(labels) < _quotas(np.bincount(labels), size)[labels]
-    return np.flatnonzero(chosen), np.flatnonzero(~chosen)
+    selected = _rank_in_class(labels) < _quotas(np.bincount(labels), size)[labels]
+    return np.flatnonzero(selected), np.flatnonzero(~selected)
 
 
 def _quotas(counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Return how many images each class gives."""
+    """Return the number of images to take from each class."""
     quotas, remainders = np.divmod(size * counts, max(counts.sum(), 1))
     short = size - quotas.sum()
     quotas[np.argsort(-remainders, kind="stable")[:short]] += 1
@@ -30,7 +30,7 @@ def _quotas(counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
 
 
 def _rank_in_class(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return for every image how many of its class stand before it."""
+    """Return for each image the number of earlier images of its class."""
     by_class = np.argsort(labels, kind="stable")
     starts = np.cumsum(np.bincount(labels)) - np.bincount(labels)
     ranks = np.empty(len(labels), dtype=np.int64)

@@ -1,12 +1,13 @@
-"""The compact store: every data set once, as plain arrays in the cache folder, found again by content or by source.
+"""The compact store: each data set once, as plain arrays in the cache folder, looked up by content or by source.
 
     <cache>/store/<name>-<key>/   images and labels of both splits (.npy), meta.json
-    <cache>/sources/<mark>.json   which stored data set a source gave, as long as the source is unchanged
-    <cache>/locks/                so that of processes that start at once one makes the store and the others wait
+    <cache>/sources/<key>.json    the stored data set of a source in its present state
+    <cache>/locks/                one process writes, concurrent ones wait
 
-A stored folder is written beside and renamed: a reader sees it whole or not at all. meta.json holds the SHA-256 of each
-array and a seal over itself. The seal and the labels are compared when a stored data set is opened, the images in the
-background (`wrnexp.data.checks`). Folders of versions without digests are compared once with the content digests.
+A stored folder is written under a temporary name and renamed, so that readers see all of it or nothing. meta.json holds
+the SHA-256 of each array and a seal, its own SHA-256. Seal and labels are verified when a stored data set is opened,
+images in the background (`wrnexp.data.checks`). Folders written before there were digests are verified once against
+their content digests.
 """
 
 import hashlib
@@ -40,11 +41,11 @@ from wrnexp.runs.record import write_json
 from wrnexp.runs.strict_json import loads
 
 ARRAYS = tuple(f"{split}{kind}.npy" for split in SPLITS for kind in ("", "_labels"))
-FORMAT = 1  # raise it where stored folders of before cannot be used
+FORMAT = 1  # increment when older stored folders become unusable
 
 Digest = Mapping[SplitName, str]
 Check = Callable[[Content, Digest, str], None]
-"""Raises UserError where the content, its digest, read from the place named, are not as they should be."""
+"""Raises UserError if content and digest, read from the named source, are not those of the data set."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,11 @@ class Stored:
     """A data set in the store.
 
     Attributes:
-        folder: where it lies.
+        folder: contains the arrays.
         classes: in the order of the labels.
         digest: content digest of each split.
         mean: of the train split's channels, in 0..1.
-        std: likewise.
+        std: of the train split's channels, in 0..1.
         sha256: of each file, in hexadecimal, by name.
     """
 
@@ -71,7 +72,7 @@ class Stored:
         """Return a whole split, in canonical order.
 
         Raises:
-            UserError: the labels are damaged. That the images are is said when they are read.
+            UserError: the labels are damaged. Damaged images raise when they are read.
         """
         path, labels = self.folder / f"{split}.npy", self._labels(split)
         check = checks.start(path, self.sha256[path.name])
@@ -98,7 +99,7 @@ class Stored:
             self.images(split).verify()
 
     def verify(self) -> None:
-        """Hash all images again.
+        """Compare all images with their content digests.
 
         Raises:
             UserError: they are not what was stored, or not in canonical order.
@@ -113,7 +114,7 @@ class Stored:
 
 @contextmanager
 def lock(name: str) -> Iterator[None]:
-    """Hold a lock that one process at a time can have.
+    """Hold a lock of this name between processes.
 
     Raises:
         UserError: the cache folder cannot be written.
@@ -121,35 +122,34 @@ def lock(name: str) -> Iterator[None]:
     folder = cache_folder() / "locks"
     with _writing():
         folder.mkdir(parents=True, exist_ok=True)
-        held = FileLock(folder / f"{name}.lock")
-        held.acquire()
+        file_lock = FileLock(folder / f"{name}.lock")
+        file_lock.acquire()
     try:
         yield
     finally:
-        held.release()
+        file_lock.release()
 
 
 def find(name: str, classes: tuple[str, ...], digest: Digest) -> Stored | None:
-    """Return the stored data set of this content, None where there is none."""
+    """Return the stored data set of this content, or None."""
     return _with_digests(_open(_folder(name, classes, digest)))
 
 
 def obtain(name: str, source: Source, check: Check) -> Stored:
-    """Return the stored form of what `source` holds, reading the source only if it is new or changed.
+    """Return the stored form of a source; the source is read only if it is new or changed.
 
     Raises:
         UserError: the source cannot be read, fails `check`, or the cache folder cannot be written.
     """
-    note = cache_folder() / "sources" / f"{_mark(name, source)}.json"
-    known = _recall(note)
-    if known:
-        return known
-    with lock(note.stem):
-        return _recall(note) or _read_in(name, source, check, note)
+    source_file = cache_folder() / "sources" / f"{_source_key(name, source)}.json"
+    if stored := _find_by_source(source_file):
+        return stored
+    with lock(source_file.stem):  # another process may have stored it meanwhile
+        return _find_by_source(source_file) or _import(name, source, check, source_file)
 
 
 def canonical(content: Content) -> tuple[Content, Digest]:
-    """Return the content in canonical order, and its digests."""
+    """Return the content in canonical order, and the digest of each split."""
     train, train_digest = _canonical(content.train)
     test, test_digest = _canonical(content.test)
     return Content(content.classes, train, test), {"train": train_digest, "test": test_digest}
@@ -161,24 +161,24 @@ def _canonical(split: Split) -> tuple[Split, str]:
     return Split(split.images[order], split.labels[order]), content_digest(hashes)
 
 
-def _read_in(name: str, source: Source, check: Check, note: Path) -> Stored:
+def _import(name: str, source: Source, check: Check, source_file: Path) -> Stored:
     content, digest = canonical(source.read())
     check(content, digest, str(source.path))
     stored = _add(_folder(name, content.classes, digest), content, digest)
     with _writing():
-        write_json(note, {"source": str(source.path), "store": stored.folder.name})
+        write_json(source_file, {"source": str(source.path), "store": stored.folder.name})
     return stored
 
 
-def _mark(name: str, source: Source) -> str:
-    """Return a key of the source as it is now: where it lies and what changes when it does."""
+def _source_key(name: str, source: Source) -> str:
+    """Return a hash of the source's path and present state."""
     lines = (f"{FORMAT}", name, type(source).__name__, str(source.path.resolve()), *source.state())
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:32]
 
 
-def _recall(note: Path) -> Stored | None:
+def _find_by_source(source_file: Path) -> Stored | None:
     try:
-        folder = cache_folder() / "store" / loads(read_regular(note))["store"]
+        folder = cache_folder() / "store" / loads(read_regular(source_file))["store"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return _with_digests(_open(folder))
@@ -194,11 +194,11 @@ def _key(classes: tuple[str, ...], digest: Digest) -> str:
 
 
 def _open(folder: Path) -> Stored | None:
-    """Return what lies in a stored folder, as its meta.json says; the arrays are not compared.
+    """Read meta.json of a stored folder; the arrays are not verified.
 
     Returns:
-        None where it is absent, meta.json is damaged or a file is not of its full size. `sha256` is empty where an
-        earlier version wrote the folder.
+        None if the folder is missing, meta.json is damaged or a file has another size. `sha256` is empty if an earlier
+        version wrote the folder.
     """
     try:
         meta = loads(read_regular(folder / "meta.json"))
@@ -214,10 +214,10 @@ def _open(folder: Path) -> Stored | None:
 
 
 def _with_digests(stored: Stored | None) -> Stored | None:
-    """Return a stored data set with the digests of its files; where there are none, check the content and add them.
+    """Return a stored data set with the digests of its files; if it has none, verify the content and add them.
 
     Raises:
-        UserError: the content is not what the folder of an earlier version says.
+        UserError: the content does not match meta.json of an earlier version.
     """
     if stored is None or stored.sha256:
         return stored
@@ -227,33 +227,33 @@ def _with_digests(stored: Stored | None) -> Stored | None:
     images = checked.images("train")
     if (stored.mean, stored.std) != channel_statistics(images.gather(images.indices)):
         raise UserError(checks.damage(stored.folder / "meta.json"))
-    with suppress(UserError), lock(stored.folder.name), _writing():  # a cache that cannot be written is used as it is
+    with suppress(UserError), lock(stored.folder.name), _writing():  # the cache may be read-only
         _write_meta(checked)
     return checked
 
 
 def _add(folder: Path, content: Content, digest: Digest) -> Stored:
-    """Write a stored folder, unless another process has."""
+    """Write a stored folder, unless another process has written it."""
     with lock(folder.name):
         if _open(folder) is None:
             with _writing():
                 _publish(folder, content, digest)
     stored = _with_digests(_open(folder))
-    assert stored is not None, f"{folder} was written just now"
+    assert stored is not None, f"{folder} was just written"
     return stored
 
 
 def _publish(folder: Path, content: Content, digest: Digest) -> None:
-    beside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
-    beside.mkdir(parents=True)
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    temporary.mkdir(parents=True)
     try:
-        _write(beside, content, digest)
+        _write(temporary, content, digest)
         if folder.exists():
-            warn(f"{folder} is damaged: it is made again")
+            warn(f"{folder} is damaged: rebuilding it")
             shutil.rmtree(folder, ignore_errors=True)
-        beside.rename(folder)
+        temporary.rename(folder)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write(folder: Path, content: Content, digest: Digest) -> None:
@@ -279,16 +279,16 @@ def _write_meta(stored: Stored) -> None:
 
 
 def _seal(meta: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of all of meta.json but the seal itself."""
+    """Return the SHA-256 of meta.json without the seal itself."""
     return bytes_digest(json.dumps({key: meta[key] for key in meta if key != "seal"}, sort_keys=True).encode())
 
 
 @contextmanager
 def _writing() -> Iterator[None]:
-    """Turn a failure to write into one clear message."""
+    """Turn an OSError into an error message about the cache folder."""
     try:
         yield
     except OSError as error:
         raise UserError(
-            f"the cache folder {cache_folder()} cannot be written ({reason(error)}); WRNEXP_CACHE names another"
+            f"the cache folder {cache_folder()} cannot be written ({reason(error)}); WRNEXP_CACHE sets another one"
         ) from error

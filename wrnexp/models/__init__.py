@@ -1,4 +1,4 @@
-"""Networks, and what one forward pass costs."""
+"""Networks, and the cost of a forward pass."""
 
 from wrnexp.models.cost import multiply_adds, parameter_count
 from wrnexp.models.wide_resnet import WideResNet

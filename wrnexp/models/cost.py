@@ -1,4 +1,4 @@
-"""What a network costs: its parameters, and the multiply-adds of one image."""
+"""The cost of a network: parameters, and multiply-adds per image."""
 
 import copy
 
@@ -8,18 +8,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def parameter_count(model: nn.Module) -> int:
-    """Return the number of trainable numbers in `model`."""
+    """Return the number of trainable parameters, counted by element."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def multiply_adds(model: nn.Module, image_size: int) -> int:
-    """Return the multiply-adds of one RGB image in the forward pass: convolutions and matrix products, nothing else.
+    """Return the multiply-adds of convolutions and matrix products in the forward pass of one RGB image.
 
-    A copy without data is traced on the meta device, so nothing is computed and `model` stays as it is.
-
-    Args:
-        model: any network that maps images `[N, 3, image_size, image_size]` to a tensor.
-        image_size: height and width in pixels.
+    A copy of the network is traced on the meta device, so nothing is computed and `model` stays unchanged.
     """
     shapes = copy.deepcopy(model).to("meta").eval()
     counter = FlopCounterMode(display=False)

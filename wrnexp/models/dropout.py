@@ -1,4 +1,4 @@
-"""Dropout whose mask is cheap to draw on a CPU."""
+"""Dropout with a mask that is cheap to draw on a CPU."""
 
 import torch
 from torch import Tensor, nn
@@ -7,38 +7,39 @@ LEVELS = 1 << 16
 
 
 class Dropout(nn.Dropout):
-    """`torch.nn.Dropout`, with the mask drawn from 16 random bits an element in eager mode on a CPU.
+    """`torch.nn.Dropout`, except that eager mode on a CPU draws 16 random bits per element.
 
-    There `torch.nn.Dropout` may draw two 32-bit words an element (it does on processors that are not Intel's), which
-    takes a tenth of a training step of a wide ResNet. Here the probability is rounded to a multiple of 2**-16 and the
-    other elements are scaled by that, so the expectation stays that of the input.
+    There `torch.nn.Dropout` draws two 32-bit words per element on non-Intel processors, which takes a tenth of a
+    training step of a wide ResNet. The probability is rounded to a multiple of 2**-16; the scale uses the rounded
+    probability, so the expectation is exactly the input.
     """
 
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, activations: Tensor) -> Tensor:
         """Zero each element with probability `p` and scale the others by 1 / (1 - p); the identity in eval mode."""
-        eager = values.device.type == "cpu" and not torch.compiler.is_compiling()
-        if eager and self.training and 0 < self.p < 1:
-            return values * scaled_mask(values, self.p)
-        return super().forward(values)
+        eager_cpu = activations.device.type == "cpu" and not torch.compiler.is_compiling()
+        if eager_cpu and self.training and 0 < self.p < 1:
+            return activations * scaled_mask(activations, self.p)
+        return super().forward(activations)
 
 
-def scaled_mask(values: Tensor, p: float) -> Tensor:
-    """Return a tensor like `values`: 0 with probability `p`, else 1 / (1 - p), drawn from torch's global generator."""
-    dropped = min(max(round(p * LEVELS), 1), LEVELS - 1)
-    words = torch.empty(-(-values.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
-    bits = words.view(torch.int16)[: values.numel()]
-    scale = torch.tensor(LEVELS / (LEVELS - dropped), dtype=values.dtype)
-    first_kept = dropped - LEVELS // 2
-    kept = bits.clamp_(first_kept - 1, first_kept).sub_(first_kept - 1)  # 0 or 1, in place
-    strides = torch.empty_like(values, device="meta").stride()  # dense, channels last or not
-    if values.element_size() == bits.element_size():  # written as the bits of 0 and of the scale: half the time
-        return kept.mul_(scale.view(torch.int16)).view(values.dtype).as_strided(values.shape, strides)
-    return kept.to(values.dtype).mul_(scale).as_strided(values.shape, strides)
+def scaled_mask(like: Tensor, p: float) -> Tensor:
+    """Return a mask like `like`: 0 with probability `p`, else 1 / (1 - p), drawn from torch's global generator."""
+    dropped_levels = min(max(round(p * LEVELS), 1), LEVELS - 1)
+    words = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
+    bits = words.view(torch.int16)[: like.numel()]
+    scale = torch.tensor(LEVELS / (LEVELS - dropped_levels), dtype=like.dtype)
+    # Signed 16-bit levels from `threshold` on are not dropped: clamp to two adjacent levels, shift to 0 and 1.
+    threshold = dropped_levels - LEVELS // 2
+    mask = bits.clamp_(threshold - 1, threshold).sub_(threshold - 1)
+    strides = torch.empty_like(like, device="meta").stride()  # dense, also in channels-last format
+    if like.element_size() == bits.element_size():  # write the bits of 0 and of the scale: half the time
+        return mask.mul_(scale.view(torch.int16)).view(like.dtype).as_strided(like.shape, strides)
+    return mask.to(like.dtype).mul_(scale).as_strided(like.shape, strides)
 
 
 def mask_size(device: torch.device) -> float:
-    """Return how many elements the mask that eager mode keeps is worth for each value: a whole one on a CPU.
+    """Return the memory of the mask that eager mode saves, in elements of the input: one on a CPU.
 
-    Elsewhere it is a byte, counted here as a quarter of an element; it is half of one in bfloat16.
+    On other devices the mask is a byte per element, counted as a quarter (half is exact for bfloat16).
     """
     return 1.0 if device.type == "cpu" else 0.25

@@ -1,4 +1,4 @@
-"""The optimizer's side of a recipe: SGD, its schedules, parameter groups and the average of the weights."""
+"""SGD, learning rate schedules, parameter groups and weight averaging."""
 
 from wrnexp.optim.averaging import WeightAverage, averaged
 from wrnexp.optim.groups import parameter_groups

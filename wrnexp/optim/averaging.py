@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights, or none, behind one interface."""
+"""Exponential moving average of the weights, or none, behind one interface."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class WeightAverage(Protocol):
-    """What the trainer updates after every step, evaluates and keeps in a checkpoint."""
+    """Updated after every optimizer step, evaluated, and stored in checkpoints."""
 
     @property
     def model(self) -> nn.Module:
@@ -18,30 +18,25 @@ class WeightAverage(Protocol):
         ...
 
     def update(self, model: nn.Module) -> None:
-        """Take in the weights and buffers of `model` after an optimizer step."""
+        """Update the average after an optimizer step."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what resuming needs: tensors by name."""
+        """Return the state needed to resume."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Restore the state."""
         ...
 
 
 def averaged(model: nn.Module, decay: float | None) -> WeightAverage:
-    """Return the average of `model` over its updates, or `model` itself where `decay` is None.
-
-    Args:
-        model: the network that is trained, on its device.
-        decay: weight of the old average at each update, in 0..1; None is no average.
-    """
+    """Return the average of `model`, or `model` itself; `decay` in 0..1 weights the old average, None disables it."""
     return NoAverage(model) if decay is None else ExponentialAverage(model, decay)
 
 
 class NoAverage:
-    """No average: the trained network itself is evaluated, and there is nothing to keep."""
+    """No averaging: evaluates the trained weights."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -58,23 +53,23 @@ class NoAverage:
 
 
 class ExponentialAverage:
-    """decay * average + (1 - decay) * model for weights and batch norm statistics; counters are copied.
+    """decay * average + (1 - decay) * model for weights and batch norm statistics; integer counters are copied.
 
-    The first update copies, so the average does not remember the random weights that training started from. The number
-    of updates is a plain integer: `torch.optim.swa_utils.AveragedModel` keeps it in a tensor and copies that to the
-    device at every update, for which a GPU's queue has to run empty.
+    The first update copies all tensors, so that the average excludes the initial random weights. The number of updates
+    is a plain integer: `torch.optim.swa_utils.AveragedModel` stores it in a tensor, which synchronizes with the device
+    at every update.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         if not 0 <= decay <= 1:
-            raise ValueError(f"decay is {decay}; it is a number x with 0 <= x <= 1")
+            raise ValueError(f"decay is {decay}; it must be in 0..1")
         self.model = copy.deepcopy(model)
         self._decay = decay
         self._updates = 0
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Take in the weights and buffers of `model`."""
+        """Update the average from the weights and buffers of `model`."""
         pairs = list(zip(_tensors(self.model), _tensors(model), strict=True))
         blended = [pair for pair in pairs if self._updates and pair[0].is_floating_point()]
         copied = [pair for pair in pairs if not self._updates or not pair[0].is_floating_point()]
@@ -90,7 +85,7 @@ class ExponentialAverage:
         return {"updates": self._updates, "model": self.model.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from the averaged tensors and the number of updates."""
+        """Restore the averaged tensors and the number of updates."""
         self.model.load_state_dict(state["model"])
         self._updates = state["updates"]
 

@@ -1,4 +1,4 @@
-"""Which parameters weight decay pulls on."""
+"""Parameter groups with and without weight decay."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ from torch import nn
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, *, decay_norm_and_bias: bool) -> list[dict[str, Any]]:
-    """Return the parameter groups of a torch optimizer: `params` and `weight_decay`.
+    """Return the trainable parameters as groups of a torch optimizer.
 
     Args:
-        model: its trainable parameters are grouped.
+        model: on its device.
         weight_decay: L2 penalty of the decayed group.
-        decay_norm_and_bias: put every parameter into one decayed group, as the paper's code does. Otherwise the weights
-            and biases of normalisation layers and all other biases, which have one dimension, form an undecayed group.
+        decay_norm_and_bias: decay all parameters, as the paper's code does. Otherwise parameters with at most one
+            dimension (weights of normalisation layers, all biases) form a group without decay.
     """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if decay_norm_and_bias:

@@ -1,4 +1,4 @@
-"""The optimizer's half of a recipe: SGD with momentum, its learning rate and its loss."""
+"""SGD with momentum, its learning rate and its loss, as configured by the group `optim`."""
 
 from dataclasses import dataclass
 
@@ -11,24 +11,24 @@ from wrnexp.errors import UserError
 from wrnexp.optim.groups import parameter_groups
 from wrnexp.optim.schedules import Schedule
 
-FUSED_DEVICES = {"cpu", "cuda"}  # one kernel for all parameters: a third of the time of the other forms on a CPU
+FUSED_DEVICES = {"cpu", "cuda"}  # one kernel for all parameters; takes a third of the time on a CPU
 
 
 @dataclass(frozen=True)
 class SGDRecipe:
-    """SGD and what surrounds it, as the group `optim` of the configuration names it.
+    """The config group `optim`.
 
     Attributes:
         epochs: passes over the training set.
         lr: peak learning rate, for gradients that are means over the images of a step.
-        momentum: factor of the running sum of gradients.
-        nesterov: look ahead by one momentum step.
-        weight_decay: L2 penalty, added to the gradient (so it is scaled by the learning rate).
-        decay_norm_and_bias: let weight decay act on batch norm and biases too, as the paper does.
-        label_smoothing: share of the target spread evenly over all classes, in 0..1.
-        accumulate: micro-batches in an optimizer step.
-        clip_norm: largest global norm of the gradient; None is no clipping.
-        schedule: multiple of `lr` at each step.
+        momentum: of SGD.
+        nesterov: use Nesterov momentum.
+        weight_decay: L2 penalty, added to the gradient and therefore scaled by the learning rate.
+        decay_norm_and_bias: decay batch norm parameters and biases too, as the paper does.
+        label_smoothing: share of the target that is spread evenly over all classes, in 0..1.
+        accumulate: micro-batches per optimizer step.
+        clip_norm: maximum global norm of the gradient; None disables clipping.
+        schedule: factor of `lr` at each step.
     """
 
     epochs: int
@@ -43,12 +43,12 @@ class SGDRecipe:
     schedule: Schedule
 
     def __post_init__(self) -> None:
-        if not callable(self.schedule):  # made by a class of the user's own
-            asked = "a function of (step, steps_per_epoch, epochs)"
-            raise UserError(f"optim.schedule is a {type(self.schedule).__name__}; allowed: {asked}")
+        if not callable(self.schedule):  # a custom class
+            allowed = "a function of (step, steps_per_epoch, epochs)"
+            raise UserError(f"optim.schedule is a {type(self.schedule).__name__}; allowed: {allowed}")
 
     def optimizer(self, model: nn.Module) -> SGD:
-        """Return SGD over the trainable parameters of `model`, which is already on its device, in its memory format."""
+        """Return SGD over the trainable parameters of `model`, already on its device and in its memory format."""
         optimizer = SGD(
             parameter_groups(model, self.weight_decay, decay_norm_and_bias=self.decay_norm_and_bias),
             lr=self.lr,
@@ -60,14 +60,14 @@ class SGDRecipe:
         return optimizer
 
     def learning_rate(self, step: int, steps_per_epoch: int) -> float:
-        """Return the learning rate of optimizer step `step`, counted from 0 over the whole training."""
+        """Return the learning rate of optimizer step `step`, counted from 0 over the whole run."""
         return self.lr * self.schedule(step, steps_per_epoch, self.epochs)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the label-smoothed cross-entropy in nats, summed over the images, in float32.
 
-        The caller divides by the images of the whole step, so that a step of several micro-batches, or a last step
-        that is not full, has the mean over the images that it really has.
+        A sum, not a mean: the caller divides by the number of images of the whole step, which may have several
+        micro-batches or be incomplete.
 
         Args:
             logits: `[N, classes]`, any float type.
@@ -77,7 +77,7 @@ class SGDRecipe:
 
 
 def _follow_memory_format(optimizer: Optimizer) -> None:
-    """Lay loaded momentum out in memory as its parameter is: the fused CPU kernel does not look at strides."""
+    """Give loaded momentum the strides of its parameter: the fused CPU kernel ignores strides."""
     for parameter, state in optimizer.state.items():
         if isinstance(momentum := state.get("momentum_buffer"), Tensor):
             state["momentum_buffer"] = torch.empty_like(parameter, requires_grad=False).copy_(momentum)

@@ -1,1 +1,1 @@
-"""Loaders."""
+"""Data loaders for training and evaluation."""

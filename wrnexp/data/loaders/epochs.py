@@ -1,4 +1,4 @@
-"""How the images of an epoch fall into micro-batches, and in what order: the same for every loader."""
+"""The order of the images in an epoch and their division into micro-batches, for every loader."""
 
 from itertools import accumulate as running_sum
 from typing import NamedTuple
@@ -12,12 +12,12 @@ from wrnexp.tensors import share, step_plan
 
 
 class BatchKey(NamedTuple):
-    """A micro-batch before its images are read.
+    """Identifies a micro-batch before its images are read.
 
     Attributes:
         epoch: counted from 0.
         start: position of its first image in the epoch.
-        indices: of its images in the training set, int64 [B], then of those that follow it, as many as are asked for.
+        indices: of its images in the training set, followed by the lookahead images, int64 [B + lookahead].
     """
 
     epoch: int
@@ -26,20 +26,20 @@ class BatchKey(NamedTuple):
 
 
 class Epochs:
-    """The epochs of one training.
+    """The epochs of a run, as seen by one rank.
 
     Args:
-        images: in the training set.
+        images: size of the training set.
         batch_size: images in a micro-batch.
-        accumulate: micro-batches in a step.
-        drop_last: an epoch is a whole number of full steps.
+        accumulate: micro-batches per step.
+        drop_last: leave out the last step of an epoch if it is not full.
         seed: the run's seed.
-        lookahead: images beyond its own that each micro-batch is given; after the last comes the first.
-        rank: which of the processes that share the run this is, from 0; each takes its share of every micro-batch.
-        ranks: how many there are.
+        lookahead: following images that each micro-batch gets in addition; after the last image comes the first.
+        rank: from 0; each rank takes its share of every micro-batch.
+        ranks: number of processes of the run.
 
     Attributes:
-        plan: the sizes of the micro-batches of every step of an epoch, those of all processes together.
+        plan: the sizes of the micro-batches of every step of an epoch, over all ranks.
 
     Raises:
         UserError: a batch or a step is larger than the training set.
@@ -62,19 +62,22 @@ class Epochs:
         sizes = [size for step in self.plan for size in step]
         shares = [share(size, rank, ranks) for size in sizes]
         starts = [end - size for size, end in zip(sizes, running_sum(sizes), strict=True)]
-        self._spans = [(start + own.start, start + own.stop) for start, own in zip(starts, shares, strict=True)]
+        self._spans = [(start + part.start, start + part.stop) for start, part in zip(starts, shares, strict=True)]
 
     def keys(self, epoch: int) -> list[BatchKey]:
-        """Return this process's shares of the micro-batches of an epoch, in the order of the plan."""
-        order = shuffled(self._seed, epoch, self._images)
-        order = np.concatenate([order, order[: self._lookahead]])
+        """Return this rank's share of every micro-batch of an epoch, in the order of the plan."""
+        order = self._order(epoch)
         return [BatchKey(epoch, start, order[start : end + self._lookahead]) for start, end in self._spans]
 
     def head(self, count: int) -> BatchKey:
-        """Return the first images of epoch 0 as one batch: `count` of all processes together, or all that there are."""
+        """Return the first `count` images of epoch 0, of all ranks together, as one batch; fewer if it has fewer."""
         count = min(count, sum(map(sum, self.plan)))
-        order = shuffled(self._seed, 0, self._images)
-        return BatchKey(0, 0, np.concatenate([order, order[: self._lookahead]])[: count + self._lookahead])
+        return BatchKey(0, 0, self._order(0)[: count + self._lookahead])
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        # The epoch wraps around: the lookahead of the last batch is the start of the order.
+        order = shuffled(self._seed, epoch, self._images)
+        return np.concatenate([order, order[: self._lookahead]])
 
     def __len__(self) -> int:
         """Return the number of micro-batches of an epoch."""
@@ -82,8 +85,8 @@ class Epochs:
 
 
 def shuffled(seed: int, epoch: int, images: int) -> NDArray[np.int64]:
-    """Return the order of an epoch's images, a permutation int64 [images] that depends on seed and epoch alone."""
-    # Sorting raw words: their stream is fixed for good, that of numpy's and torch's permutations is not.
+    """Return the order of an epoch's images, a permutation int64 [images] that depends only on seed and epoch."""
+    # Sort raw words: their stream is stable across versions, that of numpy's and torch's permutations is not.
     words = np.random.PCG64(derive(seed, "shuffle", epoch)).random_raw(images)
     return np.argsort(words, kind="stable")
 
@@ -92,7 +95,7 @@ def _plan(images: int, batch_size: int, accumulate: int, *, drop_last: bool) -> 
     if batch_size > images:
         raise UserError(
             f"loader.batch_size={batch_size} is more than the {images} training images (see data.train_limit and "
-            "data.val_size): at most that many fit"
+            f"data.val_size): use at most {images}"
         )
     plan = step_plan(images, batch_size, accumulate, drop_last=drop_last)
     if not plan:

@@ -1,4 +1,4 @@
-"""The batches of a split in its own order, for evaluation: bytes travel to the device, the arithmetic is done there."""
+"""Batches for evaluation, in the order of the split: sent to the device as bytes and normalised there."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -15,17 +15,16 @@ BATCH_SIZE = 500
 
 
 class EvalBatches:
-    """The images of a split in order, normalised; may be iterated over again and again.
+    """The normalised images of a split, in order; can be iterated repeatedly.
 
     Args:
-        images: uint8 images.
-        data: whose mean and deviation of each channel normalise them.
-        device: where the batches are.
+        images: the split.
+        data: provides mean and deviation of each channel.
+        device: of the batches.
         resident: keep the split on the device between iterations.
         batch_size: images in a batch; the last may be smaller.
-        rank: which of the processes that share the run this is, from 0. Batches are dealt out whole, one to each in
-            turn, so that each is computed as it would be by one process.
-        ranks: how many there are.
+        rank: from 0. Ranks take whole batches in turn, so that each batch is computed as in a run of one process.
+        ranks: number of processes of the run.
     """
 
     def __init__(
@@ -47,17 +46,16 @@ class EvalBatches:
     def __iter__(self) -> Iterator[Batch]:
         """Yield images float32 [B, 3, H, W] and labels int64 [B]."""
         centre, scale = (
-            to_device(torch.tensor(values).view(3, 1, 1), self._device) for values in (self._mean, self._std)
+            to_device(torch.tensor(channels).view(3, 1, 1), self._device) for channels in (self._mean, self._std)
         )
-        for pixels, labels in self._kept if self._resident else self._batches():
+        for pixels, labels in self._resident_batches if self._resident else self._batches():
             yield (pixels.float() / 255 - centre) / scale, labels
 
     @cached_property
-    def _kept(self) -> list[Batch]:
+    def _resident_batches(self) -> list[Batch]:
         return list(self._batches())
 
     def _batches(self) -> Iterator[Batch]:
-        """Yield images uint8 [B, 3, H, W] and labels on the device."""
         for start in self._starts:
             positions = np.arange(start, min(start + self._batch_size, len(self._images)))
             images, labels = labelled(self._images, positions)

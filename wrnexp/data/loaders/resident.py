@@ -1,4 +1,4 @@
-"""The loader of data that live on the training device: bytes, augmented there in batches, nothing copied back."""
+"""The loader of data on the training device: the training set stays there as bytes and is augmented there."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -18,10 +18,10 @@ from wrnexp.tensors import preserve_rng_state, to_device
 
 
 class ResidentLoader:
-    """Shuffled, augmented micro-batches of a data set on the device, each prepared while the one before is trained on.
+    """Shuffled, augmented micro-batches of a data set on the device, each prepared while the previous one is in use.
 
-    On a CPU the images are bit for bit those of `TrainLoader`. On CUDA the next batch is prepared on a stream of its
-    own, on a CPU in a thread; what is drawn comes from the place in the epoch, so neither changes a number.
+    On a CPU the images are bit for bit those of `TrainLoader`. The next batch is prepared on a separate CUDA stream, or
+    in a thread on a CPU. Draws depend on the position in the epoch only, so neither changes the images.
 
     Attributes:
         plan: the sizes of the micro-batches of every step of an epoch.
@@ -46,45 +46,42 @@ class ResidentLoader:
         pin_memory: bool = False,
         backend: Literal["batched"] = "batched",
     ) -> None:
-        """Plan the epoch; the images are sent to the device with the first one.
+        """Plan the epoch; the images are sent to the device when the first epoch starts.
+
+        `workers`, `prefetch_factor`, `persistent_workers` and `pin_memory` are ignored: there are no worker processes.
+        They are accepted so that one recipe works with both loaders.
 
         Args:
             data: its `train` images are loaded.
             augment: the recipe's augmentation.
-            device: where the images live.
-            accumulate: micro-batches in a step.
+            device: holds the images.
+            accumulate: micro-batches per step.
             seed: the run's seed.
             compile: run the augmentation through torch.compile, except on a CPU.
-            rank: which of the processes that share the run this is, from 0; it makes its share of every micro-batch.
-            ranks: how many there are.
+            rank: from 0; each rank makes its share of every micro-batch.
+            ranks: number of processes of the run.
             batch_size: images in a micro-batch.
-            drop_last: an epoch is a whole number of full steps.
-            workers: not used, as the keys below: there are no processes. They let one recipe serve both loaders.
-            prefetch_factor: not used.
-            persistent_workers: not used.
-            pin_memory: not used.
-            backend: `batched`, the only one.
+            drop_last: leave out the last step of an epoch if it is not full.
 
         Raises:
             UserError: a batch or a step is larger than the training set.
         """
-        self._data, self._device, self._place = data, torch.device(device), (rank, ranks)
+        self._data, self._device, self._rank, self._ranks = data, torch.device(device), rank, ranks
         self._augment = batched(augment, data, seed)
         if compile and self._device.type != "cpu":
             self._augment.compile()
-        lookahead = self._augment.lookahead
         self._epochs = Epochs(
             len(data.train),
             batch_size,
             accumulate,
             drop_last=drop_last,
             seed=seed,
-            lookahead=lookahead,
+            lookahead=self._augment.lookahead,
             rank=rank,
             ranks=ranks,
         )
         self.plan = self._epochs.plan
-        # One for all epochs: memory that a stream has freed serves that stream only.
+        # One stream for all epochs: the allocator reuses memory freed on a stream only for that stream.
         self._stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
@@ -93,51 +90,52 @@ class ResidentLoader:
         Yields:
             images float32 [B, 3, H, W], and labels int64 [B] or class probabilities float32 [B, classes].
         """
-        batches = (self._prepared(key) for key in self._epochs.keys(epoch))
+        batches = (self._prepare(key) for key in self._epochs.keys(epoch))
         if self._stream is not None:
             return prefetch_on_stream(batches, self._stream)
         return prefetch_in_thread(batches) if self._device.type == "cpu" else batches
 
     def warm_up(self) -> None:
-        """Send the images to the device and compile the augmentation, on a batch that is thrown away; waits for it."""
+        """Send the images to the device and compile the augmentation, on a batch that is discarded; synchronizes."""
         key = self._epochs.keys(0)[0]
         if self._stream is None:
-            self._prepared(key)
+            self._prepare(key)
             return
         with torch.cuda.stream(self._stream):
-            self._prepared(key)
+            self._prepare(key)
         self._stream.synchronize()
 
     def preview(self, count: int) -> Batch:
-        """Return the first images of epoch 0 as the model sees them, made apart from training.
+        """Return the first images of epoch 0 as the model sees them, without changing what training draws.
 
-        They are made on the CPU from the images of the data set, so that nothing of the device's is touched, compiled
-        or waited for; on another device training sees the same up to rounding.
+        They are made on the CPU, so that nothing on the device is touched, compiled or waited for. Training on another
+        device sees the same images up to rounding.
 
         Args:
-            count: images, of all processes together; fewer where an epoch has fewer.
+            count: images of all ranks together; fewer if an epoch has fewer.
 
         Returns:
             images float32 [count, 3, H, W], and labels int64 [count] or class probabilities float32 [count, classes].
         """
         key = self._epochs.head(count)
         with preserve_rng_state():
-            return self._augmented(key, *labelled(self._data.train, key.indices))
+            return self._augment_batch(key, *labelled(self._data.train, key.indices))
 
     def evaluation(self, images: ImageSet) -> EvalBatches:
         """Return the batches of a split in its own order; they stay on the device."""
-        return EvalBatches(images, self._data, self._device, resident=True, rank=self._place[0], ranks=self._place[1])
+        return EvalBatches(images, self._data, self._device, resident=True, rank=self._rank, ranks=self._ranks)
 
     def close(self) -> None:
-        """Let go of the images on the device; the next epoch would send them again."""
+        """Free the images on the device; the next epoch would send them again."""
         self.__dict__.pop("_resident", None)
 
-    def _prepared(self, key: BatchKey) -> Batch:
-        """Make a batch; what it needs comes to the device on the stream that this is called on."""
-        chosen = to_device(torch.from_numpy(key.indices), self._device)
-        return self._augmented(key, *(one.index_select(0, chosen) for one in self._resident))
+    def _prepare(self, key: BatchKey) -> Batch:
+        # Runs on the stream of the caller, copies to the device included.
+        indices = to_device(torch.from_numpy(key.indices), self._device)
+        images, labels = self._resident
+        return self._augment_batch(key, images.index_select(0, indices), labels.index_select(0, indices))
 
-    def _augmented(self, key: BatchKey, images: Tensor, labels: Tensor) -> Batch:
+    def _augment_batch(self, key: BatchKey, images: Tensor, labels: Tensor) -> Batch:
         return self._augment.finish(self._augment.pixels(images, key.epoch, key.start), labels, key.epoch, key.start)
 
     @cached_property

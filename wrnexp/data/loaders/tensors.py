@@ -1,4 +1,4 @@
-"""From stored images to tensors."""
+"""Conversion of stored images to tensors."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from wrnexp.data.images import ImageSet
 
 def planar(images: ImageSet, positions: NDArray[np.int64]) -> Tensor:
     """Return the images at these positions of the set as uint8 [B, 3, H, W]."""
-    # numpy moves the channels three times as fast as torch does.
+    # numpy transposes three times as fast as torch does.
     return torch.from_numpy(np.ascontiguousarray(images.gather(positions).transpose(0, 3, 1, 2)))
 
 

@@ -1,9 +1,8 @@
-"""The loader of worker processes: torch's DataLoader, augmenting whole batches at once or one image after another."""
+"""The loader with worker processes: torch's DataLoader, augmenting whole batches or one image at a time."""
 
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal
 
@@ -24,15 +23,15 @@ from wrnexp.process.parent import when_parent_is_gone
 from wrnexp.seeding import derive
 from wrnexp.tensors import preserve_rng_state, to_device
 
-Loaded = tuple[Tensor, Tensor, int, int]  # a batch as a worker sends it, its epoch, the position of its first image
+Loaded = tuple[Tensor, Tensor, int, int]  # from a worker: images, labels, epoch, position of the first image
 
 
 class TrainLoader:
-    """Shuffled, augmented micro-batches of one epoch after another.
+    """Shuffled, augmented micro-batches, epoch by epoch.
 
-    What an image becomes depends on the seed, the epoch and its position there alone (with the backend `torchvision`:
-    its index in the training set): not on the number of workers, the batch size, or what was drawn before. torch's
-    global random state is left as it was.
+    An augmented image depends only on the seed, the epoch and its position in the epoch (backend `torchvision`: its
+    index in the training set), not on the number of workers, the batch size or earlier draws. torch's global random
+    state is preserved.
 
     Attributes:
         plan: the sizes of the micro-batches of every step of an epoch.
@@ -57,30 +56,30 @@ class TrainLoader:
         pin_memory: bool,
         backend: Literal["batched", "torchvision"] = "batched",
     ) -> None:
-        """Plan the epoch; processes start with the first one.
+        """Plan the epoch; worker processes start with the first one.
 
         Args:
             data: its `train` images are loaded.
             augment: the recipe's augmentation.
-            device: where batches are finished: workers send bytes, which are normalised, erased and mixed there.
-            accumulate: micro-batches in a step.
+            device: batches are normalised, erased and mixed there; workers send bytes.
+            accumulate: micro-batches per step.
             seed: the run's seed.
-            compile: not used; `ResidentLoader` does.
-            rank: which of the processes that share the run this is, from 0; it makes its share of every micro-batch.
-            ranks: how many there are.
+            compile: ignored; accepted for `ResidentLoader`.
+            rank: from 0; each rank makes its share of every micro-batch.
+            ranks: number of processes of the run.
             batch_size: images in a micro-batch.
-            workers: processes of the whole run, at least one for each that trains; 0 loads in those themselves.
-            prefetch_factor: batches that each worker has ready.
-            drop_last: an epoch is a whole number of full steps.
-            persistent_workers: keep the processes from epoch to epoch, until `close`.
-            pin_memory: page-locked batches, where there is a GPU.
-            backend: `batched` augments whole batches; `torchvision` one PIL image after another, for comparison.
+            workers: of all ranks together, rounded up to a multiple of `ranks`; 0 loads in the training processes.
+            prefetch_factor: batches that each worker prepares ahead.
+            drop_last: leave out the last step of an epoch if it is not full.
+            persistent_workers: keep the workers from epoch to epoch, until `close`.
+            pin_memory: page-locked batches, if there is a GPU.
+            backend: `batched` augments whole batches; `torchvision` one PIL image at a time, for comparison.
 
         Raises:
             UserError: a batch or a step is larger than the training set.
         """
         self._data, self._device, self._backend = data, torch.device(device), backend
-        self._place, workers = (rank, ranks), -(-workers // ranks)
+        self._rank, self._ranks, workers = rank, ranks, -(-workers // ranks)
         self._source, self._finish, lookahead = _source(data, augment, seed, backend)
         self._epochs = Epochs(
             len(data.train),
@@ -95,7 +94,7 @@ class TrainLoader:
         self.plan = self._epochs.plan
         self._sampler = _Sampler(self._epochs)
         self._new_loader = partial(
-            _processes,
+            _data_loader,
             self._source,
             self._sampler,
             num_workers=workers,
@@ -113,18 +112,19 @@ class TrainLoader:
         """
         self._sampler.epoch = epoch
         loaded = iter(self._loader)
-        batches = (self._finished(*batch) for batch in loaded)
-        # A GPU is told what to do and not waited for. torchvision draws from the generator that training uses.
-        apart = self._device.type == "cpu" and self._backend == "batched"
-        return prefetch_in_thread(batches) if apart else batches
+        batches = (self._finish_on_device(*batch) for batch in loaded)
+        # Work on a GPU is asynchronous without a thread. torchvision draws from the generator that training uses, so
+        # it must not run at the same time.
+        threaded = self._device.type == "cpu" and self._backend == "batched"
+        return prefetch_in_thread(batches) if threaded else batches
 
     def preview(self, count: int) -> Batch:
-        """Return the first images of epoch 0 as the model sees them, made apart from training and without workers.
+        """Return the first images of epoch 0 as the model sees them, without workers or changes to training's draws.
 
-        They are finished on the CPU; on another device training sees the same up to rounding.
+        They are finished on the CPU. Training on another device sees the same images up to rounding.
 
         Args:
-            count: images, of all processes together; fewer where an epoch has fewer.
+            count: images of all ranks together; fewer if an epoch has fewer.
 
         Returns:
             images float32 [count, 3, H, W], and labels int64 [count] or class probabilities float32 [count, classes].
@@ -134,25 +134,24 @@ class TrainLoader:
 
     def evaluation(self, images: ImageSet) -> EvalBatches:
         """Return the batches of a split in its own order."""
-        return EvalBatches(images, self._data, self._device, rank=self._place[0], ranks=self._place[1])
+        return EvalBatches(images, self._data, self._device, rank=self._rank, ranks=self._ranks)
 
     def close(self) -> None:
         """End the persistent workers; the next epoch would start new ones."""
-        self._loader = self._new_loader()  # the old one takes its processes with it
+        self._loader = self._new_loader()  # dropping the last reference to a DataLoader ends its workers
 
-    def _finished(self, images: Tensor, labels: Tensor, epoch: int, first: int) -> Batch:
-        return self._finish(to_device(images, self._device), to_device(labels, self._device), epoch, first)
+    def _finish_on_device(self, images: Tensor, labels: Tensor, epoch: int, start: int) -> Batch:
+        return self._finish(to_device(images, self._device), to_device(labels, self._device), epoch, start)
 
 
-def _processes(source: TorchDataset[Loaded], sampler: "_Sampler", **options: Any) -> DataLoader[Loaded]:
-    """Return torch's loader of ready batches; `options` are its own, of the processes."""
+def _data_loader(source: TorchDataset[Loaded], sampler: "_Sampler", **options: Any) -> DataLoader[Loaded]:
     return DataLoader(
         source,
-        batch_size=None,
+        batch_size=None,  # a sample is a whole batch already
         sampler=sampler,
-        collate_fn=_unchanged,
+        collate_fn=_identity,
         worker_init_fn=_start_worker,
-        generator=torch.Generator(),  # its own: without one every epoch would draw from the global one
+        generator=torch.Generator(),  # without a generator each epoch would draw its base seed from the global one
         **options,
     )
 
@@ -160,23 +159,23 @@ def _processes(source: TorchDataset[Loaded], sampler: "_Sampler", **options: Any
 def _source(
     data: Dataset, augment: Augmentation, seed: int, backend: str
 ) -> tuple[TorchDataset[Loaded], Callable[[Tensor, Tensor, int, int], Batch], int]:
-    """Return what a worker holds, what finishes its batches, and the images that a batch needs beyond its own."""
+    """Return the dataset of the workers, the function that finishes its batches, and the lookahead."""
     if backend == "torchvision":
         transform = augment.per_image(data.image_size, data.mean, data.std)
-        return _PerImage(data.train, transform, seed), lambda images, labels, epoch, first: (images, labels), 0
-    in_batches = batched(augment, data, seed)
-    return _Batches(data.train, in_batches), in_batches.finish, in_batches.lookahead
+        return _PerImage(data.train, transform, seed), lambda images, labels, epoch, start: (images, labels), 0
+    batch_augment = batched(augment, data, seed)
+    return _Batches(data.train, batch_augment), batch_augment.finish, batch_augment.lookahead
 
 
 class _Sampler:
-    """The micro-batches of the epoch that is set, as keys."""
+    """Iterates over the keys of the epoch in `epoch`."""
 
     def __init__(self, epochs: Epochs) -> None:
         self.epoch = 0
         self._epochs = epochs
 
     def __iter__(self) -> Iterator[BatchKey]:
-        # Not a generator: a loader without workers would read the epoch too late.
+        # Not a generator: without workers, the loader would read `self.epoch` only when the first batch is taken.
         return iter(self._epochs.keys(self.epoch))
 
     def __len__(self) -> int:
@@ -184,7 +183,7 @@ class _Sampler:
 
 
 class _Batches(TorchDataset[Loaded]):
-    """The training set by keys, augmented in batches: what a worker holds."""
+    """Maps a key to its batch, augmented as a whole."""
 
     def __init__(self, images: ImageSet, augment: Batched) -> None:
         self._images, self._augment = images, augment
@@ -195,44 +194,37 @@ class _Batches(TorchDataset[Loaded]):
 
 
 class _PerImage(TorchDataset[Loaded]):
-    """The training set by keys, augmented image by image."""
+    """Maps a key to its batch, augmented image by image."""
 
     def __init__(self, images: ImageSet, transform: Transform, seed: int) -> None:
         self._images, self._transform, self._seed = images, transform, seed
 
     def __getitem__(self, key: BatchKey) -> Loaded:
-        with _random_state_kept() as generator:
-            images = [self._augmented(generator, key.epoch, index) for index in key.indices.tolist()]
-        # A process's share of a micro-batch may be empty.
+        generator = torch.default_generator
+        state = generator.get_state()
+        try:
+            images = [self._augment(generator, key.epoch, index) for index in key.indices.tolist()]
+        finally:
+            generator.set_state(state)
+        # A rank's share of a micro-batch may be empty.
         batch = torch.stack(images) if images else torch.empty(0, 3, *self._images[0].shape[:2])
         return batch, torch.from_numpy(self._images.labels[key.indices]), key.epoch, key.start
 
-    def _augmented(self, generator: torch.Generator, epoch: int, index: int) -> Tensor:
-        # `torch.manual_seed` seeds every kind of device and takes 100 times as long.
+    def _augment(self, generator: torch.Generator, epoch: int, index: int) -> Tensor:
+        # `torch.manual_seed` seeds the generators of all devices and takes 100 times as long.
         generator.manual_seed(derive(self._seed, "augment", epoch, index))
         return self._transform(Image.fromarray(self._images[index]))
 
 
-@contextmanager
-def _random_state_kept() -> Iterator[torch.Generator]:
-    """Give torch's global CPU generator and put its state back afterwards."""
-    generator = torch.default_generator
-    state = generator.get_state()
-    try:
-        yield generator
-    finally:
-        generator.set_state(state)
-
-
 def _start_worker(worker: int) -> None:
-    """Ignore Ctrl-C: a terminal sends it to every process, and workers that die of it take the clean ending along."""
+    # A terminal sends Ctrl-C to every process of the group. A worker that dies of it would prevent a clean end of the
+    # run.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_freed_memory()
-    # torch's own watch leaves a worker waiting for a reader of its last batches, and with it the sockets that it
-    # inherited: the other processes of a run would not see that the parent is gone.
+    # torch's own watchdog lets a worker of a dead parent wait until its last batches are read. Meanwhile it keeps
+    # inherited sockets open, and the other ranks would not notice that the parent is gone.
     when_parent_is_gone(lambda: os._exit(1))
 
 
-def _unchanged(batch: Any) -> Any:
-    """Collate nothing: a sample is a batch already."""
+def _identity(batch: Any) -> Any:
     return batch

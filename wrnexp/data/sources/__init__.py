@@ -1,1 +1,1 @@
-"""Sources."""
+"""Sources of data sets: archives, image folders, parquet files, drawn shapes, and the download."""

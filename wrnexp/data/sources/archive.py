@@ -17,13 +17,13 @@ from wrnexp.errors import UserError
 
 @dataclass(frozen=True)
 class Layout:
-    """How an official archive is laid out.
+    """File names and keys of an official archive.
 
     Attributes:
-        file: the archive's own name.
+        file: name of the archive.
         folder: the folder in it.
-        batches: the pickles of each split.
-        label_key: under which the labels stand.
+        batches: names of the pickles of each split.
+        label_key: key of the labels in a pickle.
     """
 
     file: str
@@ -33,27 +33,27 @@ class Layout:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All pickles, train first."""
+        """Names of all pickles, train first."""
         return tuple(name for split in SPLITS for name in self.batches[split])
 
 
 @dataclass(frozen=True)
 class PackedArchive:
-    """The archive as one .tar.gz; it is read in one pass and nothing of it is written to disk."""
+    """The archive as one .tar.gz, read in one pass without extracting it to disk."""
 
     path: Path
     layout: Layout
     classes: tuple[str, ...]
 
     def state(self) -> Iterator[str]:
-        """Yield what changes when the file does."""
+        """Yield name, size and modification time of the file."""
         yield _file_state(self.path)
 
     def read(self) -> Content:
         """Read both splits.
 
         Raises:
-            UserError: the archive is damaged, cut short, or another one.
+            UserError: the archive is damaged, cut short, or a different one.
         """
         try:
             blobs = dict(self._members())
@@ -64,10 +64,10 @@ class PackedArchive:
         return _content(blobs, self.layout, self.classes, f"{self.path}: {self.layout.folder}")
 
     def _members(self) -> Iterator[tuple[str, bytes]]:
-        wanted = {f"{self.layout.folder}/{name}": name for name in self.layout.names}
+        names = {f"{self.layout.folder}/{name}": name for name in self.layout.names}
         with tarfile.open(self.path) as tar:
             for member in tar:
-                name = wanted.get(member.name.removeprefix("./"))
+                name = names.get(member.name.removeprefix("./"))
                 file = tar.extractfile(member) if name and member.isfile() else None
                 if name and file:
                     yield name, file.read()
@@ -75,21 +75,21 @@ class PackedArchive:
 
 @dataclass(frozen=True)
 class ExtractedArchive:
-    """The archive's inner folder."""
+    """The folder extracted from the archive."""
 
     path: Path
     layout: Layout
     classes: tuple[str, ...]
 
     def state(self) -> Iterator[str]:
-        """Yield what changes when a file does."""
+        """Yield name, size and modification time of each file."""
         yield from (_file_state(path) for path in self._files())
 
     def read(self) -> Content:
         """Read both splits.
 
         Raises:
-            UserError: a file is absent or damaged.
+            UserError: a file is missing or damaged.
         """
         blobs = {path.name: path.read_bytes() for path in self._files()}
         return _content(blobs, self.layout, self.classes, str(self.path))
@@ -114,20 +114,20 @@ def _content(blobs: Mapping[str, bytes], layout: Layout, classes: tuple[str, ...
 
 
 def _batch(blob: bytes, label_key: str, classes: int, where: str) -> Split:
-    entry = unpickle(blob, where)
-    if not _is_batch(entry, label_key, classes):
+    batch = unpickle(blob, where)
+    if not _is_batch(batch, label_key, classes):
         raise UserError(
-            f"{where} is no CIFAR batch: right are images, uint8 [N, {SIDE * SIDE * 3}], in 'data' and as many labels "
-            f"below {classes} in {label_key!r}"
+            f"{where} is not a CIFAR batch: expected images, uint8 [N, {SIDE * SIDE * 3}], in 'data' and as many "
+            f"labels below {classes} in {label_key!r}"
         )
-    images = entry["data"].reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
-    return Split(images, np.array(entry[label_key], dtype=np.int64))
+    images = batch["data"].reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
+    return Split(images, np.array(batch[label_key], dtype=np.int64))
 
 
-def _is_batch(entry: Any, label_key: str, classes: int) -> bool:
-    if not isinstance(entry, dict):
+def _is_batch(batch: Any, label_key: str, classes: int) -> bool:
+    if not isinstance(batch, dict):
         return False
-    data, labels = entry.get("data"), entry.get(label_key)
+    data, labels = batch.get("data"), batch.get(label_key)
     return (
         isinstance(data, np.ndarray)
         and isinstance(labels, list)

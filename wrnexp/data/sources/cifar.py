@@ -14,13 +14,13 @@ from wrnexp.errors import UserError
 
 @dataclass(frozen=True)
 class Cifar:
-    """What is known of a CIFAR data set.
+    """A CIFAR data set.
 
     Attributes:
         name: in the config.
         title: in messages.
         classes: in the order of the labels, which is alphabetical.
-        superclasses: the coarse labels, None where there are none.
+        superclasses: the coarse labels, None if there are none.
         per_class: images of every class in each split.
         digest: the content digest of each split.
         layout: of the official archive.
@@ -41,10 +41,10 @@ class Cifar:
     sha256: str
 
     def check(self, content: Content, digest: Mapping[SplitName, str], where: str) -> None:
-        """Compare what was read from `where` with what is published.
+        """Compare content read from `where` with the published class counts and digests.
 
         Raises:
-            UserError: a class has more or fewer images, or the images or labels of a split are others.
+            UserError: they differ.
         """
         for split in SPLITS:
             self._check_counts(content.split(split).labels, split, where)
@@ -57,14 +57,14 @@ class Cifar:
     def _check_counts(self, labels: NDArray[np.int64], split: SplitName, where: str) -> None:
         counts = np.bincount(labels, minlength=len(self.classes)).tolist()
         each = self.per_class[split]
-        wrong = [
+        deviations = [
             f"{name!r} has {count} of {each}" for name, count in zip(self.classes, counts, strict=True) if count != each
         ]
-        if wrong:
-            more = f" (and {len(wrong) - 1} more classes)" if len(wrong) > 1 else ""
+        if deviations:
+            more = f" (and {len(deviations) - 1} more classes)" if len(deviations) > 1 else ""
             raise UserError(
                 f"{where}: {split} has {len(labels)} images, {self.title} has {each * len(self.classes)}: class "
-                f"{wrong[0]}{more}"
+                f"{deviations[0]}{more}"
             )
 
 
@@ -116,9 +116,9 @@ vehicles_2: lawn_mower rocket streetcar tank tractor
 def _superclasses(text: str) -> tuple[tuple[str, ...], Superclasses]:
     """Return the class names, sorted, and their superclasses, from lines `superclass: class class ...`."""
     lines = [line.split(": ") for line in text.split("\n") if line]
-    owner = {name: number for number, (_, names) in enumerate(lines) for name in names.split()}
-    classes = tuple(sorted(owner))
-    return classes, Superclasses(tuple(owner[name] for name in classes), tuple(name for name, _ in lines))
+    coarse_label = {name: number for number, (_, names) in enumerate(lines) for name in names.split()}
+    classes = tuple(sorted(coarse_label))
+    return classes, Superclasses(tuple(coarse_label[name] for name in classes), tuple(name for name, _ in lines))
 
 
 _CLASSES, _COARSE = _superclasses(_SUPERCLASSES)

@@ -1,4 +1,4 @@
-"""Image files to pixels."""
+"""Decode image files."""
 
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def decode(file: Path | IO[bytes], where: str, *, resize: bool = False, side: int = SIDE) -> NDArray[np.uint8]:
-    """Read one image as RGB, uint8 [side, side, 3]; grey is spread over the channels, alpha is left out.
+    """Read one image as RGB, uint8 [side, side, 3]; grey is copied to all channels, alpha is dropped.
 
     Args:
         file: a path or an open file.
-        where: what it is, for messages.
-        resize: bring another size to that of the data set, bilinear; without it another size is an error.
-        side: pixels a side.
+        where: its source, for error messages.
+        resize: resize an image of another size (bilinear) instead of raising.
+        side: height and width in pixels.
 
     Raises:
         UserError: the file cannot be read as an image, or has another size.
@@ -32,7 +32,7 @@ def decode(file: Path | IO[bytes], where: str, *, resize: bool = False, side: in
 def decode_sized(
     file: Path | IO[bytes], where: str, *, resize: bool, side: int
 ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """Read one image as `decode` does; also return its own width and height.
+    """Read one image as `decode` does; also return its original width and height.
 
     Raises:
         UserError: as for `decode`.
@@ -47,11 +47,11 @@ def decode_sized(
 
 
 def _rgb(image: "Image", where: str) -> "Image":
-    if image.format == "EPS":  # whatever its name: Pillow would let Ghostscript run it
+    if image.format == "EPS":  # regardless of the file name: Pillow would run it with Ghostscript
         raise UserError(f"{where} cannot be read as an image (it is PostScript, a program); save it as PNG")
-    if image.mode.startswith(("I", "F")):  # Pillow would clip the values to 255, not scale them
-        raise UserError(f"{where} has more than 8 bits a channel; save it with 8")
-    if image.mode == "P" and "transparency" in image.info:  # Pillow warns of the direct way
+    if image.mode.startswith(("I", "F")):  # Pillow would clip the values at 255 instead of scaling them
+        raise UserError(f"{where} has more than 8 bits per channel; save it with 8")
+    if image.mode == "P" and "transparency" in image.info:  # Pillow warns about direct conversion to RGB
         image = image.convert("RGBA")
     return image.convert("RGB")
 
@@ -63,5 +63,5 @@ def _fit(image: "Image", where: str, side: int, *, resize: bool) -> "Image":
         return image
     if not resize:
         width, height = image.size
-        raise UserError(f"{where} is {width}x{height}, not {side}x{side}; data.resize=true brings images to that size")
+        raise UserError(f"{where} is {width}x{height}, not {side}x{side}; data.resize=true resizes images")
     return image.resize((side, side), Resampling.BILINEAR)

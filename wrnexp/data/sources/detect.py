@@ -1,4 +1,4 @@
-"""Which source lies at a data root."""
+"""Detection of the source at a data root."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,43 +13,43 @@ from wrnexp.errors import UserError
 
 
 class Source(Protocol):
-    """Where a data set comes from."""
+    """The interface of a data source."""
 
     @property
     def path(self) -> Path:
         """The file or folder."""
 
     def state(self) -> Iterable[str]:
-        """Yield lines that differ whenever what `read` returns may differ; cheap."""
+        """Yield lines that change whenever the content may have changed; cheap."""
 
     def read(self) -> Content:
-        """Read everything, in any order."""
+        """Read both splits, in any order."""
 
 
 def find_folder(root: str | None, *, resize: bool) -> ImageFolder:
-    """Return a user's own image folder.
+    """Return the image folder at `root`.
 
     Raises:
-        UserError: none is named, or it lacks `train` or `test`.
+        UserError: `root` is None, does not exist, or has no folder `train` or `test`.
     """
     if root is None:
         raise UserError("data.root is needed for data=folder: a folder with {train,test}/<class>/<image files>")
     path = existing(root, "a folder with {train,test}/<class>/<image files>")
     if missing := [split for split in SPLITS if not (path / split).is_dir()]:
-        raise UserError(f"data.root={root} has no folder {missing[0]!r}; right is {{train,test}}/<class>/<image files>")
+        raise UserError(f"data.root={root} has no folder {missing[0]!r}; expected {{train,test}}/<class>/<image files>")
     return ImageFolder(path, resize=resize)
 
 
 def find_cifar(cifar: Cifar, root: str) -> Source | None:
-    """Return the source of a CIFAR data set at `root`; None where the folder is empty.
+    """Return the source of a CIFAR data set at `root`; None if the folder is empty.
 
     Raises:
-        UserError: `root` does not exist or holds nothing that is known.
+        UserError: `root` does not exist or is not a source of the data set.
     """
     path = existing(root, _may_be(cifar))
     source = _file(cifar, path) if path.is_file() else _archive(cifar, path) or _images(cifar, path)
     if source is None and not _is_empty(path):
-        raise UserError(f"data.root={root} holds no {cifar.title}; it may be {_may_be(cifar)}")
+        raise UserError(f"data.root={root} does not contain {cifar.title}; it may be {_may_be(cifar)}")
     return source
 
 
@@ -57,7 +57,7 @@ def existing(root: str, may_be: str) -> Path:
     """Return `root` as a path.
 
     Raises:
-        UserError: it does not exist; the message says what it may be.
+        UserError: it does not exist; `may_be` describes what is allowed.
     """
     path = Path(root).expanduser()
     if not path.exists():
@@ -66,8 +66,8 @@ def existing(root: str, may_be: str) -> Path:
 
 
 def _file(cifar: Cifar, path: Path) -> Source | None:
-    known = path.name.endswith((".tar.gz", ".tgz", ".tar"))
-    return PackedArchive(path, cifar.layout, cifar.classes) if known else None
+    is_archive = path.name.endswith((".tar.gz", ".tgz", ".tar"))
+    return PackedArchive(path, cifar.layout, cifar.classes) if is_archive else None
 
 
 def _archive(cifar: Cifar, folder: Path) -> Source | None:
@@ -86,7 +86,7 @@ def _images(cifar: Cifar, folder: Path) -> Source | None:
 
 
 def _is_empty(path: Path) -> bool:
-    """Whether nothing is there but what an unfinished download leaves."""
+    """True if the folder is empty except for the files of an unfinished download."""
     return path.is_dir() and all(child.name.startswith(".") or child.suffix == ".part" for child in path.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""Downloads that may stop anywhere: they go on where they stopped, and are checked before they count."""
+"""Downloads that can be interrupted and resumed; the file is verified before it gets its final name."""
 
 import hashlib
 import http.client
@@ -18,33 +18,33 @@ CHUNK = 1 << 18  # bytes
 TIMEOUT = 30.0  # seconds without a byte
 
 Report = Callable[[int, int | None], None]
-"""Called with the bytes that are there and the bytes of the whole file, where they are known."""
+"""Called with the bytes downloaded so far and the size of the whole file, None if unknown."""
 
-_BROKEN = (OSError, http.client.HTTPException)
+_CONNECTION_ERRORS = (OSError, http.client.HTTPException)
 
 
 def download(url: str, target: Path, sha256: str, by_hand: str) -> None:
-    """Fetch `url` into `target`, unless it is there, by way of `<target>.part`, which a later call goes on with.
+    """Download `url` to `target` unless that exists; `<target>.part` allows a later call to resume.
 
-    Processes that start at once share one download: the others wait for it.
+    Concurrent processes share one download.
 
     Args:
-        url: http or https; from a server without byte ranges the file is read from its start again.
-        target: exists afterwards, complete and checked.
+        url: http or https; without support for byte ranges by the server, the download restarts from the beginning.
+        target: exists afterwards, complete and verified.
         sha256: of the file, hexadecimal.
-        by_hand: for messages: what to do without a network.
+        by_hand: for error messages: what to do without a network.
 
     Raises:
-        UserError: the file cannot be fetched or written, or is not the expected one.
+        UserError: the file cannot be downloaded or written, or has another SHA-256.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f".{target.name}.lock")):
             if not target.exists():
                 _fetch_checked(url, target, sha256, by_hand)
-    except _BROKEN as error:
+    except _CONNECTION_ERRORS as error:
         raise UserError(
-            f"{url} cannot be downloaded to {target} ({reason(error)}); the same command goes on with it. {by_hand}"
+            f"{url} cannot be downloaded to {target} ({reason(error)}); the same command resumes it. {by_hand}"
         ) from error
 
 
@@ -53,38 +53,38 @@ def _fetch_checked(url: str, target: Path, sha256: str, by_hand: str) -> None:
     part.touch()
     with download_bar() as bar:
         task = bar.add_task(target.name, total=None)
-        _fetch(url, part, lambda done, total: bar.update(task, completed=done, total=total))
+        _fetch(url, part, lambda completed, total: bar.update(task, completed=completed, total=total))
     with part.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != sha256:
         part.unlink()
-        raise UserError(f"{url} gave another file: its SHA-256 is {found}, right is {sha256}. {by_hand}")
+        raise UserError(f"{url} returned another file: its SHA-256 is {digest}, expected {sha256}. {by_hand}")
     part.replace(target)
 
 
 def _fetch(url: str, part: Path, report: Report) -> None:
-    """Append to `part` until it is complete; a connection that breaks is made anew as long as each brings bytes."""
+    """Append to `part` until it is complete; reconnect as long as each connection returns some bytes."""
     while True:
         before = part.stat().st_size
         try:
             return _append(url, part, report)
-        except _BROKEN:
+        except _CONNECTION_ERRORS:
             if part.stat().st_size <= before:
                 raise
 
 
 def _append(url: str, part: Path, report: Report) -> None:
-    """Read what `part` lacks, in one connection.
+    """Append the missing bytes to `part` over one connection.
 
     Raises:
-        OSError, HTTPException: the connection cannot be made, or ends before the file does.
+        OSError, HTTPException: the connection fails, or ends before the file does.
     """
     try:
         response = _request(url, part.stat().st_size)
     except urllib.error.HTTPError as error:
         with error:
             if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                return  # nothing is left to read; the checksum says whether it is the right file
+                return  # the part is complete; the caller compares its SHA-256
             raise
     with response, part.open("ab") as file:
         if response.status != http.HTTPStatus.PARTIAL_CONTENT:
@@ -101,7 +101,7 @@ def _request(url: str, start: int) -> Any:
 
 
 def _copy(response: Any, file: Any, report: Report) -> int | None:
-    """Append the response to the file and return how long the file should be, None where the server does not say."""
+    """Append the response to the file; return the file's full size, None if the server does not report it."""
     length = response.headers.get("Content-Length")
     total = file.tell() + int(length) if length else None
     while chunk := response.read(CHUNK):

@@ -1,4 +1,4 @@
-"""Parquet files as dataset hubs keep CIFAR: a row an image, encoded, with its label."""
+"""Parquet files of CIFAR as on dataset hubs: one row per encoded image, with its label."""
 
 import io
 from collections.abc import Iterator
@@ -20,14 +20,10 @@ IMAGE = "img"
 
 @dataclass(frozen=True)
 class ParquetFiles:
-    """Parquet files below a folder; a file belongs to the split with which its name, or its folder's name, begins.
+    """Parquet files in a folder and its subfolders; the file or subfolder name starts with the name of the split.
 
-    The column `img` holds the encoded image, as bytes or as a struct with a field `bytes`.
-
-    Attributes:
-        path: the folder.
-        label_column: `fine_label` or `label`.
-        classes: the names, in the order of the labels.
+    The column `img` holds the encoded image, as bytes or as a struct with a field `bytes`; `label_column` is
+    `fine_label` or `label`.
     """
 
     path: Path
@@ -35,7 +31,7 @@ class ParquetFiles:
     classes: tuple[str, ...]
 
     def state(self) -> Iterator[str]:
-        """Yield what changes when a file does."""
+        """Yield split, path, size and modification time of each file."""
         for split in SPLITS:
             for file in self._files(split):
                 stat = file.stat()
@@ -45,7 +41,7 @@ class ParquetFiles:
         """Read both splits.
 
         Raises:
-            UserError: pyarrow is not installed, a split has no file, or a file has other columns.
+            UserError: pyarrow is not installed, a split has no file, or a file lacks a column.
         """
         train, test = (self._split(split) for split in SPLITS)
         return Content(self.classes, train, test)
@@ -53,7 +49,7 @@ class ParquetFiles:
     def _split(self, split: SplitName) -> Split:
         files = self._files(split)
         if not files:
-            raise UserError(f"{self.path} has parquet files, but none whose name begins with {split!r}")
+            raise UserError(f"{self.path} has parquet files, but no file name starts with {split!r}")
         return join([self._read_file(file) for file in files])
 
     def _files(self, split: SplitName) -> list[Path]:
@@ -66,22 +62,21 @@ class ParquetFiles:
     def _read_file(self, file: Path) -> Split:
         table = _read_table(file, [IMAGE, self.label_column])
         labels = table.column(self.label_column).to_pylist()
-        if wrong := [label for label in labels if not isinstance(label, int) or not 0 <= label < len(self.classes)]:
-            raise UserError(
-                f"{file} has the {self.label_column} {wrong[0]!r}; allowed are 0 to {len(self.classes) - 1}"
-            )
+        count = len(self.classes)
+        if invalid := [label for label in labels if not isinstance(label, int) or not 0 <= label < count]:
+            raise UserError(f"{file} has the {self.label_column} {invalid[0]!r}; allowed are 0 to {count - 1}")
         cells = tracked(table.column(IMAGE).to_pylist(), f"reading {file.name}")
         images = np.stack([decode(_encoded(cell), f"{file}, row {row}") for row, cell in enumerate(cells)])
         return Split(images, np.array(labels, dtype=np.int64))
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """Return the parquet files in the folder and in its folders, by name."""
+    """Return the parquet files in a folder and its subfolders, sorted by path."""
     return sorted([*folder.glob("*.parquet"), *folder.glob("*/*.parquet")])
 
 
 def _encoded(cell: Any) -> io.BytesIO:
-    """Return the bytes of one cell as a file; a cell of another kind gives an empty file, which is no image."""
+    """Return the bytes of a cell as a file; empty for an invalid cell, so that decoding reports it."""
     data = cell.get("bytes") if isinstance(cell, dict) else cell
     return io.BytesIO(data if isinstance(data, bytes) else b"")
 
@@ -96,4 +91,4 @@ def _read_table(file: Path, columns: list[str]) -> Any:
             raise UserError(f"{file} has no column {missing[0]!r}; it has {', '.join(present)}")
         return parquet.read_table(file, columns=columns, use_threads=False)
     except (ArrowException, OSError) as error:
-        raise UserError(f"{file} is damaged or no parquet file ({reason(error)})") from error
+        raise UserError(f"{file} is damaged or not a parquet file ({reason(error)})") from error
