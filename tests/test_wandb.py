@@ -209,7 +209,7 @@ def test_a_run_that_was_stopped_and_resumed_keeps_no_error(
     assert stopped.value.code == 143
     (remote_run,) = wandb_server.runs.values()
     assert remote_run.state == "failed"
-    assert remote_run.summary["error"].startswith("Stopped: told to end")
+    assert remote_run.summary["error"].startswith("Stopped: terminated")
     app.run(tiny(*ONLINE), folder)
     (remote_run,) = wandb_server.runs.values()
     check(remote_run, folder)

@@ -53,39 +53,39 @@ from wrnexp.tracking.console import print_summary
 SINK_PACKAGES = {"tensorboard": "tensorboard"}  # by sink: the package that it needs; its extra has the sink's name
 
 
-def run(cfg: DictConfig, out_dir: Path, job: Invocation | None = None) -> Record:
-    """Train the run that `cfg` describes in `out_dir`; go on where it stopped, or say that it is complete.
+def run(cfg: DictConfig, out_dir: Path, invocation: Invocation | None = None) -> Record:
+    """Train the run that `cfg` describes in `out_dir`, resume it, or report that it is complete.
 
     Args:
         cfg: the composed config, without Hydra's own part.
         out_dir: the run's folder.
-        job: what is known of the command; None for a run started from Python.
+        invocation: the command; None for a run started from Python.
 
     Returns:
         The run's record, with status `completed`, or `interrupted` where a search has stopped it.
 
     Raises:
         UserError: the config, the data or the folder is not right; nothing was trained.
-        TrainingError: training cannot go on.
+        TrainingError: training cannot continue.
         Stopped: SIGTERM, SIGUSR2 or a time limit has ended the process; the next call resumes from the step that was
             reached.
     """
-    job, place = _limited(job or Invocation(), cfg), torchrun.process_rank()
-    if place is not None:
-        return _lead(place, cfg, out_dir, job)
+    invocation, here = _limited(invocation or Invocation(), cfg), torchrun.process_rank()
+    if here is not None:
+        return _lead(here, cfg, out_dir, invocation)
     with exclusive_run(out_dir):
         config = app_config(cfg)
         earlier = require_own_folder(out_dir, config)
         if record := completed_record(config, out_dir, earlier, partial(_make, cfg.data, "data")):
-            _announce_completed(cfg, record, out_dir, job)
+            _announce_completed(cfg, record, out_dir, invocation)
             return record
         with keep_completed(earlier, out_dir):
             if OmegaConf.select(cfg, "trainer.devices", default=1) == 1:
-                return _run(cfg, out_dir, job, Ranks(), earlier)
-            return _spread(cfg, out_dir, job, earlier)
+                return _run(cfg, out_dir, invocation, Ranks(), earlier)
+            return _spread(cfg, out_dir, invocation, earlier)
 
 
-def _announce_completed(cfg: DictConfig, record: Record, folder: Path, job: Invocation) -> None:
+def _announce_completed(cfg: DictConfig, record: Record, folder: Path, invocation: Invocation) -> None:
     """Print the summary of a complete run; a W&B sweep's agent gets the result that it waits for."""
     terminal = Terminal()
     epochs = len(read_metrics(folder))
@@ -97,91 +97,91 @@ def _announce_completed(cfg: DictConfig, record: Record, folder: Path, job: Invo
         return
     record.provenance["wandb_run"] = agents
     # No code: the program that trained the run may have been another.
-    given = {"record": record, "shared": job.shared or folder.parent, "folder": folder, "code": False}
+    given = {"record": record, "shared": invocation.shared or folder.parent, "folder": folder, "code": False}
     replay_to_sink(partial(_make, node, "tracking.wandb", **given), record, folder)
 
 
-def _limited(job: Invocation, cfg: DictConfig) -> Invocation:
-    """Return the job with the time limit that is reached first: the run's own, from now on, or its sweep's."""
-    own = TimeLimit.from_now(OmegaConf.select(cfg, "trainer.max_seconds", default=None), "trainer.max_seconds")
-    limits = [limit for limit in (own, job.limit) if limit is not None]
-    return replace(job, limit=min(limits, key=lambda limit: limit.ends, default=None))
+def _limited(invocation: Invocation, cfg: DictConfig) -> Invocation:
+    """Return the invocation with the time limit that is reached first: the run's, starting now, or its sweep's."""
+    run_limit = TimeLimit.from_now(OmegaConf.select(cfg, "trainer.max_seconds", default=None), "trainer.max_seconds")
+    limits = [limit for limit in (run_limit, invocation.limit) if limit is not None]
+    return replace(invocation, limit=min(limits, key=lambda limit: limit.ends, default=None))
 
 
-def _run(cfg: DictConfig, out_dir: Path, job: Invocation, ranks: Ranks, earlier: Record | None) -> Record:
+def _run(cfg: DictConfig, out_dir: Path, invocation: Invocation, ranks: Ranks, earlier: Record | None) -> Record:
     """Train in this process, which may be one of several.
 
     Args:
         cfg: as for `run`.
         out_dir: as for `run`.
-        job: as for `run`.
+        invocation: as for `run`.
         ranks: the processes that share the run.
         earlier: the record that was in the folder.
     """
     config = app_config(cfg)
     checkpoints = Checkpoints(out_dir / "checkpoints")
     saved = ranks.broadcast_object(claim_folder(checkpoints, out_dir, config, earlier) if ranks.is_main else None)
-    stop = SignalGuard(limit=job.limit) if ranks.count == 1 else AgreedSignalGuard(ranks, limit=job.limit)
-    journal = Journal(new_record(config, job, earlier, saved), out_dir, silent=not ranks.is_main)
+    stop = SignalGuard(limit=invocation.limit) if ranks.count == 1 else AgreedSignalGuard(ranks, limit=invocation.limit)
+    journal = Journal(new_record(config, invocation, earlier, saved), out_dir, silent=not ranks.is_main)
     with threads(saved.program.get("threads") if saved else None), stop.listening(), suppress(Pruned), journal:
         check(config)
-        _train(cfg, journal, job.shared or out_dir.parent, stop, ranks, checkpoints, saved or ResumeState())
+        _train(cfg, journal, invocation.shared or out_dir.parent, stop, ranks, checkpoints, saved or ResumeState())
     return journal.record
 
 
-def _spread(cfg: DictConfig, out_dir: Path, job: Invocation, earlier: Record | None) -> Record:
-    """Train in several processes of this machine, which this one starts, tells of signals, and waits for."""
+def _spread(cfg: DictConfig, out_dir: Path, invocation: Invocation, earlier: Record | None) -> Record:
+    """Start several processes on this machine, pass signals on to them and wait until they end."""
     config = app_config(cfg)
     # Here, too: a refusal must not write a record into a folder that holds another run.
     saved = claim_folder(Checkpoints(out_dir / "checkpoints"), out_dir, config, earlier)
-    record = new_record(config, job, earlier, saved)
+    record = new_record(config, invocation, earlier, saved)
     try:
         check(config)
         if (count := processes(config["trainer"]["device"], config["trainer"]["devices"])) == 1:
-            return _run(cfg, out_dir, job, Ranks(), earlier)
-        launch(_take_part, (config, out_dir, job, earlier), count)
+            return _run(cfg, out_dir, invocation, Ranks(), earlier)
+        launch(_take_part, (config, out_dir, invocation, earlier), count)
     except BaseException as error:
         finalize_record(error, out_dir, record)
         raise
     return read_record(out_dir)
 
 
-def _take_part(config: dict[str, Any], out_dir: Path, job: Invocation, earlier: Record | None) -> None:
-    """Be one of the processes that `_spread` starts."""
-    place = torchrun.process_rank()
-    assert place is not None
-    with joined(place) as ranks, exclusive_writer(out_dir) if ranks.is_main else nullcontext():
-        _run(OmegaConf.create(config), out_dir, job, ranks, earlier)
+def _take_part(config: dict[str, Any], out_dir: Path, invocation: Invocation, earlier: Record | None) -> None:
+    """Entry point of a process that `_spread` starts."""
+    here = torchrun.process_rank()
+    assert here is not None
+    with joined(here) as ranks, exclusive_writer(out_dir) if ranks.is_main else nullcontext():
+        _run(OmegaConf.create(config), out_dir, invocation, ranks, earlier)
 
 
-def _lead(place: torchrun.ProcessRank, cfg: DictConfig, out_dir: Path, job: Invocation) -> Record:
+def _lead(here: torchrun.ProcessRank, cfg: DictConfig, out_dir: Path, invocation: Invocation) -> Record:
     """Train as the first of the processes that torchrun has started; the others are in `follow`."""
     config = app_config(cfg)
-    with exclusive_run(out_dir), joined(place) as ranks, _in_turn(ranks):
+    with exclusive_run(out_dir), joined(here) as ranks, _in_turn(ranks):
         earlier = require_own_folder(out_dir, config)
         record = completed_record(config, out_dir, earlier, partial(_make, cfg.data, "data"))
-        ranks.broadcast_object(None if record else (config, out_dir, job))
+        ranks.broadcast_object(None if record else (config, out_dir, invocation))
         if record is not None:
-            _announce_completed(cfg, record, out_dir, job)
+            _announce_completed(cfg, record, out_dir, invocation)
             return record
-        _check_torchrun(config["trainer"], place.count)
+        _check_torchrun(config["trainer"], here.count)
         with keep_completed(earlier, out_dir):
-            return _run(cfg, out_dir, job, ranks, earlier)
+            return _run(cfg, out_dir, invocation, ranks, earlier)
 
 
 def follow() -> None:
-    """Train as one of the other processes that torchrun has started: the first one says what, and writes.
+    """Train as one of the other processes that torchrun started; the first one sends the config and writes files.
 
     Raises:
         UserError, TrainingError, Stopped: as for `run`.
     """
-    place = torchrun.process_rank()
-    assert place is not None
-    with joined(place) as ranks, _in_turn(ranks):
-        told: tuple[dict[str, Any], Path, Invocation] | None = ranks.broadcast_object(None)
-        if told is not None:
-            config, out_dir, job = told
-            _run(OmegaConf.create(config), out_dir, job, ranks, None)
+    here = torchrun.process_rank()
+    assert here is not None
+    with joined(here) as ranks, _in_turn(ranks):
+        work: tuple[dict[str, Any], Path, Invocation] | None = ranks.broadcast_object(None)
+        if work is not None:
+            config, out_dir, invocation = work
+            _run(OmegaConf.create(config), out_dir, invocation, ranks, None)
 
 
 @contextmanager
@@ -285,15 +285,14 @@ def _verify(data: Dataset) -> None:
 
 
 def _loader(cfg: DictConfig, data: Dataset, augment: Any, hardware: Hardware, accumulate: int, ranks: Ranks) -> Any:
-    """Make the loader; one that knows nothing of processes is not told of them where there is one."""
+    """Make the loader; `rank` and `ranks` are passed only where there are several processes."""
     shared = {} if ranks.count == 1 else {"rank": ranks.rank, "ranks": ranks.count}
     device = {"device": hardware.device, "compile": hardware.compile}
     return _make(cfg.loader, "loader", data, augment, **device, accumulate=accumulate, seed=cfg.seed, **shared)
 
 
-def _open(node: DictConfig, key: str, **what: Any) -> Sink:
-    """Open a sink: it begins to watch."""
-    sink: Sink = _make(node, key, **what)
+def _open(node: DictConfig, key: str, **arguments: Any) -> Sink:
+    sink: Sink = _make(node, key, **arguments)
     return sink
 
 

@@ -25,7 +25,7 @@ class BusyError(UserError):
 
 
 class TrainingError(Exception):
-    """Training cannot go on for a reason of its own, for instance a want of memory; exit code 1."""
+    """Training cannot continue, for instance because memory ran out; exit code 1."""
 
 
 class DivergedError(TrainingError):
@@ -33,7 +33,7 @@ class DivergedError(TrainingError):
 
     Args:
         message: one line.
-        divergence: the step that diverged, as `records.Divergence` describes it; None where no step is to blame.
+        divergence: the step that diverged, as `runs.record.Divergence` describes it; None where no step is to blame.
     """
 
     def __init__(self, message: str, divergence: dict[str, Any] | None = None) -> None:
@@ -67,7 +67,7 @@ class Stopped(SystemExit):
 
     Args:
         number: of the signal; None at a time limit.
-        limit: the time limit in words, as `stopping.TimeLimit` gives it; None after a signal.
+        limit: the time limit in words, as `process.signals.TimeLimit` gives it; None after a signal.
 
     Attributes:
         checkpointed: what a next process resumes from, in words; None where it is the last epoch's checkpoint.
@@ -85,7 +85,7 @@ class Stopped(SystemExit):
         if self.number is None:
             return str(self.limit)
         name = signal.Signals(self.number).name
-        return f"{'preempted or out of time' if name == 'SIGUSR2' else 'told to end'} ({name})"
+        return f"{'preempted or out of time' if name == 'SIGUSR2' else 'terminated'} ({name})"
 
 
 class OutOfTimeError(Exception):

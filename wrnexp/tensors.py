@@ -21,17 +21,17 @@ def step_plan(images: int, batch_size: int, accumulate: int = 1, *, drop_last: b
     Args:
         images: images in the training set.
         batch_size: images in a micro-batch, at least 1.
-        accumulate: micro-batches a step, at least 1.
+        accumulate: micro-batches per step, at least 1.
         drop_last: leave out the step that is not full.
 
     Returns:
-        One tuple a step, for instance `[(4, 4), (4, 1)]` for 13 images, batch size 4, accumulate 2. Empty where
+        One tuple per step, for instance `[(4, 4), (4, 1)]` for 13 images, batch size 4, accumulate 2. Empty where
         `drop_last` leaves nothing.
     """
-    full, left = divmod(images, batch_size * accumulate)
+    full, remaining = divmod(images, batch_size * accumulate)
     steps = [(batch_size,) * accumulate] * full
-    if left and not drop_last:
-        whole, rest = divmod(left, batch_size)
+    if remaining and not drop_last:
+        whole, rest = divmod(remaining, batch_size)
         steps.append((batch_size,) * whole + ((rest,) if rest else ()))
     return steps
 

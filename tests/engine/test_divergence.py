@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from wrnexp.engine import Hardware, Trainer, divergence, divergence_guard
 from wrnexp.engine.distributed.ranks import Ranks
 from wrnexp.engine.divergence import PERIOD, StepFigures, StepReader
-from wrnexp.engine.divergence_guard import Guard
+from wrnexp.engine.divergence_guard import DivergenceGuard
 from wrnexp.engine.evaluate import Evaluation, Splits
 from wrnexp.engine.meters import Meters
 from wrnexp.engine.step import TrainStep
@@ -151,7 +151,7 @@ def test_a_skipped_step_changes_nothing_but_the_generator(recipe: Make, batches:
     hardware = Hardware(torch.device("cpu"), bf16=False, channels_last=True, compile=False, cuda_graphs=graphs)
     model = WideResNet(10, 1, 0.3, 0.0, num_classes=5)
     step = TrainStep(model, recipe(clip_norm=0.5), partial(averaged, decay=0.9), hardware)
-    check = Guard("skip", step, batches(), Ranks(), Watcher())
+    check = DivergenceGuard("skip", step, batches(), Ranks(), Watcher())
     meters = Meters(hardware.device, check=check)
     batch = torch.randn(4, 3, 8, 8), torch.randint(5, (4,))
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from wrnexp.engine import Hardware, Trainer
 from wrnexp.engine.distributed.ranks import Ranks
-from wrnexp.engine.divergence_guard import Guard
+from wrnexp.engine.divergence_guard import DivergenceGuard
 from wrnexp.engine.meters import CpuTimer, CudaTimer, Meters, TimedIterator, timer
 from wrnexp.engine.step import TrainStep
 from wrnexp.models import WideResNet
@@ -34,7 +34,7 @@ def test_a_step_reads_nothing_from_its_tensors(
         partial(averaged, decay=ema),
         Hardware(meta, bf16=False, channels_last=True, compile=False),
     )
-    check = Guard("stop", step, batches(), Ranks(), watcher())
+    check = DivergenceGuard("stop", step, batches(), Ranks(), watcher())
     meters = Meters(meta, check=check)
     batch = torch.randn(4, 3, 8, 8), torch.zeros(4, dtype=torch.int64)
     for index in range(3):

@@ -127,7 +127,7 @@ def test_a_sweep_that_is_told_to_end_closes_its_run_and_says_how_it_stands(
     output, errors = driver.communicate(timeout=240)
     assert driver.returncode == 143
     assert "0 of 2 jobs completed, 1 interrupted, 1 pending" in output
-    assert errors.startswith("interrupted: told to end (SIGTERM)")
+    assert errors.startswith("interrupted: terminated (SIGTERM)")
     assert "Traceback" not in errors
     assert [state for _, state in states(sweep)] == ["interrupted", "pending"]
 

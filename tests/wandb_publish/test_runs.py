@@ -327,7 +327,7 @@ def test_summary_values_of_an_earlier_attempt_are_cleared(offline: Path, wandb_s
     ((run,), _) = find_runs([offline], None, None)
     assert published(offline) == 0
     remote_run = wandb_server.runs[record.run_id]
-    remote_run.summary["error"] = "Stopped: told to end (SIGTERM)"
+    remote_run.summary["error"] = "Stopped: terminated (SIGTERM)"
     assert (
         plan_upload(run, RemoteRun([1, 2], complete_remote(run).pictures, remote_run.summary, "finished")).action
         == "complete"

@@ -1,4 +1,4 @@
-"""The engine: where steps are computed, how an epoch goes, what is measured, and how a run goes on after a stop."""
+"""Training: the step, the epoch, evaluation, checkpoints, divergence and hardware."""
 
 from wrnexp.engine.checkpoint import Checkpoints
 from wrnexp.engine.evaluate import Evaluation, evaluate

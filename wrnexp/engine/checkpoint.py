@@ -224,11 +224,11 @@ def _copied(value: Any, devices: set[torch.device]) -> Any:
         target = torch.empty_like(value, device="cpu", pin_memory=pinned, requires_grad=False)
         return target.copy_(value.detach(), non_blocking=pinned)
     if isinstance(value, dict):
-        copied = copy.copy(value)  # with the versions of modules that torch keeps beside the items of a state dict
-        copied.update((key, _copied(item, devices)) for key, item in value.items())
+        copied = copy.copy(value)  # with the versions of modules that torch stores as an attribute of a state dict
+        copied.update((key, _copied(part, devices)) for key, part in value.items())
         return copied
     if isinstance(value, list | tuple):
-        return type(value)(_copied(item, devices) for item in value)
+        return type(value)(_copied(element, devices) for element in value)
     return value
 
 
@@ -255,22 +255,22 @@ def _position(state: Mapping[str, Any]) -> str:
 
 def _written(state: State, target: Path) -> Path:
     """Write `state` under another name than `target`, down to the disk; return where."""
-    beside = target.with_suffix(".writing")
-    beside.unlink(missing_ok=True)  # a named pipe there would be waited for
+    temporary = target.with_suffix(".writing")
+    temporary.unlink(missing_ok=True)  # a named pipe there would be waited for
     try:
-        save_sealed(state, beside)
+        save_sealed(state, temporary)
     except BaseException:
-        beside.unlink(missing_ok=True)  # a full disk needs the room
+        temporary.unlink(missing_ok=True)  # a full disk needs the room
         raise
-    return beside
+    return temporary
 
 
 def _link(source: Path, target: Path) -> None:
     """Give `source` a second name, atomically; a copy where the file system has no hard links."""
-    beside = target.with_suffix(".writing2")
-    beside.unlink(missing_ok=True)
+    temporary = target.with_suffix(".writing2")
+    temporary.unlink(missing_ok=True)
     try:
-        beside.hardlink_to(source)
+        temporary.hardlink_to(source)
     except OSError:
-        beside.write_bytes(source.read_bytes())
-    beside.replace(target)
+        temporary.write_bytes(source.read_bytes())
+    temporary.replace(target)

@@ -27,11 +27,11 @@ MOST_RECOVERIES = 100  # that are recorded
 ADVICE = "lower optim.lr, lengthen optim.schedule.warmup_epochs or set optim.clip_norm"
 
 
-class _RollBack(Exception):  # noqa: N818  # control flow within `Guard.run`
+class _RollBack(Exception):  # noqa: N818  # control flow within `DivergenceGuard.run`
     """The epoch is to be repeated from its start."""
 
 
-class Guard:
+class DivergenceGuard:
     """Watches the steps and the ends of epochs of one run, and acts where it diverges.
 
     The decision is the same in all processes, at the same step. Results do not depend on when a step is looked at: with
@@ -82,12 +82,12 @@ class Guard:
             self._epoch_start = snapshot(self._step.state_dict())
         while True:
             try:
-                result = train()
+                trained = train()
             except _RollBack:
                 pass  # its frames hold the loader's iterator, which must be closed before the next one is opened
             else:
                 self._epoch_start = None
-                return result
+                return trained
             roll_back()
 
     def restore(self) -> None:
@@ -199,12 +199,12 @@ class Guard:
         self.on_save(state)
         self._steps, progress = len(self._batches.plan), state.get("progress", {})
         self._current = len(state["rows"]) * self._steps + progress.get("steps", 0)
-        if (own := state.get("divergence")) is None:  # with `stop` there is none
+        if (saved := state.get("divergence")) is None:  # with `stop` there is none
             return
-        self._left_out, self._rollbacks = set(own["left_out"]), own["rollbacks"]
-        self._recoveries, first = list(own["recoveries"]), own["first_skipped"]
+        self._left_out, self._rollbacks = set(saved["left_out"]), saved["rollbacks"]
+        self._recoveries, first = list(saved["recoveries"]), saved["first_skipped"]
         self._first_skipped = None if first is None else StepFigures(**first)
-        self._epoch_start = own["epoch_start"]
+        self._epoch_start = saved["epoch_start"]
         if self._recoveries:
             self._watcher.on_recoveries(self._recoveries, resumed=True)
 
@@ -250,8 +250,8 @@ class Guard:
     def _described(self, figures: StepFigures, action: str) -> dict[str, Any]:
         """Return the fields of `records.Divergence`."""
         rate = self._step.recipe.learning_rate(figures.step - 1, self._steps)
-        known = {"step": figures.step, "lr": rate, "grad_norm": figures.grad_norm, "loss": figures.loss}
-        return {**finite(known), "action": action}
+        fields = {"step": figures.step, "lr": rate, "grad_norm": figures.grad_norm, "loss": figures.loss}
+        return {**finite(fields), "action": action}
 
     def _recover(self, figures: StepFigures) -> None:
         if len(self._recoveries) < MOST_RECOVERIES:

@@ -107,7 +107,7 @@ class Evaluator:
     def test(self) -> Evaluation:
         """Evaluate on the test images, and count it."""
         evaluation = self._timed(self.splits.test)
-        self.test_looks += 1  # a look that is broken off has told nobody anything
+        self.test_looks += 1  # an interrupted evaluation has shown nothing
         return evaluation
 
     def _timed(self, batches: Batches) -> Evaluation:

@@ -61,13 +61,13 @@ class Hardware:
         Raises:
             UserError: the device is not there, or has no CUDA graphs.
         """
-        found = _device(device)
-        compiles = found.type == "cuda" if compile is None else compile
-        graphs = _graphs(found, cuda_graphs, micro_batch_flop)
+        resolved = _device(device)
+        compiles = resolved.type == "cuda" if compile is None else compile
+        graphs = _graphs(resolved, cuda_graphs, micro_batch_flop)
         return cls(
-            device=found,
-            bf16=_fast_bf16(found) if precision == "auto" else precision == "bf16",
-            channels_last=found.type in ("cpu", "cuda") if channels_last is None else channels_last,
+            device=resolved,
+            bf16=_fast_bf16(resolved) if precision == "auto" else precision == "bf16",
+            channels_last=resolved.type in ("cpu", "cuda") if channels_last is None else channels_last,
             compile=compiles,
             cuda_graphs=compiles and graphs,
         )
@@ -151,7 +151,7 @@ class Hardware:
             torch.mps.synchronize()
 
     def reset_peak_memory(self) -> None:
-        """Start counting the peak of memory anew."""
+        """Reset the peak of memory."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         elif self.device.type == "cpu":
@@ -213,10 +213,10 @@ def _asks(probe: str) -> bool:
 
 def _processor() -> str:
     try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        model_name = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     except OSError:
-        found = None
-    return found[1].strip() if found else "CPU"
+        model_name = None
+    return model_name[1].strip() if model_name else "CPU"
 
 
 def _reset_resident_peak() -> None:
@@ -228,7 +228,7 @@ def _reset_resident_peak() -> None:
 
 def _resident_peak() -> int | None:
     try:
-        found = re.search(r"^VmHWM:\s*(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+        peak = re.search(r"^VmHWM:\s*(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
     except OSError:
         return None
-    return int(found[1]) * 1024 if found else None
+    return int(peak[1]) * 1024 if peak else None

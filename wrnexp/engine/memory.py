@@ -143,18 +143,18 @@ def saved_for_backward(model: nn.Module, forward: Forward, images: Tensor) -> Sa
     """
     present = {_address(tensor) for tensor in (*model.parameters(), *model.buffers(), images)}
     shapes = {tuple(sorted(parameter.shape)) for parameter in model.parameters()}
-    found: dict[int, tuple[bool, int]] = {}
+    storages: dict[int, tuple[bool, int]] = {}
 
     def pack(tensor: Tensor) -> Tensor:
         address = _address(tensor)
         if address not in present:
-            found[address] = (tuple(sorted(tensor.shape)) in shapes, tensor.untyped_storage().nbytes())
+            storages[address] = (tuple(sorted(tensor.shape)) in shapes, tensor.untyped_storage().nbytes())
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
-        result = forward(images)  # held until all is counted, so that no address comes twice
-    sums = [sum(size for of_weights, size in found.values() if of_weights is kind) for kind in (False, True)]
-    del result
+        output = forward(images)  # kept alive until all is counted, so that no address comes twice
+    sums = [sum(size for of_weights, size in storages.values() if of_weights is kind) for kind in (False, True)]
+    del output
     return SavedTensors(*sums)
 
 
@@ -176,6 +176,6 @@ def out_of_memory(error: Exception, budget: float) -> str | None:
     lines = str(error).splitlines() or [type(error).__name__]
     return (
         f"out of memory ({lines[0]}): lower trainer.memory_budget, now {budget:g} (0.8 keeps half of the activations "
-        "or less, and the run goes on from its last checkpoint), or lower loader.batch_size and raise optim.accumulate "
+        "or less, and the run resumes from its last checkpoint), or lower loader.batch_size and raise optim.accumulate "
         "by the same factor, which keeps the effective batch (another run, from the start)"
     )

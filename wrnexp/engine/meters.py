@@ -88,9 +88,9 @@ class Meters:
         return {"sums": sums, "images": self.images, "steps": self.steps}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
-        for own, kept in zip((self._loss, self._norm, self._clipped), state["sums"], strict=True):
-            own.copy_(kept)
+        """Restore what `state_dict` returned."""
+        for total, saved in zip((self._loss, self._norm, self._clipped), state["sums"], strict=True):
+            total.copy_(saved)
         self.images, self.steps = state["images"], state["steps"]
 
 

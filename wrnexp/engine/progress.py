@@ -50,7 +50,7 @@ class Progress:
         self._end: float | None = None
         if resumed is not None:
             self.steps, self._seconds, self._waited = resumed["steps"], resumed["seconds"], resumed["waited"]
-            self.meters.load_state_dict(self._own_meters(resumed))
+            self.meters.load_state_dict(self._meters_of_rank(resumed))
 
     def from_start(self) -> "Progress":
         """Return the progress of the same epoch before its first step, with the seconds that it has taken so far."""
@@ -110,27 +110,27 @@ class Progress:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what other processes need to resume after the completed steps; waits for the device."""
-        own = {"meters": self.meters.state_dict(), "random": rng_states(self._device)}
-        first, *others = self._ranks.all_gather(own)
+        state = {"meters": self.meters.state_dict(), "random": rng_states(self._device)}
+        first, *rest = self._ranks.all_gather(state)
         return {
             "epoch": self.epoch,
             "steps": self.steps,
             "seconds": self.seconds,
             "waited": self.waited,
             **first,
-            "others": others,  # of the processes after the first
+            "others": rest,  # of the processes after the first
         }
 
-    def _own(self, resumed: State) -> State | None:
+    def _state_of_rank(self, resumed: State) -> State | None:
         """Return what a process of this rank saved; None where a run resumes in another number of processes."""
         every = [resumed, *resumed.get("others", [])]
-        own: State | None = every[self._ranks.rank] if len(every) == self._ranks.count else None
-        return own
+        state: State | None = every[self._ranks.rank] if len(every) == self._ranks.count else None
+        return state
 
-    def _own_meters(self, resumed: State) -> State:
+    def _meters_of_rank(self, resumed: State) -> State:
         """Return the sums that this process resumes from: its own, or those of all where it is the first."""
-        if (own := self._own(resumed)) is not None:
-            return own["meters"]  # type: ignore[no-any-return]
+        if (state := self._state_of_rank(resumed)) is not None:
+            return state["meters"]  # type: ignore[no-any-return]
         meters = dict(resumed["meters"])
         sums = meters["sums"].clone()
         processes = (resumed, *resumed.get("others", []))
@@ -139,6 +139,6 @@ class Progress:
 
     def _restore_generators(self, resumed: State) -> None:
         """Set this process's generators; in another number of processes those after the first start from a new seed."""
-        own = resumed if self._ranks.is_main else self._own(resumed)
-        if own is not None:
-            restore_rng_states(self._device, own["random"])
+        state = resumed if self._ranks.is_main else self._state_of_rank(resumed)
+        if state is not None:
+            restore_rng_states(self._device, state["random"])

@@ -1,4 +1,4 @@
-"""What a finished run leaves beside its record: the final weights, and their answers on the test set."""
+"""Result files of a completed run: the final weights and their logits on the test set."""
 
 import io
 from pathlib import Path
@@ -26,22 +26,22 @@ def final_metrics(test: Evaluation) -> dict[str, float]:
     }
 
 
-def save_results(outcome: TrainResult, folder: Path) -> dict[str, str]:
+def save_results(trained: TrainResult, folder: Path) -> dict[str, str]:
     """Write `predictions.npz` and `model.safetensors`, each atomically; return their SHA-256 by name.
 
     The former has float16 `logits` and int64 `labels` of the test set and, where images were held out, `val_logits` and
     `val_labels` of those: a temperature can be fitted without the test set.
     """
-    answers = _arrays(outcome.test) | ({} if outcome.val is None else _arrays(outcome.val, "val_"))
+    arrays = _arrays(trained.test) | ({} if trained.val is None else _arrays(trained.val, "val_"))
     packed = io.BytesIO()
-    np.savez_compressed(packed, **answers)  # type: ignore[arg-type]
-    weights = {name: value.detach().cpu().contiguous() for name, value in outcome.model.state_dict().items()}
+    np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
+    weights = {name: value.detach().cpu().contiguous() for name, value in trained.model.state_dict().items()}
     files = {"predictions.npz": packed.getvalue(), "model.safetensors": save(weights)}
     for name, data in files.items():
         write_atomic(folder / name, data)
     return {name: bytes_digest(data) for name, data in files.items()}
 
 
-def _arrays(found: Evaluation, prefix: str = "") -> dict[str, NDArray[Any]]:
-    logits, labels = found.logits.numpy().astype(np.float16), found.labels.numpy()
+def _arrays(evaluation: Evaluation, prefix: str = "") -> dict[str, NDArray[Any]]:
+    logits, labels = evaluation.logits.numpy().astype(np.float16), evaluation.labels.numpy()
     return {f"{prefix}logits": logits, f"{prefix}labels": labels}

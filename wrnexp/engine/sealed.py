@@ -94,10 +94,10 @@ def _is_sealed(path: Path) -> bool:
         if (end := file.read()).startswith(END_RECORD) and end.endswith(UNSEALED):
             return False
         file.seek(0)
-        sha256, left = hashlib.sha256(), size - COMMENT - len(LENGTH)
-        while left > 0 and (chunk := file.read(min(left, CHUNK))):
+        sha256, remaining = hashlib.sha256(), size - COMMENT - len(LENGTH)
+        while remaining > 0 and (chunk := file.read(min(remaining, CHUNK))):
             sha256.update(chunk)
-            left -= len(chunk)
+            remaining -= len(chunk)
         sha256.update(UNSEALED)
         if file.read() != LENGTH + PREFIX + sha256.hexdigest().encode():
             raise DamagedError("its content does not match its SHA-256" if size else "it is empty")

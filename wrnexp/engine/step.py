@@ -27,7 +27,7 @@ class Recipe(Protocol):
 
     @property
     def clip_norm(self) -> float | None:
-        """The largest global gradient norm; None is no clipping."""
+        """The largest global gradient norm; None disables clipping."""
         ...
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
@@ -60,7 +60,7 @@ class Average(Protocol):
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
         ...
 
 
@@ -164,8 +164,8 @@ class TrainStep:
         self.model.train()
         with preserve_rng_state(self.hardware.device):
             for size in sizes:
-                own = len(range(size)[share(size, self._ranks.rank, self._ranks.count)])
-                images, targets = (values.new_zeros(own, *values.shape[1:]) for values in like)
+                images_of_rank = len(range(size)[share(size, self._ranks.rank, self._ranks.count)])
+                images, targets = (values.new_zeros(images_of_rank, *values.shape[1:]) for values in like)
                 # CUDA graphs: the first call allocates, the second records, the third replays.
                 for _ in range(3 if self.hardware.cuda_graphs else 1):
                     self._gradients((images, targets), size, size)
@@ -214,8 +214,8 @@ class TrainStep:
         self.average.load_state_dict(state["average"])
         settings = [{name: group[name] for name in self.optimizer.defaults} for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
-        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
-            group.update(own)  # the state brings the settings along that it was saved with: the config's count
+        for group, configured in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update(configured)  # the state holds the settings of the saving process; the config's are right
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from torch import nn
 from wrnexp.engine.checkpoint import Checkpoints
 from wrnexp.engine.distributed.ranks import Ranks
 from wrnexp.engine.divergence import not_finite
-from wrnexp.engine.divergence_guard import Guard
+from wrnexp.engine.divergence_guard import DivergenceGuard
 from wrnexp.engine.evaluate import Evaluation, Evaluator
 from wrnexp.engine.evaluate import Splits as Splits  # one of the trainer's arguments
 from wrnexp.engine.hardware import Hardware
@@ -31,7 +31,7 @@ from wrnexp.tensors import preserve_rng_state
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What training leaves: a row an epoch, the final weights' answers on the test and validation sets, and that model.
+    """Rows of all epochs, logits of the final weights on the test and validation images, and the model.
 
     `val` is None without a validation set; `test_looks` counts the readings of the test set, the final one included.
     """
@@ -109,7 +109,7 @@ class Trainer:
         )
         self.evaluator = Evaluator(self.step.average.model, self.splits, self.hardware, self.ranks)
         by_design = not_finite(self.step.state_dict(), self.ranks)
-        self.guard = Guard(self.on_divergence, self.step, self.batches, self.ranks, self.watcher, by_design)
+        self.guard = DivergenceGuard(self.on_divergence, self.step, self.batches, self.ranks, self.watcher, by_design)
 
     def fit(self) -> TrainResult:
         """Train from the last checkpoint, or from the start, to the last epoch.
@@ -246,8 +246,8 @@ class Trainer:
     def _open(self, progress: Progress) -> Iterator[Batch]:
         """Return the batches that are left of an epoch, the generators set."""
         # For dropout: the same whether resumed or not, and of each process its own.
-        own = () if self.ranks.is_main else (self.ranks.rank, progress.steps)
-        torch.manual_seed(derive(self.seed, "train", progress.epoch, *own))
+        key_of_rank = () if self.ranks.is_main else (self.ranks.rank, progress.steps)
+        torch.manual_seed(derive(self.seed, "train", progress.epoch, *key_of_rank))
         read = sum(map(len, self.batches.plan[: progress.steps]))
         return progress.open(lambda: self.batches.epoch(progress.epoch), read)
 

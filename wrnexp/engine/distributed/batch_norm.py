@@ -22,13 +22,13 @@ class SharedBatchNorm(_BatchNorm):
         """Normalise `[N, C, ...]` over the batch of all processes; every process must call it in the same order."""
         if not self.training:
             return super().forward(images)
-        result, mean, variance, count = _Normalise.apply(images, self.weight, self.bias, self.eps)
-        self._remember(mean, variance, count)
-        normalised: Tensor = result
-        return normalised
+        output: Tensor
+        output, mean, variance, count = _Normalise.apply(images, self.weight, self.bias, self.eps)
+        self._update_running_statistics(mean, variance, count)
+        return output
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+    def _update_running_statistics(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
         """Move the running statistics, with the variance's unbiased estimate, as torch does."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
@@ -58,21 +58,25 @@ class _Normalise(Function):
         ctx.save_for_backward(images, weight, mean, variance, count)
         ctx.eps = eps
         ctx.mark_non_differentiable(mean, variance, count)
-        result = F.batch_norm(images, mean, variance, weight, bias, training=False, eps=eps)
-        return result, mean, variance, count
+        output = F.batch_norm(images, mean, variance, weight, bias, training=False, eps=eps)
+        return output, mean, variance, count
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, *others: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
+    def backward(
+        ctx: Any, gradient: Tensor, *of_statistics: Tensor
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
         images, weight, mean, variance, count = ctx.saved_tensors
-        own, of_weight, of_bias = _own_gradients(gradient, images, weight, mean, torch.rsqrt(variance + ctx.eps))
+        of_images, of_weight, of_bias = _own_gradients(gradient, images, weight, mean, torch.rsqrt(variance + ctx.eps))
         sums = torch.stack([of_weight, of_bias])
-        there = sums.clone()
-        dist.all_reduce(there)
+        all_sums = sums.clone()
+        dist.all_reduce(all_sums)
         # torch's kernel took two means over the images of this process; this puts those of the batch in their place.
-        change = (sums / max(images.numel() // images.shape[1], 1) - there / count) * (1 if weight is None else weight)
+        change = (sums / max(images.numel() // images.shape[1], 1) - all_sums / count) * (
+            1 if weight is None else weight
+        )
         change *= torch.rsqrt(variance + ctx.eps)
-        own += F.batch_norm(images, mean, variance, change[0], change[1], training=False, eps=ctx.eps)
-        return own, None if weight is None else of_weight, None if weight is None else of_bias, None
+        of_images += F.batch_norm(images, mean, variance, change[0], change[1], training=False, eps=ctx.eps)
+        return of_images, None if weight is None else of_weight, None if weight is None else of_bias, None
 
 
 def _own_gradients(
@@ -81,10 +85,10 @@ def _own_gradients(
     """Return the gradients of images, weight and bias as if the batch were the images of this process alone."""
     if images.numel() == 0:
         return torch.zeros_like(images), torch.zeros_like(mean), torch.zeros_like(mean)
-    found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.native_batch_norm_backward(
+    gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.native_batch_norm_backward(
         gradient, images, weight, None, None, mean, scale, True, 0.0, [True, True, True]
     )
-    return found
+    return gradients
 
 
 def _statistics(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:

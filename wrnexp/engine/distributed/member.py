@@ -22,8 +22,8 @@ from wrnexp.process.signals import GRACE
 from wrnexp.process.torchrun import process_rank
 
 PATIENCE = 2.0  # seconds that a process with an error waits, for the one at fault or the first one to end before it
-KINDS = (UserError, DivergedError, TrainingError)  # errors that are told as they were, the narrower first
-DEADLINE = GRACE + 15  # seconds that processes have to end once told: their last step, and closing the run's files
+KINDS = (UserError, DivergedError, TrainingError)  # errors that the parent raises again as they were, subclasses first
+DEADLINE = GRACE + 15  # seconds that processes have to end after a signal: their last step, and closing the run's files
 
 
 def enter(folder: Path, threads: int, function: Callable[..., None], *arguments: Any) -> None:
@@ -58,7 +58,7 @@ def enter(folder: Path, threads: int, function: Callable[..., None], *arguments:
         if stopped.checkpointed is None:  # not at a step that all had agreed on: torch would wait for the others here
             leave()
     except BaseException as error:
-        kind = next((one.__name__ for one in KINDS if isinstance(error, one)), "")
+        kind = next((kind.__name__ for kind in KINDS if isinstance(error, kind)), "")
         text = str(error) if kind else traceback.format_exc()
         _note(folder, here.rank, kind, text, divergence=getattr(error, "divergence", None))
         hold_off(here.rank, error)
@@ -96,9 +96,9 @@ def notes(folder: Path) -> dict[int, dict[str, Any]]:
 
 
 def _write(path: Path, text: str) -> None:
-    beside = path.with_suffix(".writing")
-    beside.write_text(text)
-    beside.replace(path)
+    temporary = path.with_suffix(".writing")
+    temporary.write_text(text)
+    temporary.replace(path)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

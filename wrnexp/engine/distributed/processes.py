@@ -66,17 +66,17 @@ def launch(function: Callable[..., None], arguments: tuple[Any, ...], count: int
     Raises:
         UserError, TrainingError: a process raised it, or was killed.
         CrashedError: a process ended with another error.
-        Stopped, KeyboardInterrupt: this process was told to end, and so were all.
+        Stopped, KeyboardInterrupt: this process received a signal and passed it on to all.
     """
-    with tempfile.TemporaryDirectory(prefix="wrnexp-") as name, _quiet(), _told() as told:
+    with tempfile.TemporaryDirectory(prefix="wrnexp-") as name, _quiet(), _forwarded_signals() as signals:
         folder = Path(name)
         agent = _Agent(folder, function, arguments, count)
         agent.start()
         while agent.is_alive():
             agent.join(LOOK)
-            told.pass_on(folder)
-            told.end_rest(folder)
-        _raise(notes(folder), agent, told.numbers, count)
+            signals.pass_on(folder)
+            signals.end_rest(folder)
+        _raise(notes(folder), agent, signals.numbers, count)
 
 
 class _Agent(threading.Thread):
@@ -98,7 +98,7 @@ class _Agent(threading.Thread):
             logs_specs=DefaultLogsSpecs(log_dir=str(folder)),
         )
         threads = max(1, torch.get_num_threads() // count)
-        self._what = (enter, folder, threads, function, *arguments)
+        self._work = (enter, folder, threads, function, *arguments)
         self.failure: ProcessFailure | None = None  # of the process that ended first, badly
         self.error: Exception | None = None
 
@@ -107,7 +107,7 @@ class _Agent(threading.Thread):
         # Of semaphores that a killed process left, which Python's tracker removes: ours is the one line.
         os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [before["PYTHONWARNINGS"], "ignore:resource_tracker"]))
         try:
-            elastic_launch(self._config, self._what[0])(*self._what[1:])
+            elastic_launch(self._config, self._work[0])(*self._work[1:])
         except ChildFailedError as error:
             self.failure = error.get_first_failure()[1]
         except Exception as error:
@@ -118,21 +118,20 @@ class _Agent(threading.Thread):
                 os.environ.update({} if value is None else {name: value})
 
 
-class _Told:
-    """Signals that this process has got, to be passed on to the processes of the run."""
+class _ForwardedSignals:
+    """Signals that this process received, to be passed on to the processes of the run."""
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
         self._passed: set[int] = set()
         self._since = self._first_end = 0.0
 
-    def hear(self, number: int, frame: FrameType | None) -> None:
-        """Take a signal."""
+    def receive(self, number: int, frame: FrameType | None) -> None:
         self._since = self._since or time.monotonic()
         self.numbers.append(number)
 
     def pass_on(self, folder: Path) -> None:
-        """Tell each process once to end at its next step, and kill it where it does not, or at a second Ctrl-C."""
+        """Signal each process once, which ends at its next step; kill it if it does not, or at a second Ctrl-C."""
         if not self.numbers:
             return
         late = time.monotonic() - self._since > DEADLINE or self.numbers.count(signal.SIGINT) > 1
@@ -141,30 +140,30 @@ class _Told:
             pid = int(path.stem)
             if pid not in self._passed or late:
                 self._passed.add(pid)
-                _tell(pid, signal.SIGKILL if late else number)
+                _send_signal(pid, signal.SIGKILL if late else number)
 
     def end_rest(self, folder: Path) -> None:
         """Kill processes that are still there a while after another has ended: one may wait for it in a message."""
         pids = [int(path.stem) for path in folder.glob("*.pid")]
-        alive = [pid for pid in pids if _tell(pid, 0)]
+        alive = [pid for pid in pids if _send_signal(pid, 0)]
         if len(alive) == len(pids):
             return
         self._first_end = self._first_end or time.monotonic()
         if time.monotonic() - self._first_end > REST:
             for pid in alive:
-                _tell(pid, signal.SIGKILL)
+                _send_signal(pid, signal.SIGKILL)
 
 
 @contextmanager
-def _told() -> Iterator[_Told]:
-    told = _Told()
+def _forwarded_signals() -> Iterator[_ForwardedSignals]:
+    signals = _ForwardedSignals()
     try:
-        before = {number: signal.signal(number, told.hear) for number in (*STOPPING, signal.SIGINT)}
-    except ValueError:  # not in the main thread: whoever owns that decides
-        yield told
+        before = {number: signal.signal(number, signals.receive) for number in (*STOPPING, signal.SIGINT)}
+    except ValueError:  # not in the main thread: the main thread decides
+        yield signals
         return
     try:
-        yield told
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
@@ -186,17 +185,17 @@ def _quiet() -> Iterator[None]:
             logger.propagate = propagate
 
 
-def _raise(left: dict[int, dict[str, Any]], agent: _Agent, told: list[int], count: int) -> None:
+def _raise(notes_by_rank: dict[int, dict[str, Any]], agent: _Agent, signals: list[int], count: int) -> None:
     """Raise what ended the run, where it did not end well."""
     if agent.error is not None:
         raise agent.error
-    stopped = next((note for note in left.values() if note["kind"] == "Stopped"), None)
+    stopped = next((note for note in notes_by_rank.values() if note["kind"] == "Stopped"), None)
     if agent.failure is None and stopped is None:
         return
-    if told:
-        raise KeyboardInterrupt if told[0] == signal.SIGINT else _stopped((stopped or {}) | {"number": told[0]})
-    kinds = {one.__name__: one for one in KINDS}
-    for note in left.values():
+    if signals:
+        raise KeyboardInterrupt if signals[0] == signal.SIGINT else _stopped((stopped or {}) | {"number": signals[0]})
+    kinds = {kind.__name__: kind for kind in KINDS}
+    for note in notes_by_rank.values():
         if note["kind"] == DivergedError.__name__:
             raise DivergedError(note["text"], note.get("divergence"))
         if note["kind"] in kinds:
@@ -205,11 +204,11 @@ def _raise(left: dict[int, dict[str, Any]], agent: _Agent, told: list[int], coun
         assert stopped is not None
         raise _stopped(stopped)
     rank = agent.failure.local_rank
-    if agent.failure.exitcode < 0 or rank not in left:
+    if agent.failure.exitcode < 0 or rank not in notes_by_rank:
         raise TrainingError(_how(rank, count, agent.failure.exitcode))
-    if left[rank]["kind"] == "Stopped":
-        raise _stopped(left[rank])
-    raise CrashedError(f"process {rank + 1} of {count} failed\n{left[rank]['text']}")
+    if notes_by_rank[rank]["kind"] == "Stopped":
+        raise _stopped(notes_by_rank[rank])
+    raise CrashedError(f"process {rank + 1} of {count} failed\n{notes_by_rank[rank]['text']}")
 
 
 def _stopped(note: dict[str, Any]) -> Stopped:
@@ -221,11 +220,11 @@ def _stopped(note: dict[str, Any]) -> Stopped:
 def _how(rank: int, count: int, code: int) -> str:
     how = f"ended with exit code {code}" if code >= 0 else f"was killed by {signal.Signals(-code).name}"
     hint = " (out of memory is the usual reason)" if code == -signal.SIGKILL else ""
-    return f"process {rank + 1} of the {count} that share this run {how}{hint}; the same command goes on from the last \
+    return f"process {rank + 1} of the {count} that share this run {how}{hint}; the same command resumes from the last \
 checkpoint"
 
 
-def _tell(pid: int, number: int) -> bool:
+def _send_signal(pid: int, number: int) -> bool:
     """Send a signal, or none where `number` is 0; say whether the process is there."""
     try:
         os.kill(pid, number)

@@ -73,18 +73,18 @@ class Ranks:
 
     def all_gather(self, value: T) -> list[T]:
         """Return what each process has, by rank; tensors must be on the CPU."""
-        found: list[Any] = [value]
+        gathered: list[Any] = [value]
         if self.count > 1:
-            found = [None] * self.count
-            dist.all_gather_object(found, value)
-        return found
+            gathered = [None] * self.count
+            dist.all_gather_object(gathered, value)
+        return gathered
 
     def broadcast_object(self, value: T | None) -> T | None:
         """Return what the first process has; tensors must be on the CPU. What others pass is not looked at."""
-        found = [value]
+        objects = [value]
         if self.count > 1:
-            dist.broadcast_object_list(found, src=0)
-        return found[0]
+            dist.broadcast_object_list(objects, src=0)
+        return objects[0]
 
     def broadcast_(self, tensors: Iterable[Tensor]) -> None:
         """Set tensors to what they are in the first process."""
@@ -94,7 +94,7 @@ class Ranks:
     def wrap_ddp(self, forward: Any) -> Any:
         """Return `forward` such that a backward pass leaves the mean over the processes of their gradients.
 
-        Gradients are sent while the backward pass goes on, in buckets of 25 MiB (Li et al., "PyTorch Distributed:
+        Gradients are sent during the backward pass, in buckets of 25 MiB (Li et al., "PyTorch Distributed:
         Experiences on Accelerating Data Parallel Training", 2020).
 
         Args:
@@ -120,22 +120,19 @@ _NO_BUFFERS: dict[str, Any] = {"forward_sync_buffers" if _RENAMED else "broadcas
 
 
 @contextmanager
-def joined(place: ProcessRank) -> Iterator[Ranks]:
+def joined(here: ProcessRank) -> Iterator[Ranks]:
     """Be one of the processes that torchrun, or wrnexp itself, started for a run.
 
     Gradients go over NCCL between GPUs; what is of the host (Gloo) never waits for one.
-
-    Args:
-        place: of this process.
     """
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, timeout=TIMEOUT)
-    yield Ranks(place.rank, place.count, place.local)
+    yield Ranks(here.rank, here.count, here.local)
     dist.destroy_process_group()  # after an error the others may be gone, and the process is about to end anyway
 
 
 class AgreedSignalGuard(SignalGuard):
-    """A stop at the same step in every process, whichever was told: after an error of one the others would wait for it.
+    """Stops all processes after the same step, whichever received the signal; else the others would wait for it.
 
     At the end of each step the processes send what tells them to end, as an exit code, and look at what was sent a step
     ago: the message travels while a step is computed, and no GPU is waited for. So a run ends after the step that
@@ -174,8 +171,8 @@ class AgreedSignalGuard(SignalGuard):
     def _code_of_any(self) -> int:
         """Return the exit code that some process had a reason for a step ago; 0 where none had."""
         before = self._sent
-        own = TIME_LIMIT if self._out_of_time() else 0
-        code = torch.tensor(own if self._asked is None else self._asked.code, dtype=torch.int32)
+        timed_out = TIME_LIMIT if self._out_of_time() else 0
+        code = torch.tensor(timed_out if self._asked is None else self._asked.code, dtype=torch.int32)
         self._sent = code, dist.all_reduce(code, dist.ReduceOp.MAX, async_op=True)
         if before is None:
             return 0
