@@ -120,7 +120,7 @@ def test_the_resident_loader_sends_nothing_to_its_device(
 
     loader = ResidentLoader(numbered, recipe, **OPTIONS | {"device": "meta"})
     expected = ResidentLoader(numbered, recipe, **OPTIONS).preview(9)
-    monkeypatch.setattr(resident_loading, "on", sent)
+    monkeypatch.setattr(resident_loading, "to_device", sent)
     images, labels = loader.preview(9)
     assert (images.device.type, labels.device.type) == ("cpu", "cpu")
     assert torch.equal(images, expected[0])

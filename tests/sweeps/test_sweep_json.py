@@ -42,8 +42,8 @@ def test_the_state_of_a_run_is_what_its_record_and_its_lock_say(tmp_path: Path) 
         [
             sys.executable,
             "-c",
-            "import sys, pathlib\nfrom wrnexp.runs.locks import alone\n"
-            "with alone(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()",
+            "import sys, pathlib\nfrom wrnexp.runs.locks import exclusive_run\n"
+            "with exclusive_run(pathlib.Path(sys.argv[1])): print('locked', flush=True); sys.stdin.read()",
             str(folder),
         ],
         stdin=subprocess.PIPE,
@@ -51,7 +51,7 @@ def test_the_state_of_a_run_is_what_its_record_and_its_lock_say(tmp_path: Path) 
         text=True,
     )
     assert holder.stdout is not None
-    assert holder.stdout.readline() == "held\n"
+    assert holder.stdout.readline() == "locked\n"
     assert is_locked(folder)
     assert state_of(folder) == ("running", None)
     with pytest.raises(UserError, match="another process is training"), exclusive_run(folder):
