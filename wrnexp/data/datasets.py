@@ -54,13 +54,10 @@ def load(
 
 
 def obtain(name: str, root: str | None, *, resize: bool = False, online: bool = True) -> Stored:
-    """Return a whole data set in the store; name, root and resize are those of `load`.
-
-    Args:
-        online: download CIFAR if it is missing; otherwise raise.
+    """Return a whole data set in the store; arguments as for `load`.
 
     Raises:
-        UserError: `root` does not contain the data set.
+        UserError: `root` does not contain the data set, or `online` is False and CIFAR would have to be downloaded.
     """
     source = find_source(name, root, resize=resize)
     if source is None:
@@ -110,7 +107,7 @@ def _download(cifar: Cifar, root: str | None) -> Stored:
 
 
 def _unchecked(content: Content, digest: store.Digest, where: str) -> None:
-    """Accept any content: only CIFAR has published digests."""
+    """Only CIFAR has published digests."""
 
 
 def _hold_out(images: ImageSet, size: int) -> tuple[ImageSet | None, ImageSet]:
