@@ -43,8 +43,7 @@ class BatchAugment:
         self._settings, self._size, self._seed = settings, size, seed
         self._mean, self._std = mean, std
         self._planners = _planners(settings, size)
-        policies = [planner for _, planner in self._planners if isinstance(planner, PolicyPlans)]
-        self._moves = [move for planner in policies for move in planner.moves]
+        self._moves = [move for _, part in self._planners if isinstance(part, PolicyPlans) for move in part.moves]
         self._kernels = {CPU: kernels(self._moves, size, size)}
         self._steps = [step for _, planner in self._planners for step in planner.steps]
         self._compiled: Callable[..., Tensor] | None = None

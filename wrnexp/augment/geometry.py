@@ -87,7 +87,7 @@ def crop_and_flip(
     inner = padded[..., padding : padding + height, padding : padding + width]
     inner[0].copy_(images)
     inner[1].copy_(images.flip(-1))
-    if mode == "reflect":
+    if mode == "reflect" and padding:
         _reflect_borders(padded, padding)
     column = x + flip * (2 * padding - 2 * x)  # the mirror image counts columns from the other side
     image = (flip * count + torch.arange(count, device=images.device)) * channels
@@ -100,16 +100,13 @@ def crop_and_flip(
 
 
 def _reflect_borders(padded: Tensor, padding: int) -> None:
-    """Fill the borders of [..., H + 2 * padding, W + 2 * padding] with the image mirrored at its edges."""
-    height, width = padded.shape[-2:]
-    for out in range(padding):  # rows first, then whole columns, which fills the corners
-        mirrored = 2 * padding - out
-        padded[..., out, :] = padded[..., mirrored, :]
-        padded[..., height - 1 - out, :] = padded[..., height - 1 - mirrored, :]
-    for out in range(padding):
-        mirrored = 2 * padding - out
-        padded[..., out] = padded[..., mirrored]
-        padded[..., width - 1 - out] = padded[..., width - 1 - mirrored]
+    """Fill the borders of [..., H + 2 * padding, W + 2 * padding] with the image mirrored at its edges; padding > 0."""
+    low, high = slice(padding + 1, 2 * padding + 1), slice(-2 * padding - 1, -padding - 1)
+    padded[..., :padding, :] = padded[..., low, :].flip(-2)
+    padded[..., -padding:, :] = padded[..., high, :].flip(-2)
+    # Whole columns after the rows, which fills the corners.
+    padded[..., :padding] = padded[..., low].flip(-1)
+    padded[..., -padding:] = padded[..., high].flip(-1)
 
 
 def _grid(matrix: Matrix, height: int, width: int) -> Tensor:

@@ -82,8 +82,7 @@ def find_source(name: str, root: str | None, *, resize: bool = False) -> Source 
 
 def _without_source(cifar: Cifar, root: str | None, *, online: bool) -> Stored:
     """Return CIFAR from the store or, if it is not there, by download."""
-    stored = store.find(cifar.name, cifar.classes, cifar.digest)
-    if stored:
+    if stored := store.find(cifar.name, cifar.classes, cifar.digest):
         return stored
     if not online:
         raise UserError(f"{cifar.title} is not in the cache; `wrnexp data import PATH --name {cifar.name}` imports it")

@@ -195,9 +195,8 @@ def _open(folder: Path) -> Stored | None:
         classes, digest = tuple(meta["classes"]), meta["digest"]
         if any((folder / name).stat().st_size != size for name, size in meta["files"].items()):
             return None
-        if meta.get("seal", _seal(meta)) != _seal(meta) or not folder.name.endswith(
-            f"-{_content_key(classes, digest)}"
-        ):
+        name_matches = folder.name.endswith(f"-{_content_key(classes, digest)}")
+        if meta.get("seal", _seal(meta)) != _seal(meta) or not name_matches:
             return None
         digests = meta["sha256"] if "seal" in meta else {}
         return Stored(folder, classes, digest, tuple(meta["mean"]), tuple(meta["std"]), digests)
