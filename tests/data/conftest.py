@@ -1,4 +1,4 @@
-"""Tiny CIFARs in every form in which the real ones come, and the real one where it lies beside the repository."""
+"""Tiny CIFARs in every form of the real ones, and the real CIFAR-100 if it is next to the repository."""
 
 import dataclasses
 import hashlib
@@ -28,14 +28,14 @@ CLASSES = ("cat", "dog", "fox")
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give every test a cache folder of its own."""
+    """Give every test its own cache folder."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("WRNEXP_CACHE", str(folder))
     return folder
 
 
 def digest_by_contract(split: Split) -> str:
-    """The content digest, written from the contract's words alone."""
+    """Return the content digest, implemented from the contract's text."""
     hashes = [
         hashlib.sha256(bytes([label]) + image.tobytes()).digest()
         for label, image in zip(split.labels, split.images, strict=True)
@@ -49,7 +49,7 @@ def contract_digest() -> Callable[[Split], str]:
 
 
 def random_content(per_class: dict[str, int], seed: int = 0) -> Content:
-    """Random images, classes mixed."""
+    """Return random images with shuffled classes."""
     rng = np.random.default_rng(seed)
     splits = []
     for count in per_class.values():
@@ -60,7 +60,7 @@ def random_content(per_class: dict[str, int], seed: int = 0) -> Content:
 
 @dataclasses.dataclass(frozen=True)
 class Tiny:
-    """A tiny CIFAR: what is known of it, its content, and writers of its forms; each returns what to give as root."""
+    """A tiny CIFAR: its specification, its content, and writers of its forms; each writer returns a data root."""
 
     spec: Cifar
     content: Content
@@ -74,8 +74,8 @@ class Tiny:
             for number, name in enumerate(names):
                 mine = slice(number, None, len(names))
                 rows = images[mine].transpose(0, 3, 1, 2).reshape(-1, 3072)
-                entry = {"batch_label": name, "data": rows, self.spec.layout.label_key: labels[mine].tolist()}
-                (inner / name).write_bytes(pickled(entry))
+                batch = {"batch_label": name, "data": rows, self.spec.layout.label_key: labels[mine].tolist()}
+                (inner / name).write_bytes(pickled(batch))
         return dest
 
     def packed(self, dest: Path, **options: Any) -> Path:
@@ -116,7 +116,7 @@ def png(image: NDArray[np.uint8]) -> bytes:
 
 @pytest.fixture(params=[CIFAR100, CIFAR10], ids=["cifar100", "cifar10"])
 def tiny_cifar(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Tiny:
-    """A tiny data set in the place of each real one."""
+    """Replace each real data set by a tiny one."""
     content = random_content({"train": 10, "test": 4})
     spec = dataclasses.replace(
         request.param,
@@ -144,7 +144,7 @@ def python2() -> Callable[[Any], bytes]:
 
 def _python2(value: Any) -> bytes:
     if isinstance(value, dict):
-        return b"}(" + b"".join(_python2(key) + _python2(item) for key, item in value.items()) + b"u"
+        return b"}(" + b"".join(_python2(key) + _python2(field) for key, field in value.items()) + b"u"
     if isinstance(value, list):
         return b"](" + b"".join(map(_python2, value)) + b"e"
     if isinstance(value, int):
@@ -159,11 +159,11 @@ def _python2(value: Any) -> bytes:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder with the real CIFAR-100; tests that ask for it are skipped where there is none."""
-    beside = Path(__file__).parents[2].parent / "shared" / "data"
-    folder = Path(os.environ.get("WRNEXP_SHARED_DATA", beside))
+    """The folder with the real CIFAR-100; tests that use it are skipped without it."""
+    default = Path(__file__).parents[2].parent / "shared" / "data"
+    folder = Path(os.environ.get("WRNEXP_SHARED_DATA", default))
     if not (folder / "cifar100_unpack.py").exists():
-        pytest.skip(f"the real CIFAR-100 is not in {folder}; WRNEXP_SHARED_DATA names another folder")
+        pytest.skip(f"the real CIFAR-100 is not in {folder}; WRNEXP_SHARED_DATA sets another folder")
     return folder
 
 
@@ -184,7 +184,7 @@ def _unpack(shared_data: Path, form: str, dest: Path) -> Path:
 
 @pytest.fixture
 def numbered(tmp_path: Path) -> Dataset:
-    """45 training images, each label its own, in another order than in the file."""
+    """45 training images with distinct labels, in another order than in the file."""
     rng = np.random.default_rng(0)
     np.save(tmp_path / "images.npy", rng.integers(0, 256, (60, 32, 32, 3), dtype=np.uint8))
     images = ImageSet(tmp_path / "images.npy", rng.permutation(60)[:45], np.arange(45))

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wrnexp.data.canonical import canonical_order, content_digest, duplicates, image_hashes
+from wrnexp.data.canonical import canonical_order, content_digest, count_duplicates, image_hashes
 from wrnexp.data.content import Split
 
 
@@ -26,7 +26,7 @@ def test_order_is_by_label_then_by_hash() -> None:
     assert canonical_order(split.labels, hashes).tolist() == sorted(range(300), key=keys.__getitem__)
 
 
-def test_hashes_that_end_in_zeros_are_told_apart() -> None:
+def test_hashes_that_end_in_zeros_differ() -> None:
     hashes = np.zeros((3, 32), dtype=np.uint8)
     hashes[0, 31], hashes[1, 30] = 1, 1
     assert canonical_order(np.zeros(3, dtype=np.int64), hashes).tolist() == [2, 0, 1]
@@ -64,5 +64,5 @@ def test_more_classes_than_a_byte_holds() -> None:
 def test_duplicates_are_counted_by_pixels_alone() -> None:
     train, test = some_split(5).images, some_split(6).images.copy()
     test[[3, 4]] = train[[7, 7]]
-    assert duplicates(train, test) == 2
-    assert duplicates(train, some_split(7).images) == 0
+    assert count_duplicates(train, test) == 2
+    assert count_duplicates(train, some_split(7).images) == 0

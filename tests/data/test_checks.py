@@ -1,4 +1,4 @@
-"""Files of the store against their digests: once per process, in the background, before images are used."""
+"""Comparison of stored files with their digests: once per process, in the background, before images are used."""
 
 import os
 import pickle
@@ -25,7 +25,7 @@ def flip(path: Path) -> None:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The files that are hashed, from now on."""
+    """The files that are hashed during the test."""
     hashed: list[Path] = []
 
     def digest(path: Path) -> str:
@@ -40,55 +40,55 @@ Load = Callable[..., Dataset]
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Load:
+def load_folder(tmp_path: Path) -> Load:
     """Return a function that loads a data set of 24 training and 8 test images from the store."""
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for split, count in (("train", 12), ("test", 4)):
         for name in ("left", "right"):
-            (tmp_path / "own" / split / name).mkdir(parents=True)
+            (tmp_path / "images" / split / name).mkdir(parents=True)
             for number in range(count):
-                image = Image.fromarray(chance.integers(0, 256, (32, 32, 3), dtype=np.uint8))
-                image.save(tmp_path / "own" / split / name / f"{number}.png")
+                image = Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8))
+                image.save(tmp_path / "images" / split / name / f"{number}.png")
 
-    def load_own(val_size: int = 0, limit: int | None = None) -> Dataset:
-        return load("folder", str(tmp_path / "own"), val_size, limit, limit, False)
+    def load_images(val_size: int = 0, limit: int | None = None) -> Dataset:
+        return load("folder", str(tmp_path / "images"), val_size, limit, limit, False)
 
-    return load_own
+    return load_images
 
 
-def test_a_file_is_hashed_once_per_process(own: Load, counted: list[Path]) -> None:
+def test_a_file_is_hashed_once_per_process(load_folder: Load, counted: list[Path]) -> None:
     for val_size in (0, 10):
-        own(val_size, limit=8).verify()
+        load_folder(val_size, limit=8).verify()
     assert sorted(path.name for path in counted) == ["test.npy", "train.npy"]
 
 
-def test_a_file_that_changed_is_hashed_again(own: Load, counted: list[Path]) -> None:
-    data = own()
+def test_a_file_that_changed_is_hashed_again(load_folder: Load, counted: list[Path]) -> None:
+    data = load_folder()
     data.verify()
     flip(data.train.path)
     with pytest.raises(UserError, match=r"train\.npy is damaged: its content is not what was stored; remove ."):
-        own().verify()
+        load_folder().verify()
     assert [path.name for path in counted].count("train.npy") == 2
     flip(data.train.path)
     os.utime(data.train.path)
-    own().verify()
+    load_folder().verify()
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
-def test_no_image_of_a_damaged_file_is_read(own: Load, split: str) -> None:
-    flip(getattr(own(val_size=10), split).path)
-    images = getattr(own(val_size=10), split)
+def test_no_image_of_a_damaged_file_is_read(load_folder: Load, split: str) -> None:
+    flip(getattr(load_folder(val_size=10), split).path)
+    images = getattr(load_folder(val_size=10), split)
     with pytest.raises(UserError, match="is damaged"):
         images[0]
     with pytest.raises(UserError, match="is damaged"):
         images.subset(np.arange(2)).gather(np.arange(2))
 
 
-def test_a_damaged_header_is_the_same_line(own: Load) -> None:
-    path = own().test.path
+def test_a_damaged_header_is_reported_the_same_way(load_folder: Load) -> None:
+    path = load_folder().test.path
     path.write_bytes(b"\x93NUMPY\x09" + path.read_bytes()[7:])
     with pytest.raises(UserError, match=r"test\.npy is damaged"):
-        own().test[0]
+        load_folder().test[0]
 
 
 def test_a_file_that_is_gone(tmp_path: Path) -> None:
@@ -96,8 +96,8 @@ def test_a_file_that_is_gone(tmp_path: Path) -> None:
         checks.start(tmp_path / "gone.npy", "0" * 64).wait()
 
 
-def test_no_thread_goes_to_other_processes(own: Load) -> None:
-    data = own()
+def test_other_processes_get_no_thread(load_folder: Load) -> None:
+    data = load_folder()
     copied: Dataset = pickle.loads(pickle.dumps(data))
     assert copied.train.check is None
     copied.verify()
@@ -110,14 +110,12 @@ def test_a_set_without_a_digest_is_not_compared(numbered: Dataset) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_process_does_not_wait_for_a_thread_that_it_has_not(
-    own: Load, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_forked_process_does_not_wait_for_the_thread(load_folder: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     class Never:
         def join(self) -> None:
             signal.pause()
 
-    check: Any = own().train.check
+    check: Any = load_folder().train.check
     check.wait()
     monkeypatch.setattr(check, "_thread", Never())
     if (child := os.fork()) == 0:

@@ -1,4 +1,4 @@
-"""Corrupted test images: where they are looked for, which image is of which severity, what is refused."""
+"""Corrupted test images: search path, order of severities, and files that are refused."""
 
 import pickle
 from pathlib import Path
@@ -15,12 +15,12 @@ NOWHERE = Path("/nowhere")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """CIFAR-100-C of four images: the value of every pixel is 10 times the severity and the image's number."""
+    """CIFAR-100-C of four images; every pixel is 10 times the severity plus the image's number."""
     folder = tmp_path / "data" / "CIFAR-100-C"
     folder.mkdir(parents=True)
-    values = np.array([10 * severity + image for severity in range(1, 6) for image in range(COUNT)], dtype=np.uint8)
+    levels = np.array([10 * severity + image for severity in range(1, 6) for image in range(COUNT)], dtype=np.uint8)
     for name in ("fog", "saturate", "gaussian_noise"):
-        np.save(folder / f"{name}.npy", np.broadcast_to(values[:, None, None, None], (20, 32, 32, 3)))
+        np.save(folder / f"{name}.npy", np.broadcast_to(levels[:, None, None, None], (20, 32, 32, 3)))
     np.save(folder / "labels.npy", np.tile([3, 0, 99, 7], 5))
     return folder
 
@@ -29,12 +29,12 @@ def test_the_published_corruptions() -> None:
     assert (len(BENCHMARK), len(EXTRA), len({*BENCHMARK, *EXTRA})) == (15, 4, 19)
 
 
-def test_severities_stand_one_after_another(folder: Path) -> None:
-    found = find_corrupted("cifar100", folder.parent, NOWHERE, 100)
-    assert found.names == ("gaussian_noise", "fog", "saturate")
-    assert found.labels.tolist() == [3, 0, 99, 7]
+def test_severities_follow_one_another(folder: Path) -> None:
+    corrupted = find_corrupted("cifar100", folder.parent, NOWHERE, 100)
+    assert corrupted.names == ("gaussian_noise", "fog", "saturate")
+    assert corrupted.labels.tolist() == [3, 0, 99, 7]
     for severity in range(1, 6):
-        images = found.images("fog", severity)
+        images = corrupted.images("fog", severity)
         assert images.labels.tolist() == [3, 0, 99, 7]
         pixels = images.gather(np.arange(COUNT))
         assert pixels.shape == (COUNT, 32, 32, 3)
@@ -48,10 +48,10 @@ def test_where_it_is_looked_for(folder: Path) -> None:
         assert find_corrupted("cifar100", root, cache, 100).folder == folder
 
 
-def test_absence_is_told_with_the_places(tmp_path: Path) -> None:
-    with pytest.raises(UserError) as told:
+def test_absence_is_reported_with_the_folders(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
         find_corrupted("cifar10", tmp_path / "root", tmp_path / "cache", 10)
-    assert f"{tmp_path}/root/CIFAR-10-C or {tmp_path}/cache/CIFAR-10-C" in str(told.value)
+    assert f"{tmp_path}/root/CIFAR-10-C or {tmp_path}/cache/CIFAR-10-C" in str(caught.value)
     with pytest.raises(UserError, match="for cifar100 and cifar10, not for shapes"):
         find_corrupted("shapes", tmp_path, tmp_path, 24)
 
@@ -67,8 +67,8 @@ def test_a_folder_of_labels_alone(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        (np.zeros(21), r"\[21\]; right is \[5 N\]"),
-        (np.zeros((20, 1)), r"\[20, 1\]; right is \[5 N\]"),
+        (np.zeros(21), r"\[21\]; expected \[5 N\]"),
+        (np.zeros((20, 1)), r"\[20, 1\]; expected \[5 N\]"),
         (np.full(20, 100), "0 to 99"),
         (np.arange(20), "the same for every severity"),
     ],
@@ -84,13 +84,13 @@ def test_wrong_arrays(folder: Path) -> None:
     np.save(folder / "saturate.npy", np.zeros((20, 32, 32, 3), dtype=np.float32))
     cut = (folder / "gaussian_noise.npy").read_bytes()[:-5]
     (folder / "gaussian_noise.npy").write_bytes(cut)
-    found = find_corrupted("cifar100", folder.parent, NOWHERE, 100)
-    with pytest.raises(UserError, match=r"fog\.npy is uint8 \[10, 32, 32, 3\]; right is uint8 \[20, 32, 32, 3\]"):
-        found.images("fog", 1)
+    corrupted = find_corrupted("cifar100", folder.parent, NOWHERE, 100)
+    with pytest.raises(UserError, match=r"fog\.npy is uint8 \[10, 32, 32, 3\]; expected uint8 \[20, 32, 32, 3\]"):
+        corrupted.images("fog", 1)
     with pytest.raises(UserError, match="is float32"):
-        found.images("saturate", 1)
+        corrupted.images("saturate", 1)
     with pytest.raises(UserError, match=r"gaussian_noise\.npy cannot be read"):
-        found.images("gaussian_noise", 1)
+        corrupted.images("gaussian_noise", 1)
 
 
 @pytest.mark.parametrize("name", ["fog", "labels"])

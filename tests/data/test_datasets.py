@@ -56,11 +56,11 @@ def test_digest_and_statistics_are_of_the_whole_splits(name: str, root: str, tin
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ((30, None, None), "data.val_size=30 is impossible: allowed are 0 to 29"),
-        ((-1, None, None), "data.val_size=-1 is impossible: allowed are 0 to 29"),
-        ((5, 26, None), "data.train_limit=26 is impossible: allowed are 1 to 25"),
-        ((0, 0, None), "data.train_limit=0 is impossible: allowed are 1 to 30"),
-        ((0, None, 13), "data.test_limit=13 is impossible: allowed are 1 to 12"),
+        ((30, None, None), "data.val_size=30 is out of range: allowed are 0 to 29"),
+        ((-1, None, None), "data.val_size=-1 is out of range: allowed are 0 to 29"),
+        ((5, 26, None), "data.train_limit=26 is out of range: allowed are 1 to 25"),
+        ((0, 0, None), "data.train_limit=0 is out of range: allowed are 1 to 30"),
+        ((0, None, 13), "data.test_limit=13 is out of range: allowed are 1 to 12"),
     ],
 )
 def test_impossible_sizes(name: str, root: str, sizes: tuple[int, int | None, int | None], message: str) -> None:
@@ -70,15 +70,15 @@ def test_impossible_sizes(name: str, root: str, sizes: tuple[int, int | None, in
 
 
 def test_a_copy_that_was_read_is_found_without_a_root(name: str, root: str) -> None:
-    given = obtain(name, root)
-    assert obtain(name, None, online=False) == given
-    assert load(name, None, 0, None, None, False).digest == given.digest
+    stored = obtain(name, root)
+    assert obtain(name, None, online=False) == stored
+    assert load(name, None, 0, None, None, False).digest == stored.digest
 
 
 def test_an_empty_root_takes_the_copy_too(name: str, root: str, tmp_path: Path) -> None:
-    given = obtain(name, root)
+    stored = obtain(name, root)
     (tmp_path / "empty").mkdir()
-    assert obtain(name, str(tmp_path / "empty")) == given
+    assert obtain(name, str(tmp_path / "empty")) == stored
 
 
 def test_a_root_is_looked_at_although_there_is_a_copy(name: str, root: str, tiny_cifar: Any) -> None:

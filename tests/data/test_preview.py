@@ -1,4 +1,4 @@
-"""The preview of a loader: the head of the first epoch, made without a trace."""
+"""The preview of a loader: the start of the first epoch, made without side effects."""
 
 import multiprocessing
 import random
@@ -59,7 +59,7 @@ def test_each_of_several_processes_shows_the_head_of_all(numbered: Dataset, reci
     whole = KINDS[kind](numbered, recipe, **OPTIONS).preview(20)
     for rank in range(2):
         part = KINDS[kind](numbered, recipe, rank=rank, ranks=2, **OPTIONS).preview(20)
-        assert all(torch.equal(one, other) for one, other in zip(part, whole, strict=True))
+        assert all(torch.equal(tensor, expected) for tensor, expected in zip(part, whole, strict=True))
 
 
 def states() -> list[Any]:
@@ -67,7 +67,7 @@ def states() -> list[Any]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_leaves_no_trace(numbered: Dataset, recipe: Augment, kind: str) -> None:
+def test_it_has_no_side_effects(numbered: Dataset, recipe: Augment, kind: str) -> None:
     loader, undisturbed = (KINDS[kind](numbered, recipe, **OPTIONS) for _ in range(2))
     before = states()
     loader.preview(16)
@@ -79,7 +79,7 @@ def test_it_leaves_no_trace(numbered: Dataset, recipe: Augment, kind: str) -> No
 
 
 class Careless:
-    """An augmentation of a user's own that draws from every global state there is."""
+    """A custom augmentation that draws from all global random states."""
 
     lookahead = 0
 
@@ -87,17 +87,17 @@ class Careless:
         return self
 
     def per_image(self, size: int, mean: Sequence[float], std: Sequence[float]) -> Callable[[Image.Image], Tensor]:
-        return lambda image: self._drawn(torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1))
+        return lambda image: self._add_noise(torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1))
 
-    def pixels(self, images: Tensor, epoch: int, first: int) -> Tensor:
+    def pixels(self, images: Tensor, epoch: int, start: int) -> Tensor:
         return images
 
-    def finish(self, images: Tensor, labels: Tensor, epoch: int, first: int) -> tuple[Tensor, Tensor]:
-        return self._drawn(images), labels
+    def finish(self, images: Tensor, labels: Tensor, epoch: int, start: int) -> tuple[Tensor, Tensor]:
+        return self._add_noise(images), labels
 
     def compile(self) -> None: ...
 
-    def _drawn(self, images: Tensor) -> Tensor:
+    def _add_noise(self, images: Tensor) -> Tensor:
         return images + torch.rand(()) + random.random() + np.random.rand()  # noqa: NPY002
 
 
@@ -105,11 +105,11 @@ class Careless:
 def test_nor_with_an_augmentation_that_draws_from_global_states(numbered: Dataset, kind: str) -> None:
     loader = KINDS[kind](numbered, Careless(), **OPTIONS)
     before = states()
-    one, other = loader.preview(4)[0], loader.preview(4)[0]
+    first, second = loader.preview(4)[0], loader.preview(4)[0]
     assert states() == before
-    assert torch.equal(one, other)
-    Careless()._drawn(torch.zeros(1))
-    assert states()[1:] != before[1:]  # it does draw
+    assert torch.equal(first, second)
+    Careless()._add_noise(torch.zeros(1))
+    assert states()[1:] != before[1:]  # otherwise the test would prove nothing
 
 
 def test_the_resident_loader_sends_nothing_to_its_device(
@@ -131,9 +131,9 @@ def test_the_resident_loader_sends_nothing_to_its_device(
 @pytest.mark.parametrize("kind", ["in this process", "resident"])
 def test_on_a_gpu_it_is_what_training_sees_up_to_rounding(numbered: Dataset, recipe: Augment, kind: str) -> None:
     loader = KINDS[kind](numbered, recipe, **OPTIONS | {"device": "cuda"}, compile=True)
-    held = torch.cuda.memory_allocated()
+    allocated = torch.cuda.memory_allocated()
     images, labels = loader.preview(45)
-    assert torch.cuda.memory_allocated() == held
+    assert torch.cuda.memory_allocated() == allocated
     seen, expected = epoch(loader, 0)
     assert torch.equal(labels, expected.cpu())
     assert torch.allclose(images, seen.cpu(), atol=1e-5)

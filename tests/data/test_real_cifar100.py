@@ -1,4 +1,4 @@
-"""The real CIFAR-100, where it lies beside the repository."""
+"""The real CIFAR-100, if it is next to the repository."""
 
 import pickle
 import tarfile
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from wrnexp.data import Dataset, load
-from wrnexp.data.canonical import duplicates
+from wrnexp.data.canonical import count_duplicates
 from wrnexp.data.content import Content
 from wrnexp.data.datasets import find_source, obtain
 from wrnexp.data.sources.cifar import CIFAR100
@@ -31,9 +31,9 @@ def test_it_is_the_published_data_set(data: Dataset) -> None:
     assert data.std == pytest.approx((0.26733428587941854, 0.25643846292120615, 0.2761504713263903), abs=1e-9)
 
 
-def test_ten_images_stand_in_both_splits(data: Dataset) -> None:
+def test_ten_images_occur_in_both_splits(data: Dataset) -> None:
     whole = [np.load(part.path, mmap_mode="r") for part in (data.train, data.test)]
-    assert duplicates(*whole) == 10
+    assert count_duplicates(*whole) == 10
 
 
 def test_superclasses_are_those_of_the_archive(data: Dataset, real_archive: Path) -> None:
@@ -76,8 +76,8 @@ def test_every_form_gives_the_same_images(
     for root in (tmp_path, real_folder, hub):
         again = load("cifar100", str(root), 5000, None, None, False)
         assert again.digest == data.digest
-        for mine, its in ((data.train, again.train), (data.val, again.val), (data.test, again.test)):
-            assert mine is not None
-            assert its is not None
-            assert (mine.labels == its.labels).all()
-            assert (mine.gather(np.arange(len(mine))) == its.gather(np.arange(len(its)))).all()
+        for original, copy in ((data.train, again.train), (data.val, again.val), (data.test, again.test)):
+            assert original is not None
+            assert copy is not None
+            assert (original.labels == copy.labels).all()
+            assert (original.gather(np.arange(len(original))) == copy.gather(np.arange(len(copy)))).all()

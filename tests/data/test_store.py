@@ -31,7 +31,7 @@ def some_content(seed: int = 0) -> Content:
 
 @dataclass
 class Counted:
-    """A source that counts how often it is read."""
+    """A source that counts its reads."""
 
     path: Path
     content: Content = field(default_factory=some_content)
@@ -62,7 +62,7 @@ def stored_folders(cache: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077])
-def test_the_umask_says_who_may_read(source: Counted, mask: int) -> None:
+def test_file_modes_follow_the_umask(source: Counted, mask: int) -> None:
     before = os.umask(mask)
     try:
         folder = store.obtain("own", source, accept).folder
@@ -142,18 +142,18 @@ def test_of_many_that_start_at_once_one_reads(source: Counted, cache: Path) -> N
         return store.obtain("own", source, accept)
 
     with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(obtain, range(4)))
+        stored = list(threads.map(obtain, range(4)))
     assert source.reads == 1
-    assert all(one == found[0] for one in found)
+    assert all(data_set == stored[0] for data_set in stored)
     assert len(stored_folders(cache)) == 1
 
 
 def test_different_sources_of_one_content_at_once(tmp_path: Path, cache: Path) -> None:
     sources = [Counted(tmp_path / str(number), seconds=0.05) for number in range(4)]
     with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(lambda source: store.obtain("own", source, accept), sources))
-    assert all(one == found[0] for one in found)
-    assert stored_folders(cache) == [found[0].folder.name]
+        stored = list(threads.map(lambda source: store.obtain("own", source, accept), sources))
+    assert all(data_set == stored[0] for data_set in stored)
+    assert stored_folders(cache) == [stored[0].folder.name]
 
 
 def test_a_kill_while_writing_leaves_nothing(source: Counted, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +211,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-def test_a_store_that_cannot_be_opened_is_made_again(
+def test_a_store_that_cannot_be_opened_is_rebuilt(
     source: Counted, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     stored = store.obtain("own", source, accept)
@@ -219,13 +219,13 @@ def test_a_store_that_cannot_be_opened_is_made_again(
     damage(stored.folder)
     again = store.obtain("own", source, accept)
     assert source.reads == 2
-    assert capsys.readouterr().err == f"{stored.folder} is damaged: it is made again\n"
+    assert capsys.readouterr().err == f"{stored.folder} is damaged: rebuilding it\n"
     assert again == stored
     again.verify()
 
 
 def read(source: Counted) -> list[bytes]:
-    """Return what a run would see: names, statistics, labels and pixels."""
+    """Return what a run would load: names, statistics, labels and pixels."""
     stored = store.obtain("own", source, accept)
     sets = [stored.images(split) for split in SPLITS]
     arrays = [array for images in sets for array in (images.labels, images.gather(images.indices))]
@@ -233,7 +233,7 @@ def read(source: Counted) -> list[bytes]:
 
 
 def noticed(source: Counted, damage: Iterable[tuple[Path, bytes]]) -> tuple[int, list[str]]:
-    """Count the damaged files that are refused, or that are made again; return what was printed of the first kind."""
+    """Count the damaged files that are refused or rebuilt; return the error messages of the refused ones."""
     expected, count, problems = read(source), 0, []
     for path, data in damage:
         whole, reads = path.read_bytes(), source.reads
@@ -326,12 +326,12 @@ def test_a_store_of_an_earlier_version_that_cannot_be_written_is_used(
     assert (stored.folder / "meta.json").read_bytes() == before
 
 
-def test_a_damaged_note_is_written_anew(source: Counted, cache: Path) -> None:
+def test_a_damaged_source_file_is_rewritten(source: Counted, cache: Path) -> None:
     store.obtain("own", source, accept)
-    (note,) = (cache / "sources").iterdir()
-    note.write_text("{}")
+    (source_file,) = (cache / "sources").iterdir()
+    source_file.write_text("{}")
     store.obtain("own", source, accept)
-    assert json.loads(note.read_text())["source"] == str(source.path)
+    assert json.loads(source_file.read_text())["source"] == str(source.path)
 
 
 def test_verify_finds_one_changed_byte(source: Counted) -> None:
@@ -359,11 +359,11 @@ def test_verify_finds_another_order(source: Counted) -> None:
 def test_a_cache_that_cannot_be_written(source: Counted, cache: Path) -> None:
     cache.mkdir()
     cache.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    with pytest.raises(UserError, match=r"cannot be written .*; WRNEXP_CACHE names another"):
+    with pytest.raises(UserError, match=r"cannot be written .*; WRNEXP_CACHE sets another one"):
         store.obtain("own", source, accept)
 
 
 def test_a_cache_in_the_place_of_a_file(source: Counted, cache: Path) -> None:
     cache.write_text("")
-    with pytest.raises(UserError, match=r"cannot be written .*; WRNEXP_CACHE names another"):
+    with pytest.raises(UserError, match=r"cannot be written .*; WRNEXP_CACHE sets another one"):
         store.obtain("own", source, accept)

@@ -28,12 +28,10 @@ class BatchAugment:
     `pixels` is the expensive part and may run in worker processes; uint8 batches are four times smaller to send.
 
     Args:
-        settings: see `AugmentSettings`.
         size: height and width of the images in pixels.
         mean: of R, G, B, for levels in 0..1.
         std: of R, G, B, for levels in 0..1.
         classes: number of classes, for mixed targets.
-        seed: the run's seed.
 
     Attributes:
         lookahead: additional images that a batch needs: 1 if images are mixed with the next one, else 0.
@@ -45,8 +43,7 @@ class BatchAugment:
         self._settings, self._size, self._seed = settings, size, seed
         self._mean, self._std = mean, std
         self._planners = _planners(settings, size)
-        policies = [planner for _, planner in self._planners if isinstance(planner, PolicyPlans)]
-        self._moves = [move for planner in policies for move in planner.moves]
+        self._moves = [move for _, part in self._planners if isinstance(part, PolicyPlans) for move in part.moves]
         self._kernels = {CPU: kernels(self._moves, size, size)}
         self._steps = [step for _, planner in self._planners for step in planner.steps]
         self._compiled: Callable[..., Tensor] | None = None
@@ -84,13 +81,7 @@ class BatchAugment:
         self._largest_batch = 0
 
     def finish(self, images: Tensor, labels: Tensor, epoch: int, start: int) -> tuple[Tensor, Tensor]:
-        """Normalise, erase, mix.
-
-        Args:
-            images: output of `pixels`, [N + lookahead, 3, H, W].
-            labels: int64 [N + lookahead].
-            epoch: as for `pixels`.
-            start: as for `pixels`.
+        """Normalise, erase and mix the output of `pixels`, [N + lookahead, 3, H, W], and labels int64 [N + lookahead].
 
         Returns:
             float [N, 3, H, W], and int64 [N], or class probabilities float32 [N, classes] if images are mixed.

@@ -21,25 +21,23 @@ Matrix = tuple[tuple[float, float, float], tuple[float, float, float]]
 CPU = torch.device("cpu")
 
 
-def rotation(degrees: float) -> Matrix:
-    """Return the matrix of a counterclockwise rotation about the centre."""
-    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return (cos, -sin, 0.0), (sin, cos, 0.0)
+def matrix(operation: str, strength: float, height: int, width: int) -> Matrix:
+    """Return the matrix of a shear, a translation by whole pixels, or a counterclockwise rotation in degrees.
 
-
-def shear_x(level: float, height: int) -> Matrix:
-    """Return the matrix that shifts each row left by `level` times its distance from the top edge."""
-    return (1.0, level, level * height / 2), (0.0, 1.0, 0.0)
-
-
-def shear_y(level: float, width: int) -> Matrix:
-    """Return the matrix that shifts each column up by `level` times its distance from the left edge."""
-    return (1.0, 0.0, 0.0), (level, 1.0, level * width / 2)
-
-
-def translation(right: int, down: int) -> Matrix:
-    """Return the matrix of a shift by whole pixels."""
-    return (1.0, 0.0, -float(right)), (0.0, 1.0, -float(down))
+    Shears keep the top or left edge and shift by `strength` times the distance from it, to the left or upwards.
+    """
+    match operation:
+        case "shear_x":
+            return (1.0, strength, strength * height / 2), (0.0, 1.0, 0.0)
+        case "shear_y":
+            return (1.0, 0.0, 0.0), (strength, 1.0, strength * width / 2)
+        case "translate_x":
+            return (1.0, 0.0, -strength), (0.0, 1.0, 0.0)
+        case "translate_y":
+            return (1.0, 0.0, 0.0), (0.0, 1.0, -strength)
+        case _:
+            cos, sin = math.cos(math.radians(strength)), math.sin(math.radians(strength))
+            return (cos, -sin, 0.0), (sin, cos, 0.0)
 
 
 class SourceTable:
@@ -89,7 +87,7 @@ def crop_and_flip(
     inner = padded[..., padding : padding + height, padding : padding + width]
     inner[0].copy_(images)
     inner[1].copy_(images.flip(-1))
-    if mode == "reflect":
+    if mode == "reflect" and padding:
         _reflect_borders(padded, padding)
     column = x + flip * (2 * padding - 2 * x)  # the mirror image counts columns from the other side
     image = (flip * count + torch.arange(count, device=images.device)) * channels
@@ -102,16 +100,13 @@ def crop_and_flip(
 
 
 def _reflect_borders(padded: Tensor, padding: int) -> None:
-    """Fill the borders of [..., H + 2 * padding, W + 2 * padding] with the image mirrored at its edges."""
-    height, width = padded.shape[-2:]
-    for out in range(padding):  # rows first, then whole columns, which fills the corners
-        mirrored = 2 * padding - out
-        padded[..., out, :] = padded[..., mirrored, :]
-        padded[..., height - 1 - out, :] = padded[..., height - 1 - mirrored, :]
-    for out in range(padding):
-        mirrored = 2 * padding - out
-        padded[..., out] = padded[..., mirrored]
-        padded[..., width - 1 - out] = padded[..., width - 1 - mirrored]
+    """Fill the borders of [..., H + 2 * padding, W + 2 * padding] with the image mirrored at its edges; padding > 0."""
+    low, high = slice(padding + 1, 2 * padding + 1), slice(-2 * padding - 1, -padding - 1)
+    padded[..., :padding, :] = padded[..., low, :].flip(-2)
+    padded[..., -padding:, :] = padded[..., high, :].flip(-2)
+    # Whole columns after the rows, which fills the corners.
+    padded[..., :padding] = padded[..., low].flip(-1)
+    padded[..., -padding:] = padded[..., high].flip(-1)
 
 
 def _grid(matrix: Matrix, height: int, width: int) -> Tensor:

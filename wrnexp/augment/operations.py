@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wrnexp.augment import colour, pointwise
-from wrnexp.augment.geometry import CPU, Matrix, SourceTable, rotation, shear_x, shear_y, translation
+from wrnexp.augment.geometry import CPU, SourceTable, matrix
 from wrnexp.tensors import to_device
 
 Kernel = Callable[[Tensor, Tensor], Tensor]  # images [N, 3, H, W] and strengths [N] to images
@@ -44,18 +44,6 @@ def identity(images: Tensor, strength: Tensor) -> Tensor:
     return images
 
 
-def _invert(images: Tensor, strength: Tensor) -> Tensor:
-    return pointwise.invert(images)
-
-
-def _autocontrast(images: Tensor, strength: Tensor) -> Tensor:
-    return pointwise.autocontrast(images)
-
-
-def _equalize(images: Tensor, strength: Tensor) -> Tensor:
-    return pointwise.equalize(images)
-
-
 LEVELS: dict[str, Kernel] = {
     "identity": identity,
     "brightness": colour.brightness,
@@ -65,9 +53,9 @@ LEVELS: dict[str, Kernel] = {
     "sharpness": colour.sharpness,
     "posterize": pointwise.posterize,
     "solarize": pointwise.solarize,
-    "invert": _invert,
-    "autocontrast": _autocontrast,
-    "equalize": _equalize,
+    "invert": pointwise.invert,
+    "autocontrast": pointwise.autocontrast,
+    "equalize": pointwise.equalize,
 }
 MOVEMENTS = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
 NUMBERS = {name: number for number, name in enumerate([*LEVELS, "move"])}
@@ -79,7 +67,7 @@ def kernels(moves: Sequence[OpSpec], height: int, width: int, device: torch.devi
     The table of `move` is made on `device` right away: state made in a kernel's call would become part of a compiled
     graph.
     """
-    matrices = [_matrix(move, height, width) for move in moves or [OpSpec("rotate", 0.0)]]
+    matrices = [matrix(*move, height, width) for move in moves or [OpSpec("rotate", 0.0)]]
     return [*LEVELS.values(), _Move(SourceTable(matrices, height, width, device))]
 
 
@@ -90,20 +78,6 @@ class _Move:
 
     def __call__(self, images: Tensor, strength: Tensor) -> Tensor:
         return self._table(images, strength.long())
-
-
-def _matrix(move: OpSpec, height: int, width: int) -> Matrix:
-    match move.operation:
-        case "shear_x":
-            return shear_x(move.strength, height)
-        case "shear_y":
-            return shear_y(move.strength, width)
-        case "translate_x":
-            return translation(int(move.strength), 0)
-        case "translate_y":
-            return translation(0, int(move.strength))
-        case _:
-            return rotation(move.strength)
 
 
 def apply_grouped(images: Tensor, plan: OpPlan, kernels: Sequence[Kernel]) -> Tensor:

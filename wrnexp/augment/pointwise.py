@@ -1,8 +1,9 @@
 """Operations on the levels of each channel: posterize, solarize, invert, autocontrast, equalize.
 
-They take images [N, 3, H, W], uint8 or float in 0..1, on any device, with one strength per image, and return new ones.
-On uint8 they equal torchvision's functional operations exactly. None synchronizes with the device. Selections are
-written as arithmetic where possible: on a CPU, torch is slow at comparing bytes and at `where`.
+They take images [N, 3, H, W], uint8 or float in 0..1, on any device, with one strength per image, and return new ones;
+the operations without a strength ignore it. On uint8 they equal torchvision's functional operations exactly. None
+synchronizes with the device. Selections are written as arithmetic where possible: on a CPU, torch is slow at comparing
+bytes and at `where`.
 """
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 LEVELS = 256
 
 
-def invert(images: Tensor) -> Tensor:
+def invert(images: Tensor, strength: Tensor | None = None) -> Tensor:
     """Return the negative."""
     return max_level(images) - images
 
@@ -36,7 +37,7 @@ def solarize(images: Tensor, threshold: Tensor) -> Tensor:
     return above.neg_().bitwise_xor_(images)  # x ^ 255 is 255 - x
 
 
-def autocontrast(images: Tensor) -> Tensor:
+def autocontrast(images: Tensor, strength: Tensor | None = None) -> Tensor:
     """Stretch each channel to the full range; a channel of one level stays unchanged."""
     levels = float_levels(images)
     low, high = levels.amin((2, 3), keepdim=True), levels.amax((2, 3), keepdim=True)
@@ -45,7 +46,7 @@ def autocontrast(images: Tensor) -> Tensor:
     return to_dtype_of(images, levels.sub_(low * (1 - flat)).div_(scale + flat))
 
 
-def equalize(images: Tensor) -> Tensor:
+def equalize(images: Tensor, strength: Tensor | None = None) -> Tensor:
     """Equalize the histogram of each channel; float images are quantized to 256 levels first."""
     if images.is_floating_point():
         return equalize((images * (LEVELS - 0.001)).to(torch.uint8)).to(images.dtype).div_(LEVELS - 1)

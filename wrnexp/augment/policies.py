@@ -22,7 +22,6 @@ SIGNED = (
     "shear_x", "shear_y", "translate_x", "translate_y", "rotate",
     "brightness", "saturation", "contrast", "sharpness",
 )  # fmt: skip
-UNSIGNED = ("posterize", "solarize", "autocontrast", "equalize", "invert")
 SPACE = ("identity", *SIGNED, "posterize", "solarize", "autocontrast", "equalize")
 
 # The policy found on CIFAR-10: Cubuk et al., "AutoAugment", 2019 (arXiv 1805.09501), table 7. Two operations, each with
@@ -75,7 +74,7 @@ class Policy(Protocol):
 
 
 class RandAugment:
-    """`num_ops` operations, each drawn evenly from `SPACE`, at one of 31 strengths (arXiv 1909.13719)."""
+    """`num_ops` operations, each drawn evenly from `SPACE`, at the strength `magnitude`, 0 to 30 (arXiv 1909.13719)."""
 
     def __init__(self, num_ops: int, magnitude: int, height: int, width: int) -> None:
         levels = _magnitudes(31, height, width)
@@ -204,7 +203,6 @@ def _magnitudes(bins: int, height: int, width: int) -> dict[str, list[float]]:
 def _strengths(
     shear: float, right: float, down: float, degrees: float, mix: float, bits: int, bins: int
 ) -> dict[str, list[float]]:
-    posterize = (8 - torch.arange(bins) / ((bins - 1) / bits)).round()
     return {
         "shear_x": _linear(shear, bins),
         "shear_y": _linear(shear, bins),
@@ -212,7 +210,7 @@ def _strengths(
         "translate_y": _linear(down, bins),
         "rotate": _linear(degrees, bins),
         **dict.fromkeys(("brightness", "saturation", "contrast", "sharpness"), _linear(mix, bins)),
-        "posterize": posterize.tolist(),
+        "posterize": (8 - torch.arange(bins) / ((bins - 1) / bits)).round().tolist(),
         "solarize": torch.linspace(1.0, 0.0, bins).tolist(),
         **dict.fromkeys(("identity", "autocontrast", "equalize", "invert"), [0.0] * bins),
     }

@@ -97,10 +97,10 @@ def _rows(name: str, stored: "Stored") -> list[tuple[str, str]]:
 
 
 def _shared(stored: "Stored") -> int:
-    from wrnexp.data.canonical import duplicates
+    from wrnexp.data.canonical import count_duplicates
 
     train, test = stored.images("train"), stored.images("test")
-    return duplicates(train.gather(train.indices), test.gather(test.indices))
+    return count_duplicates(train.gather(train.indices), test.gather(test.indices))
 
 
 def _sizes(stored: "Stored") -> str:

@@ -32,7 +32,7 @@ def canonical_order(labels: NDArray[np.int64], hashes: NDArray[np.uint8]) -> NDA
     return np.lexsort((*_sort_keys(hashes), labels)).astype(np.int64)
 
 
-def duplicates(train: NDArray[np.uint8], test: NDArray[np.uint8]) -> int:
+def count_duplicates(train: NDArray[np.uint8], test: NDArray[np.uint8]) -> int:
     """Return the number of test images [M, H, W, 3] that also occur in train [N, H, W, 3], pixel for pixel."""
     train_hashes = {hashlib.sha256(image.tobytes()).digest() for image in train}
     return sum(hashlib.sha256(image.tobytes()).digest() in train_hashes for image in test)

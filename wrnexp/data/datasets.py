@@ -54,13 +54,10 @@ def load(
 
 
 def obtain(name: str, root: str | None, *, resize: bool = False, online: bool = True) -> Stored:
-    """Return a whole data set in the store; name, root and resize are those of `load`.
-
-    Args:
-        online: download CIFAR if it is missing; otherwise raise.
+    """Return a whole data set in the store; arguments as for `load`.
 
     Raises:
-        UserError: `root` does not contain the data set.
+        UserError: `root` does not contain the data set, or `online` is False and CIFAR would have to be downloaded.
     """
     source = find_source(name, root, resize=resize)
     if source is None:
@@ -85,8 +82,7 @@ def find_source(name: str, root: str | None, *, resize: bool = False) -> Source 
 
 def _without_source(cifar: Cifar, root: str | None, *, online: bool) -> Stored:
     """Return CIFAR from the store or, if it is not there, by download."""
-    stored = store.find(cifar.name, cifar.classes, cifar.digest)
-    if stored:
+    if stored := store.find(cifar.name, cifar.classes, cifar.digest):
         return stored
     if not online:
         raise UserError(f"{cifar.title} is not in the cache; `wrnexp data import PATH --name {cifar.name}` imports it")
@@ -110,7 +106,7 @@ def _download(cifar: Cifar, root: str | None) -> Stored:
 
 
 def _unchecked(content: Content, digest: store.Digest, where: str) -> None:
-    """Accept any content: only CIFAR has published digests."""
+    """Only CIFAR has published digests."""
 
 
 def _hold_out(images: ImageSet, size: int) -> tuple[ImageSet | None, ImageSet]:

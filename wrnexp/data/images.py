@@ -24,7 +24,7 @@ class ImageSet:
         path: an .npy file, uint8 [M, H, W, 3].
         indices: rows of the file, int64 [N].
         labels: int64 [N].
-        check: compares the file with its digest before the first image is read; None without a digest.
+        check: must pass before the first image is read; None without a digest.
     """
 
     path: Path
@@ -49,11 +49,7 @@ class ImageSet:
         return replace(self, indices=self.indices[positions], labels=self.labels[positions])
 
     def verify(self) -> None:
-        """Wait until the file has been compared with its digest.
-
-        Raises:
-            UserError: the file is damaged; the message says how to repair it.
-        """
+        """Wait until the file has been compared with its digest; raise UserError if it is damaged."""
         if self.check is not None:
             self.check.wait()
 
@@ -76,15 +72,12 @@ class Superclasses(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set as one run uses it.
+    """A data set as one run uses it; all images are in canonical order.
 
     Attributes:
-        name: `cifar100`, `cifar10`, `shapes` or `folder`.
         classes: names, in the order of the labels.
         superclasses: CIFAR-100's coarse labels, None for other data sets.
-        train: in canonical order.
         val: training images held out, None if there are none.
-        test: in canonical order.
         digest: content digests of the whole `train` and `test` splits, before images are held out or limited.
         mean: of the channels R, G, B of the whole train split, in 0..1.
         std: of the channels R, G, B of the whole train split, in 0..1.
@@ -119,9 +112,5 @@ def signature(data: Dataset) -> Signature:
     """Return the inputs and outputs of a network for this data set."""
     mean_r, mean_g, mean_b = map(float, data.mean)
     std_r, std_g, std_b = map(float, data.std)
-    return Signature(
-        classes=[str(name) for name in data.classes],
-        mean=(mean_r, mean_g, mean_b),
-        std=(std_r, std_g, std_b),
-        image_size=data.image_size,
-    )
+    mean, std = (mean_r, mean_g, mean_b), (std_r, std_g, std_b)
+    return Signature(classes=[str(name) for name in data.classes], mean=mean, std=std, image_size=data.image_size)

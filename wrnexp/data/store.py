@@ -53,7 +53,6 @@ class Stored:
     """A data set in the store.
 
     Attributes:
-        folder: contains the arrays.
         classes: in the order of the labels.
         digest: content digest of each split.
         mean: of the train split's channels, in 0..1.
@@ -90,20 +89,12 @@ class Stored:
         return labels
 
     def check(self) -> None:
-        """Compare all files with their digests.
-
-        Raises:
-            UserError: a file is damaged.
-        """
+        """Compare all files with their digests; raise UserError if one is damaged."""
         for split in SPLITS:
             self.images(split).verify()
 
     def verify(self) -> None:
-        """Compare all images with their content digests.
-
-        Raises:
-            UserError: they are not what was stored, or not in canonical order.
-        """
+        """Compare all images with their content digests and canonical order; raise UserError if they differ."""
         for split in SPLITS:
             images = self.images(split)
             hashes = image_hashes(Split(images.gather(images.indices), images.labels))
@@ -150,15 +141,14 @@ def obtain(name: str, source: Source, check: Check) -> Stored:
 
 def canonical(content: Content) -> tuple[Content, Digest]:
     """Return the content in canonical order, and the digest of each split."""
-    train, train_digest = _canonical(content.train)
-    test, test_digest = _canonical(content.test)
-    return Content(content.classes, train, test), {"train": train_digest, "test": test_digest}
-
-
-def _canonical(split: Split) -> tuple[Split, str]:
-    hashes = image_hashes(split)
-    order = canonical_order(split.labels, hashes)
-    return Split(split.images[order], split.labels[order]), content_digest(hashes)
+    splits: dict[SplitName, Split] = {}
+    digest: dict[SplitName, str] = {}
+    for name in SPLITS:
+        split = content.split(name)
+        hashes = image_hashes(split)
+        order = canonical_order(split.labels, hashes)
+        splits[name], digest[name] = Split(split.images[order], split.labels[order]), content_digest(hashes)
+    return Content(content.classes, **splits), digest
 
 
 def _import(name: str, source: Source, check: Check, source_file: Path) -> Stored:
@@ -185,10 +175,10 @@ def _find_by_source(source_file: Path) -> Stored | None:
 
 
 def _folder(name: str, classes: tuple[str, ...], digest: Digest) -> Path:
-    return cache_folder() / "store" / f"{name}-{_key(classes, digest)}"
+    return cache_folder() / "store" / f"{name}-{_content_key(classes, digest)}"
 
 
-def _key(classes: tuple[str, ...], digest: Digest) -> str:
+def _content_key(classes: tuple[str, ...], digest: Digest) -> str:
     text = json.dumps([FORMAT, classes, digest["train"], digest["test"]])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -205,7 +195,8 @@ def _open(folder: Path) -> Stored | None:
         classes, digest = tuple(meta["classes"]), meta["digest"]
         if any((folder / name).stat().st_size != size for name, size in meta["files"].items()):
             return None
-        if meta.get("seal", _seal(meta)) != _seal(meta) or not folder.name.endswith(f"-{_key(classes, digest)}"):
+        name_matches = folder.name.endswith(f"-{_content_key(classes, digest)}")
+        if meta.get("seal", _seal(meta)) != _seal(meta) or not name_matches:
             return None
         digests = meta["sha256"] if "seal" in meta else {}
         return Stored(folder, classes, digest, tuple(meta["mean"]), tuple(meta["std"]), digests)
@@ -214,10 +205,9 @@ def _open(folder: Path) -> Stored | None:
 
 
 def _with_digests(stored: Stored | None) -> Stored | None:
-    """Return a stored data set with the digests of its files; if it has none, verify the content and add them.
+    """Return a stored data set with the digests of its files.
 
-    Raises:
-        UserError: the content does not match meta.json of an earlier version.
+    A folder of an earlier version has none: verify its content, then add them.
     """
     if stored is None or stored.sha256:
         return stored
@@ -285,7 +275,6 @@ def _seal(meta: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _writing() -> Iterator[None]:
-    """Turn an OSError into an error message about the cache folder."""
     try:
         yield
     except OSError as error:

@@ -7,7 +7,7 @@ from wrnexp.seeding import derive
 from wrnexp.tensors import step_plan
 
 
-def test_the_order_is_fixed_for_good() -> None:
+def test_the_order_never_changes() -> None:
     words = np.random.PCG64(derive(0, "shuffle", 1)).random_raw(12)
     assert shuffled(0, 1, 12).tolist() == sorted(range(12), key=lambda index: words[index])
     assert shuffled(0, 1, 12).tolist() == [1, 0, 9, 8, 4, 6, 5, 10, 3, 7, 2, 11]
@@ -21,31 +21,33 @@ def test_keys_follow_the_plan_and_the_order(drop_last: bool, lookahead: int) -> 
     keys, order = epochs.keys(4), shuffled(3, 4, 45)
     assert [len(key.indices) - lookahead for key in keys] == sizes
     assert len(epochs) == len(keys)
-    first = 0
+    start = 0
     for key, size in zip(keys, sizes, strict=True):
-        assert (key.epoch, key.start) == (4, first)
-        assert key.indices.tolist() == np.take(order, range(first, first + size + lookahead), mode="wrap").tolist()
-        first += size
+        assert (key.epoch, key.start) == (4, start)
+        assert key.indices.tolist() == np.take(order, range(start, start + size + lookahead), mode="wrap").tolist()
+        start += size
 
 
 @pytest.mark.parametrize("lookahead", [0, 1])
 @pytest.mark.parametrize("ranks", [2, 3, 11])
-def test_processes_share_out_each_micro_batch_as_it_stands(ranks: int, lookahead: int) -> None:
+def test_ranks_share_each_micro_batch(ranks: int, lookahead: int) -> None:
     alone = Epochs(45, 8, 2, drop_last=False, seed=3, lookahead=lookahead)
-    shared = [
+    by_rank = [
         Epochs(45, 8, 2, drop_last=False, seed=3, lookahead=lookahead, rank=rank, ranks=ranks) for rank in range(ranks)
     ]
-    assert all(one.plan == alone.plan for one in shared)
-    following = shuffled(3, 4, 45)
-    for whole, parts in zip(alone.keys(4), zip(*(one.keys(4) for one in shared), strict=True), strict=True):
-        own = [part.indices[: len(part.indices) - lookahead].tolist() for part in parts]
-        assert [index for part in own for index in part] == whole.indices[: len(whole.indices) - lookahead].tolist()
-        first = whole.start
-        for part, indices in zip(parts, own, strict=True):
-            assert part.start == first
-            first += len(indices)
+    assert all(epochs.plan == alone.plan for epochs in by_rank)
+    order = shuffled(3, 4, 45)
+    for whole, parts in zip(alone.keys(4), zip(*(epochs.keys(4) for epochs in by_rank), strict=True), strict=True):
+        shares = [part.indices[: len(part.indices) - lookahead].tolist() for part in parts]
+        assert [index for share in shares for index in share] == whole.indices[
+            : len(whole.indices) - lookahead
+        ].tolist()
+        start = whole.start
+        for part, indices in zip(parts, shares, strict=True):
+            assert part.start == start
+            start += len(indices)
             if lookahead:
-                assert part.indices[-1] == following[first % 45]
+                assert part.indices[-1] == order[start % 45]
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ def test_evaluation_and_training_normalise_as_torchvision(numbered: Dataset, rec
 def test_batches_are_dealt_out_in_turn(numbered: Dataset, batch_size: int, ranks: int) -> None:
     whole = list(EvalBatches(numbered.train, numbered, batch_size=batch_size))
     for rank in range(ranks):
-        own = list(EvalBatches(numbered.train, numbered, batch_size=batch_size, rank=rank, ranks=ranks))
-        assert [labels.tolist() for _, labels in own] == [labels.tolist() for _, labels in whole[rank::ranks]]
-        assert all(torch.equal(mine, one) for (mine, _), (one, _) in zip(own, whole[rank::ranks], strict=True))
+        dealt = list(EvalBatches(numbered.train, numbered, batch_size=batch_size, rank=rank, ranks=ranks))
+        assert [labels.tolist() for _, labels in dealt] == [labels.tolist() for _, labels in whole[rank::ranks]]
+        pairs = zip(dealt, whole[rank::ranks], strict=True)
+        assert all(torch.equal(images, expected) for (images, _), (expected, _) in pairs)

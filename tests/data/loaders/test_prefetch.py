@@ -33,27 +33,27 @@ def test_the_next_is_made_while_one_is_used() -> None:
     assert all("with 1 in batches" in line for line in log)
 
 
-def test_threads_of_others_keep_their_cores() -> None:
-    before, found = torch.get_num_threads(), []
+def test_other_threads_keep_their_number_of_cores() -> None:
+    before, threads = torch.get_num_threads(), []
     torch.set_num_threads(2)
     try:
         for _ in prefetch_in_thread(numbered(3)):
-            other = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+            other = threading.Thread(target=lambda: threads.append(torch.get_num_threads()))
             other.start()
             other.join()
-        assert (torch.get_num_threads(), found) == (2, [2, 2, 2])
+        assert (torch.get_num_threads(), threads) == (2, [2, 2, 2])
     finally:
         torch.set_num_threads(before)
 
 
-def test_an_error_reaches_the_one_who_asks() -> None:
+def test_an_error_reaches_the_consumer() -> None:
     batches = prefetch_in_thread(numbered(5, fails_at=2))
     assert [int(next(batches)[0]) for _ in range(2)] == [0, 1]
     with pytest.raises(RuntimeError, match="a worker is gone"):
         next(batches)
 
 
-def test_batches_left_over_leave_no_thread() -> None:
+def test_no_thread_remains_after_an_unfinished_epoch() -> None:
     batches = prefetch_in_thread(numbered(5))
     next(batches)
     batches.close()  # type: ignore[attr-defined]

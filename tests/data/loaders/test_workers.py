@@ -27,7 +27,7 @@ OPTIONS: dict[str, Any] = {
 
 @pytest.fixture
 def loader(numbered: Dataset, recipe: Augment) -> Make:
-    """Return a function that makes a loader of the numbered images by the light recipe."""
+    """Return a function that makes a loader of the numbered images with the light recipe."""
 
     def make(**changes: Any) -> TrainLoader:
         return TrainLoader(numbered, changes.pop("augment", recipe), **{**OPTIONS, **changes})
@@ -35,14 +35,14 @@ def loader(numbered: Dataset, recipe: Augment) -> Make:
     return make
 
 
-def whole(batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Return an epoch as one batch."""
+def concatenate(batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Return the batches of an epoch as one."""
     images, labels = zip(*batches, strict=True)
     return torch.cat(images), torch.cat(labels)
 
 
-def equal(one: Iterator[tuple[Tensor, Tensor]], other: Iterator[tuple[Tensor, Tensor]]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(whole(one), whole(other), strict=True))
+def equal(epoch: Iterator[tuple[Tensor, Tensor]], other: Iterator[tuple[Tensor, Tensor]]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(concatenate(epoch), concatenate(other), strict=True))
 
 
 @pytest.mark.parametrize("drop_last", [False, True])
@@ -62,12 +62,12 @@ def test_an_epoch_follows_its_plan(loader: Make, drop_last: bool, workers: int) 
 
 def test_an_image_is_augmented_by_its_position(loader: Make, numbered: Dataset, recipe: Augment) -> None:
     augment = recipe.batched(32, numbered.mean, numbered.std, 45, 3)
-    images, labels = whole(loader(workers=2).epoch(4))
+    images, labels = concatenate(loader(workers=2).epoch(4))
     order = shuffled(3, 4, 45)
     assert labels.tolist() == order.tolist()
     for position in range(45):
-        one = labelled(numbered.train, order[position : position + 1])
-        expected, _ = augment.finish(augment.pixels(one[0], 4, position), one[1], 4, position)
+        image, label = labelled(numbered.train, order[position : position + 1])
+        expected, _ = augment.finish(augment.pixels(image, 4, position), label, 4, position)
         assert torch.equal(images[position], expected[0])
 
 
@@ -109,11 +109,11 @@ def test_the_resident_loader_gives_the_same(
 
 def test_torchvision_draws_under_the_seed_of_each_image(loader: Make, numbered: Dataset, recipe: Augment) -> None:
     transform = recipe.per_image(32, numbered.mean, numbered.std)
-    images, labels = whole(loader(backend="torchvision", workers=2).epoch(4))
+    images, labels = concatenate(loader(backend="torchvision", workers=2).epoch(4))
     for image, index in zip(images, labels.tolist(), strict=True):
         torch.manual_seed(derive(3, "augment", 4, index))
         assert torch.equal(image, transform(Image.fromarray(numbered.train[index])))
-    assert labels.tolist() == whole(loader().epoch(4))[1].tolist()
+    assert labels.tolist() == concatenate(loader().epoch(4))[1].tolist()
 
 
 def order(loader: Make, seed: int, epoch: int) -> list[int]:
@@ -122,13 +122,13 @@ def order(loader: Make, seed: int, epoch: int) -> list[int]:
 
 def test_order_depends_on_seed_and_epoch_alone(loader: Make) -> None:
     orders = [order(loader, seed, epoch) for seed in (1, 2) for epoch in (1, 2)]
-    assert all(sorted(one) == list(range(45)) for one in orders)
-    assert len({tuple(one) for one in orders}) == 4
+    assert all(sorted(labels) == list(range(45)) for labels in orders)
+    assert len({tuple(labels) for labels in orders}) == 4
     assert order(loader, 1, 2) == orders[1]
 
 
 def test_an_image_differs_from_epoch_to_epoch(loader: Make) -> None:
-    (first, order), (second, other) = whole(loader().epoch(1)), whole(loader().epoch(2))
+    (first, order), (second, other) = concatenate(loader().epoch(1)), concatenate(loader().epoch(2))
     same = [torch.equal(first[i], second[j]) for i, j in zip(order.argsort(), other.argsort(), strict=True)]
     assert sum(same) < 5
 
@@ -214,7 +214,7 @@ def test_workers_may_be_spawned(loader: Make) -> None:
 
 
 @pytest.mark.parametrize("kind", [TrainLoader, ResidentLoader])
-def test_an_augmentation_without_batches_is_told_what_it_lacks(numbered: Dataset, kind: type[TrainLoader]) -> None:
+def test_an_augmentation_without_batches_is_refused(numbered: Dataset, kind: type[TrainLoader]) -> None:
     class Old:
         def per_image(self, size: int, mean: object, std: object) -> None: ...
 

@@ -1,4 +1,4 @@
-"""Against a real server on this machine that breaks off, knows byte ranges or does not."""
+"""Downloads from a local HTTP server that may break connections and may support byte ranges."""
 
 import dataclasses
 import hashlib
@@ -22,19 +22,19 @@ BODY = np.random.default_rng(0).bytes(1_000_000)
 
 @dataclasses.dataclass
 class Site:
-    """A server of one file, and what it was asked."""
+    """A server of one file that records the requests."""
 
     url: str = ""
     body: bytes = BODY
     breaks: list[int] = dataclasses.field(default_factory=list)  # after how many bytes each connection ends
     ranges: bool = True
     status: int = 200
-    asked: list[int] = dataclasses.field(default_factory=list)  # the first byte of each request
+    requested: list[int] = dataclasses.field(default_factory=list)  # the first byte of each request
 
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
-        wanted = int((request.headers["Range"] or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
-        start = wanted if self.ranges else 0
-        self.asked.append(wanted)
+    def respond(self, request: BaseHTTPRequestHandler) -> None:
+        first_byte = int((request.headers["Range"] or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        start = first_byte if self.ranges else 0
+        self.requested.append(first_byte)
         status = self.status if self.status != 200 else 206 if start else 200
         if status < 300 and start >= len(self.body):
             status = 416
@@ -51,7 +51,7 @@ def site() -> Iterator[Site]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            site.answer(self)
+            site.respond(self)
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -83,24 +83,24 @@ def test_a_file_arrives_whole(site: Site, target: Path) -> None:
 def test_what_is_there_is_not_fetched(site: Site, target: Path) -> None:
     fetch(site, target)
     fetch(site, target)
-    assert len(site.asked) == 1
+    assert len(site.requested) == 1
 
 
-def test_a_connection_that_breaks_is_taken_up_where_it_broke(site: Site, target: Path) -> None:
+def test_a_broken_connection_is_resumed_where_it_broke(site: Site, target: Path) -> None:
     site.breaks = [300_000, 300_000]
     fetch(site, target)
     assert target.read_bytes() == BODY
-    assert site.asked == [0, 300_000, 600_000]
+    assert site.requested == [0, 300_000, 600_000]
 
 
-def test_a_later_call_goes_on(site: Site, target: Path) -> None:
+def test_a_later_call_resumes(site: Site, target: Path) -> None:
     site.breaks = [300_000, 0]
-    with pytest.raises(UserError, match=r"cannot be downloaded .* the same command goes on with it. Do it by hand."):
+    with pytest.raises(UserError, match=r"cannot be downloaded .* the same command resumes it. Do it by hand."):
         fetch(site, target)
     assert not target.exists()
     fetch(site, target)
     assert target.read_bytes() == BODY
-    assert site.asked == [0, 300_000, 300_000]
+    assert site.requested == [0, 300_000, 300_000]
 
 
 def test_a_server_without_ranges_starts_over(site: Site, target: Path) -> None:
@@ -114,19 +114,19 @@ def test_a_part_that_is_complete_already(site: Site, target: Path) -> None:
     target.with_name("file.bin.part").write_bytes(BODY)
     fetch(site, target)
     assert target.read_bytes() == BODY
-    assert site.asked == [len(BODY)]
+    assert site.requested == [len(BODY)]
 
 
 def test_another_file_is_refused_and_not_kept(site: Site, target: Path) -> None:
-    with pytest.raises(UserError, match=r"gave another file: its SHA-256 is .* Do it by hand."):
+    with pytest.raises(UserError, match=r"returned another file: its SHA-256 is .* Do it by hand."):
         fetch(site, target, body=b"something else")
     assert [path.name for path in target.parent.iterdir()] in ([".file.bin.lock"], [])
 
 
-def test_a_part_of_another_file_is_refused_then_fetched_anew(site: Site, target: Path) -> None:
+def test_a_part_of_another_file_is_refused_then_fetched_again(site: Site, target: Path) -> None:
     target.parent.mkdir()
     target.with_name("file.bin.part").write_bytes(b"x" * 1000)
-    with pytest.raises(UserError, match="gave another file"):
+    with pytest.raises(UserError, match="returned another file"):
         fetch(site, target)
     fetch(site, target)
     assert target.read_bytes() == BODY
@@ -137,7 +137,7 @@ def test_a_servers_refusal(site: Site, target: Path, status: int) -> None:
     site.status = status
     with pytest.raises(UserError, match=f"HTTP Error {status}"):
         fetch(site, target)
-    assert len(site.asked) == 1
+    assert len(site.requested) == 1
 
 
 def test_nobody_listens(target: Path) -> None:
@@ -148,12 +148,12 @@ def test_nobody_listens(target: Path) -> None:
 def test_of_two_at_once_one_downloads(site: Site, target: Path) -> None:
     with ThreadPoolExecutor(3) as threads:
         list(threads.map(lambda _: fetch(site, target), range(3)))
-    assert site.asked == [0]
+    assert site.requested == [0]
 
 
 @pytest.fixture
 def served(site: Site, tiny_cifar: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A tiny CIFAR whose official archive lies on the site."""
+    """A tiny CIFAR with its official archive on the site."""
     site.body = tiny_cifar.packed(tmp_path / "official").read_bytes()
     spec = dataclasses.replace(tiny_cifar.spec, url=site.url, sha256=hashlib.sha256(site.body).hexdigest())
     monkeypatch.setitem(CIFARS, spec.name, spec)
@@ -164,9 +164,9 @@ def test_where_there_is_none_the_archive_is_downloaded_once(served: Any, site: S
     first, second = obtain(served.name, None), obtain(served.name, None)
     assert first == second
     assert first.digest == served.digest
-    assert site.asked == [0]
-    left = [path.name for path in (cache / "downloads").iterdir() if not path.name.startswith(".")]
-    assert left == []  # the stored form is enough
+    assert site.requested == [0]
+    remaining = [path.name for path in (cache / "downloads").iterdir() if not path.name.startswith(".")]
+    assert remaining == []  # the stored form is enough
 
 
 def test_an_empty_root_is_downloaded_into(served: Any, site: Site, tmp_path: Path) -> None:
@@ -181,6 +181,6 @@ def test_an_empty_root_is_downloaded_into(served: Any, site: Site, tmp_path: Pat
 
 def test_runs_that_start_at_once_share_one_download(served: Any, site: Site) -> None:
     with ThreadPoolExecutor(3) as threads:
-        found = list(threads.map(lambda _: obtain(served.name, None), range(3)))
-    assert found[0] == found[1] == found[2]
-    assert site.asked == [0]
+        stored = list(threads.map(lambda _: obtain(served.name, None), range(3)))
+    assert stored[0] == stored[1] == stored[2]
+    assert site.requested == [0]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from wrnexp.data import load
-from wrnexp.data.canonical import duplicates
+from wrnexp.data.canonical import count_duplicates
 from wrnexp.data.content import Content, Split
 from wrnexp.data.sources import shapes
 
@@ -33,7 +33,7 @@ def test_sizes_and_classes(drawn: Content) -> None:
 
 def test_no_image_is_drawn_twice(drawn: Content) -> None:
     assert len({image.tobytes() for image in drawn.train.images}) == 6000
-    assert duplicates(drawn.train.images, drawn.test.images) == 0
+    assert count_duplicates(drawn.train.images, drawn.test.images) == 0
 
 
 def test_fewer_images_are_the_first_of_more(drawn: Content) -> None:
@@ -55,11 +55,11 @@ def nearest_mean_accuracy(train: Split, test: Split) -> float:
     return float((distances.argmin(axis=1) == test.labels).mean())
 
 
-def test_the_classes_are_not_told_apart_by_average_pixels(drawn: Content) -> None:
+def test_average_pixels_do_not_separate_the_classes(drawn: Content) -> None:
     assert nearest_mean_accuracy(drawn.train, drawn.test) < 0.15
 
 
-def test_images_vary_in_colour_contrast_and_place(drawn: Content) -> None:
+def test_images_vary_in_colour_and_contrast(drawn: Content) -> None:
     means = drawn.train.images.reshape(6000, -1, 3).mean(axis=1)
     assert (means.std(axis=0) > 25).all()
     assert np.percentile(drawn.train.images.std(axis=(1, 2, 3)), 95) > 1.7 * np.percentile(
@@ -68,7 +68,7 @@ def test_images_vary_in_colour_contrast_and_place(drawn: Content) -> None:
 
 
 def test_a_mirrored_class_is_the_same_class(drawn: Content) -> None:
-    """A classifier of gradient patterns that never saw a mirrored image tells mirrored ones as well as plain ones."""
+    """A classifier on gradient features, trained without mirrored images, is as accurate on mirrored ones."""
     mirrored = Split(drawn.test.images[:, :, ::-1], drawn.test.labels)
     plain_hits, mirrored_hits = (fill_accuracy(drawn.train, test) for test in (drawn.test, mirrored))
     assert plain_hits > 0.3
@@ -76,7 +76,7 @@ def test_a_mirrored_class_is_the_same_class(drawn: Content) -> None:
 
 
 def fill_accuracy(train: Split, test: Split) -> float:
-    """Tell the six fills apart by the average sizes of edges over four distances: a nearest mean in those features."""
+    """Classify the six fills by nearest mean of average edge strengths at four distances."""
     means = np.stack([edges(train.images[train.labels // 4 == fill]).mean(axis=0) for fill in range(6)])
     distances = ((edges(test.images)[:, None] - means) ** 2).sum(axis=-1)
     return float((distances.argmin(axis=1) == test.labels // 4).mean())

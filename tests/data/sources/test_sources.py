@@ -17,7 +17,7 @@ from wrnexp.errors import UserError
 
 
 def contents(name: str, root: Path) -> tuple[list[Any], ...]:
-    """What a run would see, as plain values."""
+    """Return what a run would load, as plain values."""
     data = load(name, str(root), 0, None, None, False)
     pixels = [part.gather(np.arange(len(part))).tolist() for part in (data.train, data.test)]
     return [*pixels[0], *data.train.labels.tolist()], [*pixels[1], *data.test.labels.tolist()], [*data.digest.values()]
@@ -39,19 +39,19 @@ def test_every_form_gives_the_same_data_set(
         tmp_path / "hub",
         tiny_cifar.parquet(tmp_path / "plain", plain=True),
     ]
-    found = [contents(tiny_cifar.spec.name, root) for root in roots]
-    assert all(one == found[0] for one in found[1:])
-    assert found[0][2] == [contract_digest(tiny_cifar.content.train), contract_digest(tiny_cifar.content.test)]
+    loaded = [contents(tiny_cifar.spec.name, root) for root in roots]
+    assert all(content == loaded[0] for content in loaded[1:])
+    assert loaded[0][2] == [contract_digest(tiny_cifar.content.train), contract_digest(tiny_cifar.content.test)]
 
 
-def test_images_stand_by_label_and_keep_their_labels(tiny_cifar: Any, tmp_path: Path) -> None:
+def test_images_are_sorted_by_label_and_keep_their_labels(tiny_cifar: Any, tmp_path: Path) -> None:
     data = load(tiny_cifar.spec.name, str(tiny_cifar.extracted(tmp_path / "a")), 0, None, None, False)
-    given = {
+    label_of = {
         image.tobytes(): label
         for image, label in zip(tiny_cifar.content.train.images, tiny_cifar.content.train.labels, strict=True)
     }
-    assert data.train.labels.tolist() == sorted(given.values())
-    assert [given[data.train[index].tobytes()] for index in range(30)] == data.train.labels.tolist()
+    assert data.train.labels.tolist() == sorted(label_of.values())
+    assert [label_of[data.train[index].tobytes()] for index in range(30)] == data.train.labels.tolist()
 
 
 def error(name: str, root: Path | str | None, *, resize: bool = False) -> str:
@@ -70,8 +70,8 @@ def test_a_root_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_root_with_something_else(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing here")
-    assert "holds no CIFAR-100; it may be" in error("cifar100", tmp_path)
-    assert "holds no CIFAR-100; it may be" in error("cifar100", tmp_path / "notes.txt")
+    assert "does not contain CIFAR-100; it may be" in error("cifar100", tmp_path)
+    assert "does not contain CIFAR-100; it may be" in error("cifar100", tmp_path / "notes.txt")
     assert "has no folder 'train'" in error("folder", tmp_path)
 
 
@@ -79,11 +79,11 @@ def test_an_unknown_name() -> None:
     assert error("imagenet", None) == ("data.name=imagenet is unknown: allowed are cifar10, cifar100, shapes, folder")
 
 
-@pytest.mark.parametrize("kept", [0.0, 0.0001, 0.2, 0.5, 0.9])
-def test_a_truncated_archive(tiny_cifar: Any, tmp_path: Path, kept: float) -> None:
+@pytest.mark.parametrize("share", [0.0, 0.0001, 0.2, 0.5, 0.9])
+def test_a_truncated_archive(tiny_cifar: Any, tmp_path: Path, share: float) -> None:
     packed = tiny_cifar.packed(tmp_path / "a")
     data = packed.read_bytes()
-    packed.write_bytes(data[: int(len(data) * kept)])
+    packed.write_bytes(data[: int(len(data) * share)])
     assert f"{packed} is damaged or cut short" in error(tiny_cifar.spec.name, packed)
 
 
@@ -104,7 +104,7 @@ def test_a_batch_whose_labels_do_not_fit(tiny_cifar: Any, tmp_path: Path) -> Non
     part = tiny_cifar.content.train
     part.labels[0] = 7
     root = tiny_cifar.extracted(tmp_path / "a")
-    assert "is no CIFAR batch" in error(tiny_cifar.spec.name, root)
+    assert "is not a CIFAR batch" in error(tiny_cifar.spec.name, root)
 
 
 def test_a_missing_image(tiny_cifar: Any, tmp_path: Path) -> None:
@@ -149,13 +149,13 @@ def test_parquet_without_a_test_split(tiny_cifar: Any, tmp_path: Path) -> None:
     root = tiny_cifar.parquet(tmp_path / "a")
     for file in root.glob("test*"):
         file.unlink()
-    assert "none whose name begins with 'test'" in error(tiny_cifar.spec.name, root)
+    assert "no file name starts with 'test'" in error(tiny_cifar.spec.name, root)
 
 
 def test_a_damaged_parquet_file(tiny_cifar: Any, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     (tmp_path / "train.parquet").write_bytes(b"PAR1 and no more")
-    assert "train.parquet is damaged or no parquet file" in error(tiny_cifar.spec.name, tmp_path)
+    assert "train.parquet is damaged or not a parquet file" in error(tiny_cifar.spec.name, tmp_path)
 
 
 def paint(file: Path, mode: str = "RGB", size: tuple[int, int] = (32, 32), **options: Any) -> None:
@@ -172,9 +172,9 @@ def paint(file: Path, mode: str = "RGB", size: tuple[int, int] = (32, 32), **opt
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Path:
-    """A user's own images: two classes, one image each in each split."""
-    root = tmp_path / "own"
+def image_folder(tmp_path: Path) -> Path:
+    """Two classes with one image each in each split."""
+    root = tmp_path / "images"
     for split in ("train", "test"):
         paint(root / split / "nut" / "a.png")
         paint(root / split / "bolt" / "b.png", size=(32, 32), mode="L")
@@ -187,8 +187,8 @@ def read(root: Path, *, resize: bool = False) -> Content:
     return source.read()
 
 
-def test_own_images_of_any_classes(own: Path) -> None:
-    data = load("folder", str(own), 0, None, None, False)
+def test_a_folder_of_any_classes(image_folder: Path) -> None:
+    data = load("folder", str(image_folder), 0, None, None, False)
     assert data.classes == ("bolt", "nut")
     assert data.superclasses is None
     assert data.train[0].tolist() == np.full((32, 32, 3), 77).tolist()
@@ -202,132 +202,134 @@ def test_own_images_of_any_classes(own: Path) -> None:
     [("L", "x.png", [77] * 3), ("LA", "x.png", [77] * 3), ("RGBA", "x.png", [10, 20, 30]), ("1", "x.png", [255] * 3),
      ("RGB", "x.bmp", [10, 20, 30]), ("RGB", "x.ppm", [10, 20, 30])],
 )  # fmt: skip
-def test_other_kinds_of_images_become_rgb(own: Path, mode: str, name: str, expected: list[int]) -> None:
-    paint(own / "train" / "aaa" / name, mode)
-    paint(own / "test" / "aaa" / name, mode)
-    assert read(own).train.images[0, 0, 0].tolist() == expected
+def test_other_kinds_of_images_become_rgb(image_folder: Path, mode: str, name: str, expected: list[int]) -> None:
+    paint(image_folder / "train" / "aaa" / name, mode)
+    paint(image_folder / "test" / "aaa" / name, mode)
+    assert read(image_folder).train.images[0, 0, 0].tolist() == expected
 
 
-def test_a_palette_with_transparency(own: Path) -> None:
+def test_a_palette_with_transparency(image_folder: Path) -> None:
     for split in ("train", "test"):
         image = Image.new("P", (32, 32), 1)
         image.putpalette([0, 0, 0, 9, 8, 7])
-        (own / split / "aaa").mkdir()
-        image.save(own / split / "aaa" / "x.png", transparency=bytes([0, 255]))
-    assert read(own).train.images[0, 3, 3].tolist() == [9, 8, 7]
+        (image_folder / split / "aaa").mkdir()
+        image.save(image_folder / split / "aaa" / "x.png", transparency=bytes([0, 255]))
+    assert read(image_folder).train.images[0, 3, 3].tolist() == [9, 8, 7]
 
 
-def test_other_sizes_only_with_resize(own: Path) -> None:
-    paint(own / "train" / "nut" / "big.png", size=(64, 40))
-    assert "big.png is 64x40, not 32x32; data.resize=true" in error("folder", own)
-    images = read(own, resize=True).train.images
+def test_other_sizes_only_with_resize(image_folder: Path) -> None:
+    paint(image_folder / "train" / "nut" / "big.png", size=(64, 40))
+    assert "big.png is 64x40, not 32x32; data.resize=true" in error("folder", image_folder)
+    images = read(image_folder, resize=True).train.images
     assert images.shape == (3, 32, 32, 3)
     assert images[2, 9, 9].tolist() == [10, 20, 30]
-    assert (obtain("folder", str(own), resize=True).images("train").labels == [0, 1, 1]).all()
+    assert (obtain("folder", str(image_folder), resize=True).images("train").labels == [0, 1, 1]).all()
 
 
-def test_resizing_is_bilinear(own: Path) -> None:
+def test_resizing_is_bilinear(image_folder: Path) -> None:
     large = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    Image.fromarray(large).save(own / "train" / "bolt" / "a.png")
+    Image.fromarray(large).save(image_folder / "train" / "bolt" / "a.png")
     blended = large.astype(float)
     for axis in (0, 1):  # at half the size a triangle filter weighs four neighbours 1 : 3 : 3 : 1
         blended = np.moveaxis(blended, axis, 0)
         blended = (blended[1:-3:2] + 3 * blended[2:-2:2] + 3 * blended[3:-1:2] + blended[4::2]) / 8
         blended = np.moveaxis(blended, 0, axis)
-    shrunk = read(own, resize=True).train.images[0, 1:-1, 1:-1]
+    shrunk = read(image_folder, resize=True).train.images[0, 1:-1, 1:-1]
     assert np.abs(shrunk - blended).max() <= 1
 
 
-def test_an_unreadable_image_is_named(own: Path) -> None:
-    (own / "test" / "nut" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
-    assert f"{own}/test/nut/bad.png cannot be read as an image" in error("folder", own)
+def test_an_unreadable_image_is_named(image_folder: Path) -> None:
+    (image_folder / "test" / "nut" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    assert f"{image_folder}/test/nut/bad.png cannot be read as an image" in error("folder", image_folder)
 
 
-def test_sixteen_bits_are_refused_not_clipped(own: Path) -> None:
-    paint(own / "test" / "nut" / "deep.png", "I;16")
-    assert "deep.png has more than 8 bits a channel" in error("folder", own)
+def test_sixteen_bits_are_refused_not_clipped(image_folder: Path) -> None:
+    paint(image_folder / "test" / "nut" / "deep.png", "I;16")
+    assert "deep.png has more than 8 bits per channel" in error("folder", image_folder)
 
 
-def test_both_splits_need_the_same_classes(own: Path) -> None:
-    paint(own / "train" / "screw" / "a.png")
-    assert f"{own}/test has 2 classes, train has 3: missing 'screw'" in error("folder", own)
-    (own / "train" / "screw").rename(own / "test" / "screw")
-    assert f"{own}/test has 3 classes, train has 2: unknown 'screw'" in error("folder", own)
+def test_both_splits_need_the_same_classes(image_folder: Path) -> None:
+    paint(image_folder / "train" / "screw" / "a.png")
+    assert f"{image_folder}/test has 2 classes, train has 3: missing 'screw'" in error("folder", image_folder)
+    (image_folder / "train" / "screw").rename(image_folder / "test" / "screw")
+    assert f"{image_folder}/test has 3 classes, train has 2: unknown 'screw'" in error("folder", image_folder)
 
 
-def test_one_class_is_none(own: Path) -> None:
+def test_one_class_is_not_enough(image_folder: Path) -> None:
     for split in ("train", "test"):
-        (own / split / "nut").rename(own / split / ".nut")
-    assert "train has 1 classes; at least 2 are needed" in error("folder", own)
+        (image_folder / split / "nut").rename(image_folder / split / ".nut")
+    assert "train has 1 classes; at least 2 are needed" in error("folder", image_folder)
 
 
-def test_a_class_folder_holds_images_only(own: Path) -> None:
-    (own / "test" / "nut" / "more").mkdir()
-    assert "test/nut/more is no file" in error("folder", own)
-    (own / "test" / "nut" / "more").rename(own / "test" / "empty")
-    (own / "train" / "empty").mkdir()
-    assert "train/empty holds no images" in error("folder", own)
+def test_a_class_folder_holds_images_only(image_folder: Path) -> None:
+    (image_folder / "test" / "nut" / "more").mkdir()
+    assert "test/nut/more is not a file" in error("folder", image_folder)
+    (image_folder / "test" / "nut" / "more").rename(image_folder / "test" / "empty")
+    (image_folder / "train" / "empty").mkdir()
+    assert "train/empty contains no images" in error("folder", image_folder)
 
 
 @pytest.mark.parametrize(
-    ("name", "shown"), [(b"caf\xe9", r"caf\xe9"), (b"a\nb", r"a\nb"), ("a\u202eb".encode(), r"a\u202eb")]
+    ("name", "visible"), [(b"caf\xe9", r"caf\xe9"), (b"a\nb", r"a\nb"), ("a\u202eb".encode(), r"a\u202eb")]
 )
-def test_a_class_whose_name_cannot_be_written_is_named(own: Path, name: bytes, shown: str) -> None:
-    (own / "train" / os.fsdecode(name)).mkdir()
-    assert f"the class folder {own}/train/{shown} has a name that is not printable UTF-8" in error("folder", own)
+def test_a_class_whose_name_cannot_be_written_is_named(image_folder: Path, name: bytes, visible: str) -> None:
+    (image_folder / "train" / os.fsdecode(name)).mkdir()
+    assert f"the class folder {image_folder}/train/{visible} has a name that is not printable UTF-8" in error(
+        "folder", image_folder
+    )
 
 
-def test_an_image_may_have_any_name(own: Path) -> None:
-    images = len(read(own).train.labels)
-    paint(own / "train" / "nut" / os.fsdecode(b"caf\xe9.png"))
-    data = load("folder", str(own), 0, None, None, False)
+def test_an_image_may_have_any_name(image_folder: Path) -> None:
+    images = len(read(image_folder).train.labels)
+    paint(image_folder / "train" / "nut" / os.fsdecode(b"caf\xe9.png"))
+    data = load("folder", str(image_folder), 0, None, None, False)
     assert len(data.train.labels) == images + 1
 
 
 def bitmap(file: Path, level: int) -> None:
-    """Write an image of one colour; all such files have one size and one time of writing, as those of an archive."""
+    """Write an image of one colour; all such files have the same size and mtime, as if unpacked from an archive."""
     Image.new("RGB", (32, 32), (level, 0, 9)).save(file)
     os.utime(file, ns=(10**18, 10**18))
 
 
 @pytest.mark.parametrize("change", ["replaced", "linked elsewhere", "classes swapped"])
-def test_other_images_of_the_same_size_and_time_are_noticed(own: Path, change: str) -> None:
-    nut, bolt = own / "train" / "nut", own / "train" / "bolt"
-    for folder, level in ((nut, 1), (bolt, 2), (own, 3), (own, 4)):
+def test_other_images_of_the_same_size_and_time_are_noticed(image_folder: Path, change: str) -> None:
+    nut, bolt = image_folder / "train" / "nut", image_folder / "train" / "bolt"
+    for folder, level in ((nut, 1), (bolt, 2), (image_folder, 3), (image_folder, 4)):
         (folder / "a.png").unlink(missing_ok=True)
         bitmap(folder / ("a.bmp" if level < 4 else "b.bmp"), level)
-    (nut / "b.bmp").symlink_to(own / "a.bmp")
-    before = load("folder", str(own), 0, None, None, False).digest
+    (nut / "b.bmp").symlink_to(image_folder / "a.bmp")
+    before = load("folder", str(image_folder), 0, None, None, False).digest
     if change == "replaced":
         bitmap(nut / "a.bmp", 5)
     elif change == "linked elsewhere":
         (nut / "b.bmp").unlink()
-        (nut / "b.bmp").symlink_to(own / "b.bmp")
+        (nut / "b.bmp").symlink_to(image_folder / "b.bmp")
     else:
         (nut / "b.bmp").unlink()
         (bolt / "b.png").unlink()
-        before = load("folder", str(own), 0, None, None, False).digest
-        nut.rename(own / "aside")
+        before = load("folder", str(image_folder), 0, None, None, False).digest
+        nut.rename(image_folder / "aside")
         bolt.rename(nut)
-        (own / "aside").rename(bolt)
-    after = load("folder", str(own), 0, None, None, False).digest
+        (image_folder / "aside").rename(bolt)
+    after = load("folder", str(image_folder), 0, None, None, False).digest
     assert (after["train"] != before["train"], after["test"] == before["test"]) == (True, True)
 
 
-def test_a_constant_channel_is_zero_and_not_divided_by_zero(own: Path) -> None:
+def test_a_constant_channel_is_zero_and_not_divided_by_zero(image_folder: Path) -> None:
     for name, level in (("nut", 1), ("bolt", 2)):
-        bitmap(own / "train" / name / "a.png", level)
-    (own / "train" / "bolt" / "b.png").unlink()
-    data = load("folder", str(own), 0, None, None, False)
+        bitmap(image_folder / "train" / name / "a.png", level)
+    (image_folder / "train" / "bolt" / "b.png").unlink()
+    data = load("folder", str(image_folder), 0, None, None, False)
     assert data.std[1:] == (1.0, 1.0)
-    finished = normalise(
+    normalised = normalise(
         torch.from_numpy(data.train.gather(data.train.indices)).permute(0, 3, 1, 2), data.mean, data.std
     )
-    assert finished[:, 0].std() > 0
-    assert not finished[:, 1:].any()
+    assert normalised[:, 0].std() > 0
+    assert not normalised[:, 1:].any()
 
 
-def test_hidden_files_are_passed_over(own: Path) -> None:
-    (own / "train" / ".DS_Store").write_text("x")
-    (own / "train" / "nut" / ".DS_Store").write_text("x")
-    assert len(read(own).train.labels) == 2
+def test_hidden_files_are_ignored(image_folder: Path) -> None:
+    (image_folder / "train" / ".DS_Store").write_text("x")
+    (image_folder / "train" / "nut" / ".DS_Store").write_text("x")
+    assert len(read(image_folder).train.labels) == 2

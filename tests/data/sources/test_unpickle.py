@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from wrnexp.data.sources.unpickle import unpickle
 from wrnexp.errors import UserError
 
-ENTRY = {"data": np.arange(6, dtype=np.uint8).reshape(2, 3), "labels": [1, 2], "batch_label": "training batch 1 of 5"}
-PICKLED = pickle.dumps(ENTRY, 2)
+BATCH = {"data": np.arange(6, dtype=np.uint8).reshape(2, 3), "labels": [1, 2], "batch_label": "training batch 1 of 5"}
+PICKLED = pickle.dumps(BATCH, 2)
 
 
 class Runs:
@@ -27,27 +27,27 @@ class Runs:
         return self.call[0], self.call[1:]
 
 
-def same(found: Any) -> bool:
+def is_batch(batch: Any) -> bool:
     return (
-        bool((found["data"] == ENTRY["data"]).all()) and found["labels"] == [1, 2] and found["data"].dtype == np.uint8
+        bool((batch["data"] == BATCH["data"]).all()) and batch["labels"] == [1, 2] and batch["data"].dtype == np.uint8
     )
 
 
 @pytest.mark.parametrize("module", [b"numpy._core", b"numpy.core"])
 def test_pickles_of_old_and_new_numpy_are_read(module: bytes) -> None:
     assert b"numpy._core" in PICKLED
-    assert same(unpickle(PICKLED.replace(b"numpy._core", module), "train"))
+    assert is_batch(unpickle(PICKLED.replace(b"numpy._core", module), "train"))
 
 
 def test_pickles_of_python_2_are_read(python2: Callable[[Any], bytes]) -> None:
-    data = python2(ENTRY)
-    assert same(pickle.loads(data, encoding="latin1"))  # the writer is right
-    assert same(unpickle(data, "train"))
+    data = python2(BATCH)
+    assert is_batch(pickle.loads(data, encoding="latin1"))  # the writer is right
+    assert is_batch(unpickle(data, "train"))
 
 
 def test_no_code_runs(tmp_path: Path) -> None:
     made = tmp_path / "made"
-    with pytest.raises(UserError, match=r"train is refused: it holds .*mkdir, which no CIFAR archive does"):
+    with pytest.raises(UserError, match=r"train is refused: it contains .*mkdir, which no CIFAR archive does"):
         unpickle(pickle.dumps({"data": Runs(os.mkdir, str(made))}), "train")
     assert not made.exists()
 
@@ -65,13 +65,13 @@ def test_no_code_runs(tmp_path: Path) -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_nothing_but_plain_values_and_bytes_arrays_is_let_in(value: Any) -> None:
+def test_only_plain_values_and_uint8_arrays_are_allowed(value: Any) -> None:
     with pytest.raises(UserError, match="train is refused"):
         unpickle(pickle.dumps(value, 2), "train")
 
 
 @pytest.mark.parametrize("length", [0, 1, 20, len(PICKLED) - 1])
-def test_a_pickle_cut_short_is_said_so(length: int) -> None:
+def test_a_pickle_cut_short_is_reported(length: int) -> None:
     with pytest.raises(UserError, match="train is damaged or cut short"):
         unpickle(PICKLED[:length], "train")
 
@@ -79,7 +79,7 @@ def test_a_pickle_cut_short_is_said_so(length: int) -> None:
 # Always the same examples: a byte in the wrong place can make any unpickler ask for gigabytes.
 @settings(derandomize=True, deadline=None)
 @given(st.data())
-def test_damage_is_never_more_than_a_users_error(data: st.DataObject) -> None:
+def test_damage_raises_nothing_but_a_user_error(data: st.DataObject) -> None:
     damaged = bytearray(PICKLED)
     for _ in range(data.draw(st.integers(1, 4))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))

@@ -9,7 +9,7 @@ from torch import Tensor
 from wrnexp.data.images import Dataset
 from wrnexp.errors import UserError
 
-Batch = tuple[Tensor, Tensor]  # images float [B, 3, H, W]; labels int64 [B] or class probabilities [B, classes]
+Batch = tuple[Tensor, Tensor]  # images float32 [B, 3, H, W]; labels int64 [B] or probabilities float32 [B, classes]
 Transform = Callable[[Image.Image], Tensor]
 
 

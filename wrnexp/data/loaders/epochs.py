@@ -33,10 +33,8 @@ class Epochs:
         batch_size: images in a micro-batch.
         accumulate: micro-batches per step.
         drop_last: leave out the last step of an epoch if it is not full.
-        seed: the run's seed.
         lookahead: following images that each micro-batch gets in addition; after the last image comes the first.
         rank: from 0; each rank takes its share of every micro-batch.
-        ranks: number of processes of the run.
 
     Attributes:
         plan: the sizes of the micro-batches of every step of an epoch, over all ranks.

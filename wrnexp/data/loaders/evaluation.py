@@ -20,11 +20,9 @@ class EvalBatches:
     Args:
         images: the split.
         data: provides mean and deviation of each channel.
-        device: of the batches.
         resident: keep the split on the device between iterations.
-        batch_size: images in a batch; the last may be smaller.
+        batch_size: the last batch may be smaller.
         rank: from 0. Ranks take whole batches in turn, so that each batch is computed as in a run of one process.
-        ranks: number of processes of the run.
     """
 
     def __init__(

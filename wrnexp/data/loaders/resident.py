@@ -49,19 +49,12 @@ class ResidentLoader:
         """Plan the epoch; the images are sent to the device when the first epoch starts.
 
         `workers`, `prefetch_factor`, `persistent_workers` and `pin_memory` are ignored: there are no worker processes.
-        They are accepted so that one recipe works with both loaders.
+        They are accepted so that one recipe works with both loaders. See `Epochs` for the other arguments.
 
         Args:
             data: its `train` images are loaded.
-            augment: the recipe's augmentation.
             device: holds the images.
-            accumulate: micro-batches per step.
-            seed: the run's seed.
             compile: run the augmentation through torch.compile, except on a CPU.
-            rank: from 0; each rank makes its share of every micro-batch.
-            ranks: number of processes of the run.
-            batch_size: images in a micro-batch.
-            drop_last: leave out the last step of an epoch if it is not full.
 
         Raises:
             UserError: a batch or a step is larger than the training set.
@@ -70,26 +63,16 @@ class ResidentLoader:
         self._augment = batched(augment, data, seed)
         if compile and self._device.type != "cpu":
             self._augment.compile()
+        count, lookahead = len(data.train), self._augment.lookahead
         self._epochs = Epochs(
-            len(data.train),
-            batch_size,
-            accumulate,
-            drop_last=drop_last,
-            seed=seed,
-            lookahead=self._augment.lookahead,
-            rank=rank,
-            ranks=ranks,
+            count, batch_size, accumulate, drop_last=drop_last, seed=seed, lookahead=lookahead, rank=rank, ranks=ranks
         )
         self.plan = self._epochs.plan
         # One stream for all epochs: the allocator reuses memory freed on a stream only for that stream.
         self._stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Start an epoch and return its micro-batches, in the order of the plan.
-
-        Yields:
-            images float32 [B, 3, H, W], and labels int64 [B] or class probabilities float32 [B, classes].
-        """
+        """Start an epoch and return its micro-batches (see `Batch`), in the order of the plan."""
         batches = (self._prepare(key) for key in self._epochs.keys(epoch))
         if self._stream is not None:
             return prefetch_on_stream(batches, self._stream)
@@ -109,13 +92,8 @@ class ResidentLoader:
         """Return the first images of epoch 0 as the model sees them, without changing what training draws.
 
         They are made on the CPU, so that nothing on the device is touched, compiled or waited for. Training on another
-        device sees the same images up to rounding.
-
-        Args:
-            count: images of all ranks together; fewer if an epoch has fewer.
-
-        Returns:
-            images float32 [count, 3, H, W], and labels int64 [count] or class probabilities float32 [count, classes].
+        device sees the same images up to rounding. `count` is of all ranks together; fewer are returned if an epoch has
+        fewer.
         """
         key = self._epochs.head(count)
         with preserve_rng_state():

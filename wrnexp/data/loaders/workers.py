@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -56,21 +55,14 @@ class TrainLoader:
         pin_memory: bool,
         backend: Literal["batched", "torchvision"] = "batched",
     ) -> None:
-        """Plan the epoch; worker processes start with the first one.
+        """Plan the epoch; worker processes start with the first one. See `Epochs` for the arguments not listed.
 
         Args:
             data: its `train` images are loaded.
-            augment: the recipe's augmentation.
             device: batches are normalised, erased and mixed there; workers send bytes.
-            accumulate: micro-batches per step.
-            seed: the run's seed.
-            compile: ignored; accepted for `ResidentLoader`.
-            rank: from 0; each rank makes its share of every micro-batch.
-            ranks: number of processes of the run.
-            batch_size: images in a micro-batch.
+            compile: ignored; accepted so that one recipe works with `ResidentLoader` too.
             workers: of all ranks together, rounded up to a multiple of `ranks`; 0 loads in the training processes.
             prefetch_factor: batches that each worker prepares ahead.
-            drop_last: leave out the last step of an epoch if it is not full.
             persistent_workers: keep the workers from epoch to epoch, until `close`.
             pin_memory: page-locked batches, if there is a GPU.
             backend: `batched` augments whole batches; `torchvision` one PIL image at a time, for comparison.
@@ -81,35 +73,22 @@ class TrainLoader:
         self._data, self._device, self._backend = data, torch.device(device), backend
         self._rank, self._ranks, workers = rank, ranks, -(-workers // ranks)
         self._source, self._finish, lookahead = _source(data, augment, seed, backend)
+        count = len(data.train)
         self._epochs = Epochs(
-            len(data.train),
-            batch_size,
-            accumulate,
-            drop_last=drop_last,
-            seed=seed,
-            lookahead=lookahead,
-            rank=rank,
-            ranks=ranks,
+            count, batch_size, accumulate, drop_last=drop_last, seed=seed, lookahead=lookahead, rank=rank, ranks=ranks
         )
         self.plan = self._epochs.plan
         self._sampler = _Sampler(self._epochs)
-        self._new_loader = partial(
-            _data_loader,
-            self._source,
-            self._sampler,
-            num_workers=workers,
-            prefetch_factor=prefetch_factor if workers else None,
-            persistent_workers=persistent_workers and workers > 0,
-            pin_memory=pin_memory and torch.cuda.is_available(),
-        )
+        self._loader_options: dict[str, Any] = {
+            "num_workers": workers,
+            "prefetch_factor": prefetch_factor if workers else None,
+            "persistent_workers": persistent_workers and workers > 0,
+            "pin_memory": pin_memory and torch.cuda.is_available(),
+        }
         self._loader = self._new_loader()
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Start an epoch and return its micro-batches, in the order of the plan.
-
-        Yields:
-            images float32 [B, 3, H, W], and labels int64 [B] or class probabilities float32 [B, classes].
-        """
+        """Start an epoch and return its micro-batches (see `Batch`), in the order of the plan."""
         self._sampler.epoch = epoch
         loaded = iter(self._loader)
         batches = (self._finish_on_device(*batch) for batch in loaded)
@@ -121,13 +100,8 @@ class TrainLoader:
     def preview(self, count: int) -> Batch:
         """Return the first images of epoch 0 as the model sees them, without workers or changes to training's draws.
 
-        They are finished on the CPU. Training on another device sees the same images up to rounding.
-
-        Args:
-            count: images of all ranks together; fewer if an epoch has fewer.
-
-        Returns:
-            images float32 [count, 3, H, W], and labels int64 [count] or class probabilities float32 [count, classes].
+        They are finished on the CPU. Training on another device sees the same images up to rounding. `count` is of all
+        ranks together; fewer are returned if an epoch has fewer.
         """
         with preserve_rng_state():
             return self._finish(*self._source[self._epochs.head(count)])
@@ -140,20 +114,19 @@ class TrainLoader:
         """End the persistent workers; the next epoch would start new ones."""
         self._loader = self._new_loader()  # dropping the last reference to a DataLoader ends its workers
 
+    def _new_loader(self) -> DataLoader[Loaded]:
+        return DataLoader(
+            self._source,
+            batch_size=None,  # a sample is a whole batch already
+            sampler=self._sampler,
+            collate_fn=_identity,
+            worker_init_fn=_start_worker,
+            generator=torch.Generator(),  # without a generator each epoch would draw its base seed from the global one
+            **self._loader_options,
+        )
+
     def _finish_on_device(self, images: Tensor, labels: Tensor, epoch: int, start: int) -> Batch:
         return self._finish(to_device(images, self._device), to_device(labels, self._device), epoch, start)
-
-
-def _data_loader(source: TorchDataset[Loaded], sampler: "_Sampler", **options: Any) -> DataLoader[Loaded]:
-    return DataLoader(
-        source,
-        batch_size=None,  # a sample is a whole batch already
-        sampler=sampler,
-        collate_fn=_identity,
-        worker_init_fn=_start_worker,
-        generator=torch.Generator(),  # without a generator each epoch would draw its base seed from the global one
-        **options,
-    )
 
 
 def _source(

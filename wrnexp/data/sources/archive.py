@@ -17,14 +17,7 @@ from wrnexp.errors import UserError
 
 @dataclass(frozen=True)
 class Layout:
-    """File names and keys of an official archive.
-
-    Attributes:
-        file: name of the archive.
-        folder: the folder in it.
-        batches: names of the pickles of each split.
-        label_key: key of the labels in a pickle.
-    """
+    """An archive `file` that contains `folder`; `label_key` is the key of the labels in each pickle of `batches`."""
 
     file: str
     folder: str

@@ -17,13 +17,9 @@ class Cifar:
     """A CIFAR data set.
 
     Attributes:
-        name: in the config.
-        title: in messages.
         classes: in the order of the labels, which is alphabetical.
-        superclasses: the coarse labels, None if there are none.
         per_class: images of every class in each split.
         digest: the content digest of each split.
-        layout: of the official archive.
         label_column: of parquet files.
         url: of the official archive.
         sha256: of the official archive.
@@ -41,11 +37,7 @@ class Cifar:
     sha256: str
 
     def check(self, content: Content, digest: Mapping[SplitName, str], where: str) -> None:
-        """Compare content read from `where` with the published class counts and digests.
-
-        Raises:
-            UserError: they differ.
-        """
+        """Raise UserError if content read from `where` differs from the published class counts or digests."""
         for split in SPLITS:
             self._check_counts(content.split(split).labels, split, where)
             if digest[split] != self.digest[split]:

@@ -32,11 +32,7 @@ def decode(file: Path | IO[bytes], where: str, *, resize: bool = False, side: in
 def decode_sized(
     file: Path | IO[bytes], where: str, *, resize: bool, side: int
 ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """Read one image as `decode` does; also return its original width and height.
-
-    Raises:
-        UserError: as for `decode`.
-    """
+    """Read one image as `decode` does; also return its original width and height."""
     from PIL import Image
 
     try:

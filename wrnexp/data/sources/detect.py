@@ -54,11 +54,7 @@ def find_cifar(cifar: Cifar, root: str) -> Source | None:
 
 
 def existing(root: str, may_be: str) -> Path:
-    """Return `root` as a path.
-
-    Raises:
-        UserError: it does not exist; `may_be` describes what is allowed.
-    """
+    """Return `root` as a path; raise UserError, with the description `may_be`, if it does not exist."""
     path = Path(root).expanduser()
     if not path.exists():
         raise UserError(f"data.root={root} does not exist; it may be {may_be}")

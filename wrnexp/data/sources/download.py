@@ -79,8 +79,10 @@ def _append(url: str, part: Path, report: Report) -> None:
     Raises:
         OSError, HTTPException: the connection fails, or ends before the file does.
     """
+    size = part.stat().st_size
+    request = urllib.request.Request(url, headers={"Range": f"bytes={size}-"} if size else {})
     try:
-        response = _request(url, part.stat().st_size)
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         with error:
             if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -93,11 +95,6 @@ def _append(url: str, part: Path, report: Report) -> None:
         total = _copy(response, file, report)
         if total is not None and file.tell() < total:
             raise http.client.IncompleteRead(b"", total - file.tell())
-
-
-def _request(url: str, start: int) -> Any:
-    headers = {"Range": f"bytes={start}-"} if start else {}
-    return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
 
 
 def _copy(response: Any, file: Any, report: Report) -> int | None:
