@@ -90,7 +90,7 @@ def test_without_validation_logits_there_is_no_temperature(write_run: WriteRun, 
     assert [rows["base"][key] for key in ("temperature", "nll_after", "ece_after")] == [None, None, None]
     assert None not in rows["light"].values()
     page = (tmp_path / "report" / "index.html").read_text()
-    assert "After temperature scaling there is nothing for base: predictions.npz holds no validation logits" in page
+    assert "Temperature scaling skipped for base: predictions.npz holds no validation logits" in page
 
 
 @pytest.mark.parametrize(
