@@ -4,7 +4,9 @@ import gc
 import os
 import pickle
 import shutil
+import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -113,15 +115,26 @@ def copied_run(trained_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained_run, tmp_path / "copied"))
 
 
+def tear_down_wandb(patience: float = 60) -> None:
+    """Tear the SDK down, which waits without a limit for its service process; kill one that does not end in time."""
+    import wandb
+
+    kill = ["pkill", "-KILL", "-P", str(os.getpid()), "wandb-core"]
+    timer = threading.Timer(patience, subprocess.run, [kill])
+    timer.start()
+    try:
+        wandb.teardown()
+    finally:
+        timer.cancel()
+
+
 @pytest.fixture
 def wandb_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
     """Return a W&B server on this machine, which the SDK uses here and in the processes that the test starts."""
-    import wandb
-
-    wandb.teardown()  # its settings are those of the process until then
+    tear_down_wandb()  # its settings are those of the process until then
     with WandbServer(tmp_path / "uploads") as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         yield server
         server.recover()
-        wandb.teardown()  # else the next test's runs would go to this one's server
+        tear_down_wandb()  # else the next test's runs would go to this one's server
