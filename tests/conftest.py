@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -123,7 +124,8 @@ def tear_down_wandb(patience: float = 60) -> None:
     timer = threading.Timer(patience, subprocess.run, [kill])
     timer.start()
     try:
-        wandb.teardown()
+        with suppress(SystemExit):  # raised with the exit code of a killed process
+            wandb.teardown()
     finally:
         timer.cancel()
 
